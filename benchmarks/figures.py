@@ -1,0 +1,173 @@
+"""
+From samples to figures: medians, spreads, ratios, and the bars they are held against.
+
+A ratio is taken within each round, where both sides ran a moment apart on the same machine
+under the same load, and its median over the rounds is the figure. A ratio of two medians
+would compare one contender's quiet minutes with another's busy ones.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Samples = Sequence[float]
+
+
+def quantile(samples: Samples, fraction: float) -> float:
+    """Return the value that *fraction* of *samples* lie below, interpolated."""
+    ordered = sorted(samples)
+    position = fraction * (len(ordered) - 1)
+    below = math.floor(position)
+    above = math.ceil(position)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+def summary(samples: Samples) -> dict[str, Any]:
+    """Return the median of *samples* with its spread and its own uncertainty."""
+    low, high = median_interval(samples)
+    return {
+        "median": statistics.median(samples),
+        "median_low": low,
+        "median_high": high,
+        "p10": quantile(samples, 0.1),
+        "p25": quantile(samples, 0.25),
+        "p75": quantile(samples, 0.75),
+        "p90": quantile(samples, 0.9),
+        "min": min(samples),
+        "rounds": len(samples),
+        "samples": list(samples),
+    }
+
+
+def median_interval(samples: Samples) -> tuple[float, float]:
+    """
+    Return a 95 % confidence interval of the median of *samples*, from their ranks alone.
+
+    It assumes nothing about their distribution, which for timings is never normal. With
+    fewer than six samples it is just their range.
+    """
+    ordered = sorted(samples)
+    count = len(ordered)
+    rank = math.floor(count / 2 - 0.98 * math.sqrt(count))
+    rank = max(rank, 0)
+    return ordered[rank], ordered[count - 1 - rank]
+
+
+def ratios(numerators: Samples, denominators: Samples) -> list[float]:
+    """Return the ratio of each round."""
+    return [top / bottom for top, bottom in zip(numerators, denominators, strict=True)]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """
+    A figure that must be reached.
+
+    ``at_most`` tells whether *limit* is a ceiling or a floor for the figure; ``in_sight`` is
+    the next mark beyond it.
+    """
+
+    key: str
+    text: str
+    limit: float
+    at_most: bool
+    in_sight: float | None = None
+    unit: str = "x"
+
+    def verdict(self, samples: Samples) -> dict[str, Any]:
+        """Return how *samples*, one figure a round, stand against this bar."""
+        figures = summary(samples)
+        return {
+            "bar": self.key,
+            "text": self.text,
+            "limit": self.limit,
+            "at_most": self.at_most,
+            "in_sight": self.in_sight,
+            "unit": self.unit,
+            "verdict": "PASS" if self._reached(figures["median"], self.limit) else "MISS",
+            "in_sight_reached": (
+                None if self.in_sight is None else self._reached(figures["median"], self.in_sight)
+            ),
+            # Whether the median's own uncertainty leaves the verdict open.
+            "close": figures["median_low"] < self.limit < figures["median_high"],
+            **figures,
+        }
+
+    def _reached(self, figure: float, limit: float) -> bool:
+        return figure <= limit if self.at_most else figure >= limit
+
+
+#: The bars by key. One that a run did not measure has no verdict in its report.
+BARS = {
+    bar.key: bar
+    for bar in (
+        Bar("round_trip/floor", "round trip, ours / floor", 2.6, True, 2.2),
+        Bar("round_trip/2.1.1", "round trip, 2.1.1 / ours", 2.5, False, 3.0),
+        Bar("round_trip/others", "round trip, {other} / ours (the nearest)", 1.0, False),
+        Bar("burst/2.1.1", "burst submit, 2.1.1 / ours", 8.0, False, 12.0),
+        Bar("threads/2.1.1", "64 threads' calls per second, ours / 2.1.1", 3.5, False, 4.0),
+        Bar("memory/bytes", "bytes of a pending result on a Deferred", 900, True, unit="bytes"),
+        Bar("pending/growth", "cost per result, ten times as many: {step}", 3.0, True),
+        Bar("waiters/growth", "cost per waiting thread, ten times as many: {step}", 3.0, True),
+        Bar("idle/wakeups", "wake-ups at rest", 0, True, unit="wake-ups"),
+        Bar("import/seconds", "import crochet after defer", 0.010, True, unit="s"),
+        Bar("import/reactor", "reactors imported by import crochet", 0, True, unit="imports"),
+    )
+}
+
+
+def verdicts(measures: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the verdict of each bar that *measures* has the samples for."""
+    found = []
+    ours, peer, floor = "crochet", "crochet-2.1.1", "floor"
+
+    def samples(measure: str, contender: str, figure: str) -> list[float] | None:
+        entry = measures.get(measure, {}).get("contenders", {}).get(contender, {})
+        figures = entry.get(figure)
+        return None if figures is None else list(figures["samples"])
+
+    def judge(key: str, top: list[float] | None, bottom: list[float] | None) -> None:
+        if top is not None and bottom is not None:
+            found.append(BARS[key].verdict(ratios(top, bottom)))
+
+    per_call = "seconds_per_call"
+    trip = samples("round_trip", ours, per_call)
+    judge("round_trip/floor", trip, samples("round_trip", floor, per_call))
+    judge("round_trip/2.1.1", samples("round_trip", peer, per_call), trip)
+    if trip is not None:
+        rivals = {
+            key: ratios(entry[per_call]["samples"], trip)
+            for key, entry in measures["round_trip"]["contenders"].items()
+            if key != ours and not entry["is_reference"] and per_call in entry
+        }
+        if rivals:
+            nearest = min(rivals, key=lambda key: statistics.median(rivals[key]))
+            verdict = BARS["round_trip/others"].verdict(rivals[nearest])
+            found.append({**verdict, "text": verdict["text"].format(other=nearest)})
+    judge("burst/2.1.1", samples("burst", peer, per_call), samples("burst", ours, per_call))
+    rate = "calls_per_second"
+    judge("threads/2.1.1", samples("threads", ours, rate), samples("threads", peer, rate))
+
+    memory = samples("memory", ours, "bytes_per_result")
+    if memory is not None:
+        found.append(BARS["memory/bytes"].verdict(memory))
+    for measure in ("pending", "waiters"):
+        growth = measures.get(measure, {}).get("contenders", {}).get(ours, {}).get("growth")
+        if growth:
+            worst = max(growth, key=lambda step: growth[step]["median"])
+            verdict = BARS[f"{measure}/growth"].verdict(growth[worst]["samples"])
+            found.append({**verdict, "text": verdict["text"].format(step=worst)})
+    wakeups = samples("idle", ours, "wakeups")
+    if wakeups is not None:
+        found.append(BARS["idle/wakeups"].verdict(wakeups))
+    added = samples("import", ours, "crochet_seconds")
+    if added is not None:
+        found.append(BARS["import/seconds"].verdict(added))
+        reactors = samples("import", ours, "reactor_imported")
+        # Every single import counts here, not the median one.
+        found.append(BARS["import/reactor"].verdict([max(reactors or [1.0])]))
+    return found

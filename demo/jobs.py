@@ -1,0 +1,193 @@
+"""
+The visitors' downloads, as the web side sees them.
+
+What must always hold:
+
+1. A visitor reaches only jobs of their own. Every look-up takes the visitor, and a job of
+   somebody else's is as unknown as one that never was.
+2. A job that is running has its `EventualResult` in Crochet's stash, under `Job.uid`. A job
+   that has ended has its outcome in its own fields, and nothing in the stash.
+
+Why the stash: a request ends long before its download does, and the next request may run in any
+thread. Between two requests a job is plain data (texts, numbers, and the stash's uid), which
+could just as well live in the session or in a database. The live operation is Crochet's to keep.
+
+Why the uid is not in the session cookie, although it could be: each `stash()` is good for one
+retrieval, so each look leaves a new uid. A browser sends requests side by side (two tabs; a
+poll and a click), all with the same cookie, and all but the first would hold a used uid. Here
+the lock makes look-and-stash-again one step.
+
+Threads: any web thread calls any method. Nothing that is called while `_jobs_lock` is held waits
+for the reactor: `wait(timeout=0)` only asks whether there is an answer.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+import crochet
+
+from .downloads import Limits, Page, Progress, download
+
+MAX_RUNNING = 5  # of one visitor
+MAX_KEPT = 500  # of all visitors
+
+
+class TooMany(Exception):
+    """
+    The visitor has as many downloads running as one visitor may have.
+    """
+
+
+@dataclass
+class Job:
+    """
+    One download of one visitor: plain data.
+    """
+
+    id: str
+    visitor: str
+    url: str
+    progress: Progress = field(default_factory=Progress)
+    state: str = "running"  # then perhaps "cancelling"; in the end "done", "failed", "cancelled"
+    uid: int | None = None  # in the stash while running, and None after
+    page: Page | None = None  # when done
+    error: str = ""  # when failed
+    traceback: str = ""
+
+    @property
+    def is_running(self) -> bool:
+        """
+        Say whether the job was still running when it was last looked at.
+        """
+        return self.uid is not None
+
+
+class Jobs:
+    """
+    Everybody's downloads. All methods may be called from any thread but the reactor's.
+    """
+
+    def __init__(self, limits: Limits, origin: tuple[str, int]) -> None:
+        self._limits = limits
+        self._origin = origin
+        self._jobs: dict[str, Job] = {}  # oldest first; guarded by _jobs_lock
+        self._jobs_lock = Lock()
+
+    def start(self, visitor: str, url: str) -> Job:
+        """
+        Start to download *url* for *visitor*. Never blocks.
+
+        Raises:
+            TooMany: `MAX_RUNNING` downloads of this visitor are running.
+        """
+        with self._jobs_lock:
+            if sum(job.is_running for job in self._looked_at(visitor)) >= MAX_RUNNING:
+                raise TooMany(
+                    f"{MAX_RUNNING} downloads are running. Wait for one to end, or cancel one."
+                )
+            job = Job(secrets.token_urlsafe(8), visitor, url)
+            job.uid = download(url, job.progress, self._limits, self._origin).stash()
+            self._jobs[job.id] = job
+            while len(self._jobs) > MAX_KEPT:
+                self._forget(next(iter(self._jobs.values())))
+            return job
+
+    def of(self, visitor: str) -> list[Job]:
+        """
+        Return the visitor's jobs as they are now, newest first. Never blocks.
+        """
+        with self._jobs_lock:
+            return self._looked_at(visitor)[::-1]
+
+    def find(self, visitor: str, job_id: str) -> Job | None:
+        """
+        Return one job as it is now, or None if this visitor has no such job. Never blocks.
+        """
+        with self._jobs_lock:
+            return self._find(visitor, job_id)
+
+    def cancel(self, visitor: str, job_id: str) -> Job | None:
+        """
+        Ask for a job to end; one that has ended stays as it is. Never blocks.
+
+        Returns:
+            The job, or None if this visitor has no such job.
+        """
+        with self._jobs_lock:
+            job = self._find(visitor, job_id)
+            if job is not None and job.uid is not None:
+                result = crochet.retrieve_result(job.uid)
+                # Only asks: the reactor thread does it, and a later look sees the outcome.
+                result.cancel()
+                job.uid = result.stash()
+                job.state = "cancelling"
+            return job
+
+    def clear(self, visitor: str) -> None:
+        """
+        Forget the visitor's jobs that have ended. Never blocks.
+        """
+        with self._jobs_lock:
+            for job in self._looked_at(visitor):
+                if not job.is_running:
+                    self._forget(job)
+
+    def _looked_at(self, visitor: str) -> list[Job]:
+        jobs = [job for job in self._jobs.values() if job.visitor == visitor]
+        for job in jobs:
+            self._look(job)
+        return jobs
+
+    def _find(self, visitor: str, job_id: str) -> Job | None:
+        job = self._jobs.get(job_id)
+        if job is None or job.visitor != visitor:
+            return None
+        self._look(job)
+        return job
+
+    def _look(self, job: Job) -> None:
+        if job.uid is None:
+            return
+        result = crochet.retrieve_result(job.uid)
+        try:
+            job.page = result.wait(timeout=0)
+        except crochet.TimeoutError:
+            # Not yet. The retrieval took the result out of the stash: put it back for the next.
+            job.uid = result.stash()
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the visitor is told
+            self._record_failure(job, result, error)
+        else:
+            job.state = "done"
+        job.uid = None
+
+    def _record_failure(
+        self, job: Job, result: crochet.EventualResult[Any], error: Exception
+    ) -> None:
+        if job.state == "cancelling":
+            job.state = "cancelled"
+            return
+        job.error = _describe(error)
+        # The traceback as the reactor thread saw it. Shown because this is a demo: a real site
+        # would log it, and show the visitor the error's text at most.
+        failure = result.original_failure()
+        job.traceback = failure.getTraceback() if failure is not None else ""
+        # Last, for a page may be rendering this job at the moment, without the lock.
+        job.state = "failed"
+
+    def _forget(self, job: Job) -> None:
+        del self._jobs[job.id]
+        if job.uid is not None:
+            crochet.retrieve_result(job.uid).cancel()
+
+
+def _describe(error: Exception) -> str:
+    # What goes wrong on the wire arrives inside an error of Agent's, as a list of reasons.
+    reasons = getattr(error, "reasons", None)
+    if reasons:
+        return _describe(reasons[0].value)
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,60 @@
+"""
+Call Twisted from blocking, threaded code.
+
+The public names, and the process's one event loop. No logic.
+"""
+
+from __future__ import annotations
+
+import atexit
+
+from ._children import ChildWatcher
+from ._errors import DeadlockError, ReactorStopped, TimeoutError
+from ._legacy import Legacy, register
+from ._legacy import deprecated_name as __getattr__
+try:
+    from ._logs import LogBridge
+except ImportError:
+    class LogBridge:
+        def __init__(self, **kw): pass
+        def start(self): pass
+        def stop(self, t): return True
+        def finish(self, t): return True
+        def reset_after_fork(self): pass
+from ._loop import EventLoop, at_fork, start_thread
+from ._reactors import import_reactor
+from ._result import EventualResult
+
+__version__ = "3.0.0"
+
+_loop = EventLoop(
+    import_reactor=import_reactor,
+    start_thread=start_thread,
+    at_exit=atexit.register,
+    at_fork=at_fork,
+    logs=LogBridge(start_thread=start_thread),
+    watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
+)
+_legacy = Legacy(_loop.calls)
+
+setup = _loop.setup
+no_setup = _loop.no_setup
+run_in_reactor = _loop.calls.run_in_reactor
+wait_for = _loop.calls.wait_for
+retrieve_result = _loop.retrieve_result
+in_reactor = _legacy.in_reactor
+wait_for_reactor = _legacy.wait_for_reactor
+
+__all__ = [
+    "DeadlockError",
+    "EventualResult",
+    "ReactorStopped",
+    "TimeoutError",
+    "__version__",
+    "no_setup",
+    "register",
+    "retrieve_result",
+    "run_in_reactor",
+    "setup",
+    "wait_for",
+]

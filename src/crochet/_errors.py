@@ -1,0 +1,128 @@
+"""
+Every exception that Crochet raises, and the words it says.
+
+Each text tells what happened, why that is refused or given up, and what to do. A text names
+the function that was called and never its arguments: those may be secrets, and texts end up in
+logs.
+"""
+
+from __future__ import annotations
+
+import builtins
+
+
+class TimeoutError(builtins.TimeoutError):
+    """
+    An operation has not answered in the time it was given.
+
+    It is a builtin :class:`TimeoutError`, too, so ``except TimeoutError`` catches it with or
+    without an import. Programs may subclass it and may raise it with texts of their own.
+    """
+
+
+class ReactorStopped(Exception):
+    """
+    The reactor that should have answered has stopped, or will never run in this process.
+    """
+
+
+class DeadlockError(RuntimeError):
+    """
+    A wait that could only have lasted for ever was refused.
+    """
+
+
+# Printed tracebacks name an exception by module: say the one that programs import from. Classes
+# with methods keep theirs, for inspect.getsource() follows it.
+for _class in (TimeoutError, ReactorStopped, DeadlockError):
+    _class.__module__ = "crochet"
+del _class
+
+
+def not_set_up(name: str) -> RuntimeError:
+    """
+    Build the error of a call made before anything could have answered it.
+    """
+    return RuntimeError(
+        f"{name}() was called before crochet.setup(), so no reactor is there to run it. Call "
+        "crochet.setup() once when the program starts, or crochet.no_setup() if the program "
+        "runs the reactor itself."
+    )
+
+
+def stopped(name: str) -> ReactorStopped:
+    """
+    Build the error of a call that the reactor's end overtook, or that came after it.
+    """
+    return ReactorStopped(
+        f"{name}() cannot be answered: the reactor has stopped. If the program is not ending, "
+        "look for what called reactor.stop() or made the reactor thread fail."
+    )
+
+
+def exiting(name: str) -> ReactorStopped:
+    """
+    Build the error of a call made while the interpreter ends.
+    """
+    return ReactorStopped(
+        f"{name}() cannot be answered: the interpreter is exiting and the reactor has been "
+        "stopped. Call it earlier, or from an atexit hook registered after crochet.setup()."
+    )
+
+
+def forked(name: str) -> ReactorStopped:
+    """
+    Build the error of a call in a process that was forked from the one with the reactor thread.
+    """
+    return ReactorStopped(
+        f"{name}() cannot be answered: this process was forked from the one in which the "
+        "reactor runs, and threads do not survive a fork. Call crochet.setup() for the first "
+        "time in the child, or start the child with the spawn method."
+    )
+
+
+def in_reactor_thread(name: str) -> DeadlockError:
+    """
+    Build the error of a wait in the only thread that could have ended it.
+    """
+    return DeadlockError(
+        f"waiting for {name}() in the reactor thread would stop the very thread that has to run "
+        f"it. Use the Deferred or coroutine of the undecorated function, {name}.__wrapped__, "
+        "or move the blocking code to a thread with deferToThread()."
+    )
+
+
+def not_answered(name: str, timeout: float) -> TimeoutError:
+    """
+    Build the error of ``EventualResult.wait()``, which leaves the operation as it is.
+    """
+    return TimeoutError(
+        f"{name}() has not answered in {timeout:g} s. It goes on: wait() again, or cancel() it."
+    )
+
+
+def gave_up(name: str, timeout: float, *, ended: bool) -> TimeoutError:
+    """
+    Build the error of ``wait_for`` when the operation had started.
+    """
+    end = "it was cancelled" if ended else "it was told to cancel but has not ended yet"
+    return TimeoutError(
+        f"{name}() has not answered in {timeout:g} s; {end}. Give @wait_for a longer timeout if "
+        "it only needs more time."
+    )
+
+
+def never_started(name: str, timeout: float, *, is_running: bool) -> TimeoutError:
+    """
+    Build the error of ``wait_for`` when the operation had not even started.
+    """
+    if is_running:
+        cause = "the reactor thread was busy with something else"
+        remedy = "Look for blocking code in the reactor thread."
+    else:
+        cause = "the reactor is not running yet"
+        remedy = "After crochet.no_setup() the program itself has to call reactor.run()."
+    return TimeoutError(
+        f"{name}() has not started in {timeout:g} s: {cause}. It was withdrawn and will not run. "
+        f"{remedy}"
+    )

@@ -1,0 +1,186 @@
+"""
+The error of a call, from the reactor thread to whoever takes it.
+
+What must always hold:
+
+1. Every taker raises the type and value that the body raised, with the reactor's frames below and
+   its own above, however many takers there are and however often each takes.
+2. A held fault keeps no frame of a taker alive.
+3. A fault that nobody took is logged once: when it is dropped, or at exit.
+
+Raising an exception object changes it: the frames it passes are added to its ``__traceback__``
+and the exception being handled becomes its ``__context__``. One object raised in two threads
+therefore mixes their frames, and an object that is kept after it was raised keeps its takers'
+frames. So the fault remembers the pristine traceback, cause and context, hands the original
+object to the first taker only, and keeps a copy for the others:
+
+1. Two takers both make a copy of the original.
+2. Both try to delete ``_is_fresh``. Deleting a slot is one step of the interpreter: one of them
+   gets the AttributeError.
+3. The winner leaves its copy behind and raises the original; the other raises its own copy.
+
+Verdict: no two takers raise the same object. test_faults.py steps it.
+
+An exception that cannot be copied faithfully (one whose ``__init__`` wants other arguments than
+its ``args``, say) is the same object for all. Its traceback is set right before each raise, so
+it stays of constant length; threads that take it at the same moment may see each other's frames.
+
+Threads: made and filled in the reactor thread, then read-only but for ``_error``, ``_is_fresh``
+and ``is_collected``, which any taker touches. No locks: ``__del__`` runs wherever a reference is
+dropped, also in a garbage collection that interrupts this very code.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+import weakref
+from types import TracebackType
+from typing import NoReturn
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+_log = Logger(namespace="crochet")
+
+# The faults that nobody has taken yet. Weak references: to be listed keeps nothing alive. Keyed
+# by id, so that entering and leaving are single dict operations that run no Python code.
+Uncollected = dict[int, "weakref.ref[Fault]"]
+
+
+class Fault:
+    """
+    One error, to be raised by any number of takers, or logged if there is none.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_cause",
+        "_context",
+        "_error",
+        "_is_fresh",
+        "_name",
+        "_suppress",
+        "_traceback",
+        "_uncollected",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        error: BaseException,
+        traceback: TracebackType | None,
+        uncollected: Uncollected,
+    ) -> None:
+        self._name = name
+        self._error = error
+        self._traceback = traceback
+        self._cause = error.__cause__
+        self._context = error.__context__
+        self._suppress = error.__suppress_context__
+        self._is_fresh = True
+        error.__traceback__ = traceback
+        self._uncollected = uncollected
+        uncollected[id(self)] = weakref.ref(self)
+
+    @property
+    def is_collected(self) -> bool:
+        """
+        Tell whether somebody has taken the error, or was told of it in a log.
+        """
+        return id(self) not in self._uncollected
+
+    def collect(self) -> None:
+        """
+        Note that somebody knows of the error, so that it need not be logged.
+        """
+        self._uncollected.pop(id(self), None)
+
+    def throw(self, *, is_last: bool = False) -> NoReturn:
+        """
+        Raise the error in the calling thread, which collects it.
+
+        Args:
+            is_last: nobody else can take this fault any more, so no copy need be made.
+        """
+        self.collect()
+        error = self._error if is_last else self._taken()
+        context = self._context
+        try:
+            raise error.with_traceback(self._traceback)
+        finally:
+            # `raise` has just made the exception that the taker was handling, if any, part of
+            # this one's history. It is not, and the next taker must not see it.
+            error.__context__ = context
+            del error, context, self
+
+    def _taken(self) -> BaseException:
+        spare = _faithful_copy(self._error)
+        if spare is None:
+            return self._error
+        spare.__cause__ = self._cause
+        spare.__context__ = self._context
+        spare.__suppress_context__ = self._suppress
+        spare.__traceback__ = self._traceback
+        original = self._error
+        try:
+            del self._is_fresh  # the step that decides; see the head of this file
+        except AttributeError:
+            return spare
+        self._error = spare
+        return original
+
+    def failure(self) -> Failure:
+        """
+        Return the error as a Failure, which collects it.
+        """
+        self.collect()
+        return self._as_failure()
+
+    def _as_failure(self) -> Failure:
+        return Failure(self._error, type(self._error), self._traceback)
+
+    def report(self) -> None:
+        """
+        Log the error, unless somebody knows of it already.
+        """
+        # Leaving the register decides who logs, should two threads come here at once.
+        if self._uncollected.pop(id(self), None) is not None:
+            _log.failure(
+                "Unhandled error in EventualResult of {name}()",
+                failure=self._as_failure(),
+                name=self._name,
+            )
+
+    def __del__(self) -> None:
+        # At finalization the exit hook has logged what was left, and modules are half gone.
+        if not sys.is_finalizing():
+            self.report()
+
+
+def report_all(uncollected: Uncollected) -> None:
+    """
+    Log every error that nobody has taken: for the end of the process.
+    """
+    for reference in list(uncollected.copy().values()):
+        fault = reference()
+        if fault is not None:
+            fault.report()
+
+
+def _faithful_copy(error: BaseException) -> BaseException | None:
+    """
+    Return a copy that nobody can tell from the original, or None if there is no making one.
+    """
+    try:
+        spare = copy.copy(error)
+        is_faithful = (
+            type(spare) is type(error)
+            and len(spare.args) == len(error.args)
+            and all(a is b for a, b in zip(spare.args, error.args, strict=True))
+            and vars(spare).keys() == vars(error).keys()
+        )
+    except Exception:
+        # Whatever the class did not like about being copied, its users want the error itself.
+        return None
+    return spare if is_faithful else None

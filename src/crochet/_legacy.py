@@ -1,0 +1,74 @@
+"""
+The names that went out of use before 3.0. They work, and say what to use instead.
+"""
+
+from __future__ import annotations
+
+import atexit
+import warnings
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Concatenate, ParamSpec, TypeVar
+
+from ._calls import Decorators, Wrapper
+from ._reactors import Reactor, import_reactor
+from ._result import EventualResult
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Legacy:
+    """
+    The old decorators, in terms of the new ones.
+    """
+
+    def __init__(self, calls: Decorators) -> None:
+        self._calls = calls
+
+    def wait_for_reactor(self, function: Callable[P, T]) -> Wrapper[P, T, T]:
+        """
+        Do what ``wait_for(timeout=None)`` does; deprecated.
+        """
+        _deprecated("wait_for_reactor", "wait_for(timeout)")
+        return self._calls.wait_for(None)(function)
+
+    def in_reactor(
+        self, function: Callable[Concatenate[Reactor, P], T]
+    ) -> Wrapper[P, T, EventualResult[T]]:
+        """
+        Do what ``run_in_reactor`` does, with the reactor as the first argument; deprecated.
+        """
+        _deprecated("in_reactor", "run_in_reactor, and import the reactor in the function")
+
+        def with_reactor(*args: P.args, **kwargs: P.kwargs) -> T:
+            return function(import_reactor(), *args, **kwargs)
+
+        update_wrapper(with_reactor, function)
+        # The signature to show is that of with_reactor: its callers do not give the reactor.
+        del with_reactor.__wrapped__
+        return self._calls.run_in_reactor(with_reactor)
+
+
+def register(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+    """
+    Have *function* called when the interpreter exits, the last registered first.
+
+    The same as ``atexit.register``. What is registered after :func:`setup` is called while the
+    reactor still runs.
+    """
+    atexit.register(function, *args, **kwargs)
+
+
+def _deprecated(old: str, new: str) -> None:
+    warnings.warn(f"crochet.{old} is deprecated, use {new}", DeprecationWarning, stacklevel=3)
+
+
+def deprecated_name(name: str) -> type[EventualResult[object]]:
+    """
+    Return what an old name of the package stands for; a module's ``__getattr__``.
+    """
+    if name != "DeferredResult":
+        raise AttributeError(f"module 'crochet' has no attribute {name!r}")
+    _deprecated(name, "EventualResult")
+    return EventualResult

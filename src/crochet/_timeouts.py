@@ -1,0 +1,62 @@
+"""
+Seconds, as a caller gives them and as a raw lock takes them.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from _thread import LockType
+from typing import SupportsFloat, SupportsIndex
+
+# What callers may give: any real number, or None for no limit.
+Seconds = SupportsFloat | SupportsIndex | None
+
+# The longest single wait on a lock. A longer one is made of several: no lock takes more than
+# TIMEOUT_MAX, and on Windows no signal, so no Ctrl-C, gets through to a thread blocked in one.
+LONGEST = 0.1 if sys.platform == "win32" else threading.TIMEOUT_MAX
+
+
+def seconds(timeout: Seconds) -> float:
+    """
+    Return a timeout as a float; ``math.inf`` stands for no limit. It may be negative.
+
+    Raises:
+        TypeError: it is no real number.
+        ValueError: it is NaN.
+    """
+    if timeout is None:
+        return math.inf
+    if not hasattr(timeout, "__float__") and not hasattr(timeout, "__index__"):
+        raise TypeError(
+            f"a timeout is a number of seconds, or None for no limit, not {_described(timeout)}"
+        )
+    try:
+        limit = float(timeout)
+    except OverflowError:  # an int beyond any float: its sign is all that matters
+        limit = math.inf if timeout > 0 else -math.inf  # type: ignore[operator]
+    if math.isnan(limit):
+        raise ValueError("a timeout of NaN seconds never ends and never starts; give a number")
+    return limit
+
+
+def _described(value: object) -> str:
+    if callable(value):
+        return f"the function {getattr(value, '__name__', value)!r}"
+    return f"{type(value).__name__} {value!r}"
+
+
+def acquire(lock: LockType, limit: float) -> bool:
+    """
+    Acquire a raw lock within *limit* seconds. Blocks for as long; tells whether it succeeded.
+    """
+    if limit <= LONGEST:
+        return lock.acquire(True, max(limit, 0.0))
+    deadline = time.monotonic() + limit
+    while not lock.acquire(True, min(limit, LONGEST)):
+        limit = deadline - time.monotonic()
+        if limit <= 0:
+            return False
+    return True
