@@ -16,7 +16,7 @@ import ipaddress
 import socket
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.threads import deferToThread
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS
@@ -72,9 +72,10 @@ class _GuardedEndpoint:
         found = await deferToThread(
             socket.getaddrinfo, self._host, self._port, type=socket.SOCK_STREAM
         )
-        for *_, (address, *_) in found:
+        for family, *_, (address, *_) in found:
             if self._may_reach(address):
-                endpoint = HostnameEndpoint(reactor, address, self._port, timeout=CONNECT_SECONDS)
+                kind = TCP6ClientEndpoint if family == socket.AF_INET6 else TCP4ClientEndpoint
+                endpoint = kind(reactor, address, self._port, timeout=CONNECT_SECONDS)
                 return await endpoint.connect(factory)
         raise ForbiddenAddress(
             f"{self._host} port {self._port} is not on the public internet, and this server "

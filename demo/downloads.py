@@ -15,9 +15,10 @@ import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.web.client import ResponseDone
+from twisted.web.client import ResponseDone, ResponseFailed
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
@@ -118,9 +119,16 @@ async def fetch_in_reactor(
     """
     Request *url*, read all of it, and say what was found.
     """
-    response = await guarded_agent(origin).request(
-        b"GET", url.encode("ascii"), Headers({"User-Agent": ["Crochet demo"]})
-    )
+    try:
+        response = await guarded_agent(origin).request(
+            b"GET", url.encode("ascii"), Headers({"User-Agent": ["Crochet demo"]})
+        )
+    except (ConnectingCancelledError, ResponseFailed) as error:
+        # Agent tells of a cancellation in its own ways. Said plainly, Crochet knows that somebody
+        # asked for it, and logs no error when nobody is left to collect the result.
+        if isinstance(error, ResponseFailed) and not error.reasons[0].check(CancelledError):
+            raise
+        raise CancelledError from error
     if response.length is not UNKNOWN_LENGTH:
         progress.total = response.length
     body = _Body(progress, max_size)

@@ -14,6 +14,7 @@ import json
 import logging
 import sys
 import threading
+import warnings
 
 from flask import Flask
 from loopback.web import RatesFeed, serve
@@ -23,6 +24,9 @@ from twisted.web.client import Agent, readBody
 from werkzeug.serving import make_server
 
 from crochet import setup, wait_for
+
+# Twisted says this of the responses of its own Agent, too (twisted#8227, open).
+warnings.filterwarnings("ignore", "Using readBody with a transport", DeprecationWarning)
 
 setup()
 log = logging.getLogger(__name__)
@@ -64,7 +68,7 @@ class Rates:
     async def _refresh_or_log(self, url: str) -> None:
         try:
             await self._refresh(url)
-        except Exception:  # noqa: BLE001 - whatever it is: a LoopingCall that fails runs no more
+        except Exception:  # whatever it is: a LoopingCall that fails once runs no more
             log.exception("no new rates from %s, keeping the old ones", url)
 
 

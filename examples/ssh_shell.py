@@ -72,7 +72,7 @@ async def look(port: int, host_key: Key, operator_key: Key, *lines: str) -> str:
     """
     Log in as the operator would, type some lines, and return what the terminal showed.
     """
-    return await converse(reactor, port, b"operator", operator_key, host_key, *lines)
+    return await converse(reactor, port, b"operator", operator_key, host_key.public(), *lines)
 
 
 def login_command(directory: Path, port: int, host_key: Key, operator_key: Key) -> str:

@@ -79,7 +79,7 @@ class _Login(SSHUserAuthClient):
     """
 
     def __init__(self, user: bytes, key: Key, connection: _Connection) -> None:
-        super().__init__(user, None, connection)
+        super().__init__(user, connection)
         self._key: Key | None = key
 
     def getPublicKey(self) -> Key | None:

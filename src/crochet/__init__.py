@@ -12,15 +12,7 @@ from ._children import ChildWatcher
 from ._errors import DeadlockError, ReactorStopped, TimeoutError
 from ._legacy import Legacy, register
 from ._legacy import deprecated_name as __getattr__
-try:
-    from ._logs import LogBridge
-except ImportError:
-    class LogBridge:
-        def __init__(self, **kw): pass
-        def start(self): pass
-        def stop(self, t): return True
-        def finish(self, t): return True
-        def reset_after_fork(self): pass
+from ._logs import LogBridge
 from ._loop import EventLoop, at_fork, start_thread
 from ._reactors import import_reactor
 from ._result import EventualResult

@@ -31,7 +31,6 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 T = TypeVar("T")
 S = TypeVar("S")
-C = TypeVar("C")
 W_co = TypeVar("W_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
 
@@ -64,13 +63,22 @@ class Wrapper(Protocol[P, W_co, R_co]):
         """
         ...
 
+    # Access through a class or an instance, for type checkers. They do not tell here whether a
+    # method is a static or class method, so the first parameter has to: one that takes the
+    # instance, or its class, is given it. What is looked up on the class itself is left as it is,
+    # which is wrong for class methods only.
     @overload
     def __get__(self, instance: None, owner: type[object], /) -> Wrapper[P, W_co, R_co]: ...
-
     @overload
     def __get__(
         self: Wrapper[Concatenate[S, Q], W_co, R_co], instance: S, owner: type[object], /
     ) -> Callable[Q, R_co]: ...
+    @overload
+    def __get__(
+        self: Wrapper[Concatenate[type[S], Q], W_co, R_co], instance: S, owner: type[object], /
+    ) -> Callable[Q, R_co]: ...
+    @overload
+    def __get__(self, instance: object, owner: type[object], /) -> Wrapper[P, W_co, R_co]: ...
 
 
 class WaitFor(Protocol):
@@ -78,18 +86,6 @@ class WaitFor(Protocol):
     What ``wait_for(timeout)`` returns: the decorator itself.
     """
 
-    @overload
-    def __call__(self, function: staticmethod[P, Coro[T]]) -> staticmethod[P, T]: ...
-    @overload
-    def __call__(self, function: staticmethod[P, Deferred[T]]) -> staticmethod[P, T]: ...
-    @overload
-    def __call__(self, function: staticmethod[P, T]) -> staticmethod[P, T]: ...
-    @overload
-    def __call__(self, function: classmethod[C, P, Coro[T]]) -> classmethod[C, P, T]: ...
-    @overload
-    def __call__(self, function: classmethod[C, P, Deferred[T]]) -> classmethod[C, P, T]: ...
-    @overload
-    def __call__(self, function: classmethod[C, P, T]) -> classmethod[C, P, T]: ...
     @overload
     def __call__(self, function: Callable[P, Coro[T]]) -> Wrapper[P, Coro[T], T]: ...
     @overload
@@ -106,30 +102,6 @@ class Decorators:
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
 
-    @overload
-    def run_in_reactor(
-        self, function: staticmethod[P, Coro[T]]
-    ) -> staticmethod[P, EventualResult[T]]: ...
-    @overload
-    def run_in_reactor(
-        self, function: staticmethod[P, Deferred[T]]
-    ) -> staticmethod[P, EventualResult[T]]: ...
-    @overload
-    def run_in_reactor(
-        self, function: staticmethod[P, T]
-    ) -> staticmethod[P, EventualResult[T]]: ...
-    @overload
-    def run_in_reactor(
-        self, function: classmethod[C, P, Coro[T]]
-    ) -> classmethod[C, P, EventualResult[T]]: ...
-    @overload
-    def run_in_reactor(
-        self, function: classmethod[C, P, Deferred[T]]
-    ) -> classmethod[C, P, EventualResult[T]]: ...
-    @overload
-    def run_in_reactor(
-        self, function: classmethod[C, P, T]
-    ) -> classmethod[C, P, EventualResult[T]]: ...
     @overload
     def run_in_reactor(
         self, function: Callable[P, Coro[T]]
@@ -193,7 +165,7 @@ class Decorators:
         submit = bridge.submit
 
         def run_in_reactor(*args: object, **kwargs: object) -> object:
-            result = EventualResult[object](
+            result: EventualResult[object] = EventualResult(
                 bridge, name, (function, args, kwargs, copy_context()), []
             )
             try:
@@ -218,7 +190,7 @@ class Decorators:
                 raise _errors.in_reactor_thread(name)
             gate = allocate_lock()
             gate.acquire()
-            result = EventualResult[object](
+            result: EventualResult[object] = EventualResult(
                 bridge, name, (function, args, kwargs, copy_context()), [gate.release]
             )
             error = None
@@ -232,13 +204,13 @@ class Decorators:
             if error is not None:
                 raise error
             outcome = _result.outcome_of(result)
-            if type(outcome) is Fault:
-                try:
-                    outcome.throw(is_last=True)
-                finally:
-                    # The traceback holds this frame; do not let it hold the fault as well.
-                    del outcome, result
-            return outcome
+            if type(outcome) is not Fault:
+                return outcome
+            try:
+                outcome.throw(is_last=True)
+            finally:
+                # The traceback holds this frame; do not let it hold the fault as well.
+                del outcome, result
 
         return wait_for_reactor
 
@@ -262,8 +234,9 @@ def _decorated(
     function: object, wrap: Callable[[str, Callable[..., object]], Callable[..., object]]
 ) -> object:
     if isinstance(function, (staticmethod, classmethod)):
-        kind = cast("Callable[[object], object]", type(function))
-        return kind(_decorated(cast("object", function.__func__), wrap))
+        method = cast("staticmethod[..., object]", function)
+        kind = cast("Callable[[object], object]", type(method))
+        return kind(_decorated(method.__func__, wrap))
     if not callable(function):
         raise TypeError(f"only functions can be run in the reactor, not {function!r}")
     name = _name(function)

@@ -60,7 +60,7 @@ from twisted.internet.error import ProcessTerminated
 from twisted.logger import Logger
 from twisted.python.runtime import platform
 
-_log = Logger()
+_log = Logger(namespace="crochet")
 
 # select() takes no descriptor from here on: FD_SETSIZE of Linux's C libraries.
 _SELECT_LIMIT = 1024
@@ -274,12 +274,11 @@ class ChildWatcher:
         self._module = module
         try:
             self._watch_all()
+            self._hook("registerReapProcessHandler", self._registered_in_reactor)
+            self._hook("unregisterReapProcessHandler", self._unregistered_in_reactor)
         except BaseException:
             self.stop()
             raise
-        # Last, for it cannot fail.
-        self._hook("registerReapProcessHandler", self._registered_in_reactor)
-        self._hook("unregisterReapProcessHandler", self._unregistered_in_reactor)
 
     def stop(self) -> None:
         """
@@ -362,17 +361,19 @@ class ChildWatcher:
                 self._watch(pid, process)
 
     def _watch(self, pid: int, process: object) -> None:
+        # Somebody took a child off Twisted's list by hand, and the pid is used again.
+        if pid in self._watches:
+            self._end_watch(self._watches[pid])
         watch = _Watch(pid, process, self._look_in_reactor, self._lost_in_reactor)
+        self._watches[pid] = watch
         try:
             watch.fd = _open_end(pid)
             if _is_beyond_select(self._reactor, watch.fd):
                 raise OSError(errno.EMFILE, "too high a descriptor for select()")
-            self._watches[pid] = watch
             # A reactor of another make may know no internal readers.
             add = getattr(self._reactor, "_addInternalReader", self._reactor.addReader)
             add(watch)
         except ProcessLookupError:
-            self._watches[pid] = watch
             # Later, for the caller of spawnProcess() does not have his transport yet.
             self._reactor.callFromThread(self._ended_in_reactor, watch, _Status.LOST)
         except OSError:

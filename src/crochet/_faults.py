@@ -138,7 +138,7 @@ class Fault:
         return self._as_failure()
 
     def _as_failure(self) -> Failure:
-        return Failure(self._error, type(self._error), self._traceback)
+        return Failure(self._error, type(self._error), self._traceback)  # type: ignore[no-untyped-call]
 
     def report(self) -> None:
         """

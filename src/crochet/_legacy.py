@@ -46,7 +46,7 @@ class Legacy:
 
         update_wrapper(with_reactor, function)
         # The signature to show is that of with_reactor: its callers do not give the reactor.
-        del with_reactor.__wrapped__
+        del vars(with_reactor)["__wrapped__"]
         return self._calls.run_in_reactor(with_reactor)
 
 

@@ -38,14 +38,13 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from . import _errors
 from ._bridge import Bridge
 from ._calls import Decorators
 from ._faults import report_all
-from ._reactors import Reactor, refuse_to_run, use_daemon_threads
+from ._reactors import Reactor, Timer, refuse_to_run, use_daemon_threads
 from ._stash import Stash
 
 _log = Logger(namespace="crochet")
@@ -331,7 +330,7 @@ def _took(ticket: list[None]) -> bool:
 
 
 def all_ended(
-    unfinished: list[Deferred[object]], call_later: Callable[..., IDelayedCall]
+    unfinished: list[Deferred[object]], call_later: Callable[..., Timer]
 ) -> Deferred[None]:
     """
     Cancel operations, in the reactor thread, and tell when all have ended or GRACE is over.

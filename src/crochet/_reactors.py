@@ -12,7 +12,16 @@ import threading
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from twisted.internet.interfaces import IDelayedCall, IReactorThreads
+from twisted.internet.interfaces import IReactorThreads
+
+
+class Timer(Protocol):
+    """
+    What ``callLater()`` returns.
+    """
+
+    def active(self) -> bool: ...
+    def cancel(self) -> None: ...
 
 
 class Reactor(Protocol):
@@ -24,7 +33,7 @@ class Reactor(Protocol):
 
     def callLater(
         self, delay: float, callable: Callable[..., object], *args: object
-    ) -> IDelayedCall: ...
+    ) -> Timer: ...
     def run(self, installSignalHandlers: bool = True) -> None: ...
     def stop(self) -> None: ...
     def callFromThread(self, callable: Callable[..., object], *args: object) -> None: ...
@@ -33,6 +42,22 @@ class Reactor(Protocol):
         self, phase: str, eventType: str, callable: Callable[..., object], *args: object
     ) -> object: ...
     def removeSystemEventTrigger(self, triggerID: object) -> None: ...
+
+
+class Pool(Protocol):
+    """
+    The reactor's thread pool, in which ``deferToThread()`` runs things.
+    """
+
+    threadFactory: Callable[..., threading.Thread]
+
+
+class ThreadedReactor(Protocol):
+    """
+    A reactor that has such a pool.
+    """
+
+    def getThreadPool(self) -> Pool: ...
 
 
 def import_reactor() -> Reactor:
@@ -86,7 +111,7 @@ def use_daemon_threads(reactor: Reactor) -> None:
     reactor, and with it the pool, would never be reached.
     """
     if IReactorThreads.providedBy(reactor):
-        pool = cast("IReactorThreads", reactor).getThreadPool()
+        pool = cast("ThreadedReactor", reactor).getThreadPool()
         pool.threadFactory = _daemon_thread
 
 

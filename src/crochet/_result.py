@@ -38,7 +38,7 @@ from contextvars import Context
 from enum import Enum
 from functools import partial
 from types import TracebackType
-from typing import Final, Generic, Protocol, TypeVar, cast, final
+from typing import Any, Final, Generic, Protocol, TypeVar, cast, final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -179,13 +179,13 @@ class EventualResult(Generic[T_co]):
         if self._outcome is _PENDING:
             self._block(limit)
         outcome = self._outcome
-        if type(outcome) is Fault:
-            try:
-                outcome.throw()
-            finally:
-                # The traceback holds this frame; do not let it hold the result as well.
-                del self, outcome
-        return cast("T_co", outcome)
+        if type(outcome) is not Fault:
+            return cast("T_co", outcome)
+        try:
+            outcome.throw()
+        finally:
+            # The traceback holds this frame; do not let it hold the result as well.
+            del self, outcome
 
     def _block(self, limit: float) -> None:
         if get_ident() == self._home.reactor_thread:
@@ -316,7 +316,8 @@ def _settle(value: object, result: EventualResult[object]) -> object:
     """
     if isinstance(value, Failure):
         # From here on the result answers for the error: nobody else need log it.
-        fail(result, cast("BaseException", value.value), value.tb)
+        failure = cast("Any", value)
+        fail(result, failure.value, failure.tb)
         return None
     answer(result, value)
     return value

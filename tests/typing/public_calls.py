@@ -1,0 +1,180 @@
+"""
+Every public form of call, with the type it must have. Checked by mypy and pyright, never run.
+
+``make lint`` checks it for the lowest and the highest Python that is supported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from fractions import Fraction
+from typing import NoReturn
+
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.python.failure import Failure
+from typing_extensions import assert_type
+
+import crochet
+from crochet import (
+    DeadlockError,
+    EventualResult,
+    ReactorStopped,
+    TimeoutError,
+    no_setup,
+    register,
+    retrieve_result,
+    run_in_reactor,
+    setup,
+    wait_for,
+)
+
+assert_type(setup(), None)
+assert_type(setup(logging=False), None)
+assert_type(no_setup(), None)
+
+
+@run_in_reactor
+def plain(a: int, *, b: str = "") -> bytes:
+    return b""
+
+
+@run_in_reactor
+def deferring(a: int) -> Deferred[str]:
+    return Deferred()
+
+
+@run_in_reactor
+async def awaiting(a: int) -> list[int]:
+    return [a]
+
+
+@run_in_reactor
+@inlineCallbacks
+def generating(a: int) -> Generator[Deferred[int], int, float]:
+    number = yield Deferred[int]()
+    return float(number)
+
+
+assert_type(plain(1, b="x"), EventualResult[bytes])
+assert_type(deferring(1), EventualResult[str])
+assert_type(awaiting(a=1), EventualResult[list[int]])
+assert_type(generating(1), EventualResult[float])
+plain("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+deferring()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+awaiting(1, 2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+@wait_for(timeout=5)
+def waited_plain(a: int) -> bytes:
+    return b""
+
+
+@wait_for(5.0)
+def waited_deferring(a: int) -> Deferred[str]:
+    return Deferred()
+
+
+@wait_for(None)
+async def waited_awaiting(a: int) -> list[int]:
+    return [a]
+
+
+@wait_for(Fraction(1, 2))
+@inlineCallbacks
+def waited_generating(a: int) -> Generator[Deferred[int], int, float]:
+    number = yield Deferred[int]()
+    return float(number)
+
+
+assert_type(waited_plain(1), bytes)
+assert_type(waited_deferring(a=1), str)
+assert_type(waited_awaiting(1), list[int])
+assert_type(waited_generating(1), float)
+waited_deferring("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+wait_for("5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+assert_type(wait_for(1)(lambda: 3)(), int)
+assert_type(run_in_reactor(lambda: "x")().wait(1), str)
+assert_type(waited_deferring.__wrapped__(1), Deferred[str])
+assert_type(deferring.wrapped_function(1), Deferred[str])
+as_callback: Callable[[int], str] = waited_deferring
+
+
+class Client:
+    @wait_for(1)
+    def fetch(self, a: int) -> Deferred[str]:
+        return Deferred()
+
+    @run_in_reactor
+    async def start(self, a: int) -> str:
+        return ""
+
+    @staticmethod
+    @wait_for(1)
+    def static_below(a: int) -> Deferred[str]:
+        return Deferred()
+
+    @wait_for(1)
+    @staticmethod
+    def static_above(a: int) -> Deferred[str]:
+        return Deferred()
+
+    @run_in_reactor
+    @staticmethod
+    def static_later(a: int) -> Deferred[str]:
+        return Deferred()
+
+    @classmethod
+    @wait_for(1)
+    def class_below(cls, a: int) -> Deferred[str]:
+        return Deferred()
+
+    @wait_for(1)
+    @classmethod
+    def class_above(cls, a: int) -> Deferred[str]:
+        return Deferred()
+
+    @run_in_reactor
+    @classmethod
+    def class_later(cls, a: int) -> str:
+        return ""
+
+
+assert_type(Client().fetch(1), str)
+assert_type(Client().start(a=1), EventualResult[str])
+assert_type(Client.static_below(1), str)
+assert_type(Client.static_above(1), str)
+assert_type(Client.static_later(1), EventualResult[str])
+assert_type(Client().class_below(1), str)
+assert_type(Client().class_above(1), str)
+assert_type(Client.fetch(Client(), 1), str)
+assert_type(Client.fetch.__wrapped__(Client(), 1), Deferred[str])
+assert_type(Client().class_later(1), EventualResult[str])
+Client().fetch("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+result = deferring(1)
+assert_type(result.wait(), str)
+assert_type(result.wait(timeout=1.5), str)
+assert_type(result.cancel(), None)
+assert_type(result.done(), bool)
+assert_type(result.stash(), int)
+assert_type(result.original_failure(), Failure | None)
+
+
+def tell(result: EventualResult[str]) -> None: ...
+
+
+assert_type(result.add_done_callback(tell), None)
+
+# Covariant: a result of a str is a result of an object.
+wider: EventualResult[object] = result
+assert_type(retrieve_result(1), EventualResult[object])
+register(print, "bye", sep="")
+register(tell, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def fail(error: TimeoutError | ReactorStopped | DeadlockError) -> NoReturn:
+    raise error
+
+
+assert_type(crochet.__version__, str)
