@@ -1,14 +1,56 @@
 # Every target creates what it needs in .venv; nothing outside the checkout is touched.
+#
+#   make demo    the Flask application, with an origin server of its own; offline
+#   make test    the test suite, with the coverage of branches
+#   make lint    ruff, mypy and pyright
+#   make docs    the documentation, in docs/_build/html
+#   make bench   the benchmarks, against the other bridges there are
+#   make downstream  public programs that depend on crochet, with this one in its place
+#   make matrix  the suite on the built wheel, on every supported Python that is found
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/$(VENV)/pyright
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test lint docs bench matrix downstream clean
 .DELETE_ON_ERROR:
 
-# One stamp per dependency group: a group is installed when it is first needed, and again
-# when pyproject.toml changes.
+demo: $(VENV)/demo.stamp
+	$(BIN)/python -m demo
+
+test: $(VENV)/test.stamp $(VENV)/demo.stamp $(VENV)/examples.stamp $(VENV)/docs.stamp
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+lint: $(VENV)/test.stamp $(VENV)/examples.stamp $(VENV)/lint.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	for version in 3.10 3.13; do \
+	    $(BIN)/mypy --python-version $$version || exit 1; \
+	    $(BIN)/pyright --pythonversion $$version || exit 1; \
+	done
+	rm -rf $(VENV)/typed
+	$(PYTHON) -m venv $(VENV)/typed
+	$(VENV)/typed/bin/python -m pip --disable-pip-version-check --quiet install .
+	$(BIN)/pyright --pythonpath $(VENV)/typed/bin/python --verifytypes crochet --ignoreexternal
+
+docs: $(VENV)/docs.stamp
+	$(BIN)/python -m sphinx -W --keep-going -E -q -b html docs docs/_build/html
+
+bench: $(VENV)/bench.stamp
+	$(BIN)/python -m benchmarks
+
+matrix: $(VENV)/pip.stamp
+	$(BIN)/python tools/matrix.py --lowest
+
+downstream: $(VENV)/pip.stamp
+	$(BIN)/python tools/downstream.py
+
+# One stamp per dependency group: a group is installed when it is first needed, and again when
+# pyproject.toml changes.
 $(VENV)/pip.stamp:
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --upgrade 'pip>=25.1'
@@ -19,4 +61,4 @@ $(VENV)/%.stamp: pyproject.toml $(VENV)/pip.stamp
 	touch $@
 
 clean:
-	rm -rf $(VENV) dist build docs/_build .coverage* htmlcov
+	rm -rf $(VENV) dist build docs/_build .coverage .coverage.* htmlcov

@@ -1,4 +1,6 @@
-"""The command line: ``python -m benchmarks``, from the root of the checkout."""
+"""
+The command line: ``python -m benchmarks``, from the root of the checkout.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from benchmarks.contenders import CONTENDERS
 
 
 def names(known: dict[str, object]) -> object:
-    """Return a parser of comma-separated names out of *known*."""
+    """
+    Return a parser of comma-separated names out of *known*.
+    """
 
     def parse(text: str) -> list[str]:
         asked = [name.strip() for name in text.split(",")]
@@ -29,7 +33,9 @@ def names(known: dict[str, object]) -> object:
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
-    """Return the options given in *arguments*."""
+    """
+    Return the options given in *arguments*.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure Crochet beside its peers, interleaved in one run.",
@@ -79,12 +85,16 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def say(line: str) -> None:
-    """Tell on standard error what is going on."""
+    """
+    Tell on standard error what is going on.
+    """
     print(line, file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure as *arguments* say; return the process's exit status."""
+    """
+    Measure as *arguments* say; return the process's exit status.
+    """
     options = parsed(arguments)
     plan = measures.Plan()
     if options.quick:

@@ -25,11 +25,15 @@ from benchmarks.contenders import BOUND, Contender
 
 
 def no_op() -> None:
-    """Do nothing: what remains is the cost of getting here and back."""
+    """
+    Do nothing: what remains is the cost of getting here and back.
+    """
 
 
 def round_trip(contender: Contender, calls: int) -> dict[str, Any]:
-    """Time *calls* calls, one after the other, from one thread."""
+    """
+    Time *calls* calls, one after the other, from one thread.
+    """
     call = contender.blocking(no_op)
 
     def timed() -> float:
@@ -45,7 +49,9 @@ def round_trip(contender: Contender, calls: int) -> dict[str, Any]:
 
 
 def burst(contender: Contender, calls: int) -> dict[str, Any]:
-    """Time the submission of *calls* calls; wait for their answers outside the clock."""
+    """
+    Time the submission of *calls* calls; wait for their answers outside the clock.
+    """
     submit = contender.submitting(no_op)
     if submit is None:
         return {"unsupported": "it cannot start a call without waiting for its answer"}
@@ -66,7 +72,9 @@ def burst(contender: Contender, calls: int) -> dict[str, Any]:
 
 
 def threads(contender: Contender, callers: int, calls: int) -> dict[str, Any]:
-    """Time *callers* threads that each make *calls* calls, from the first start to the last end."""
+    """
+    Time *callers* threads that each make *calls* calls, from the first start to the last end.
+    """
     call = contender.blocking(no_op)
     barrier = threading.Barrier(callers)
     spans: list[tuple[float, float]] = []
@@ -128,7 +136,9 @@ def anatomy(contender: Contender, calls: int) -> dict[str, Any]:
 
 
 def _cpu(before: Any, after: Any) -> float:
-    """Return the processor seconds, user and system, between two readings of rusage."""
+    """
+    Return the processor seconds, user and system, between two readings of rusage.
+    """
     seconds: float = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return seconds
 
@@ -168,7 +178,9 @@ def profile(contender: Contender, calls: int) -> dict[str, Any]:
 
 
 def _table(profiler: cProfile.Profile) -> str:
-    """Return cProfile's table of the 25 costliest functions, without folders in its paths."""
+    """
+    Return cProfile's table of the 25 costliest functions, without folders in its paths.
+    """
     text = io.StringIO()
     stats = pstats.Stats(profiler, stream=text)
     stats.strip_dirs().sort_stats("tottime").print_stats(25)

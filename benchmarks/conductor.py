@@ -32,11 +32,15 @@ BOUND = 300.0
 
 
 class WorkerError(Exception):
-    """Report what went wrong in a worker, with its traceback or what it printed."""
+    """
+    Report what went wrong in a worker, with its traceback or what it printed.
+    """
 
 
 class Worker:
-    """A process that holds one contender. Use it as a context manager."""
+    """
+    A process that holds one contender. Use it as a context manager.
+    """
 
     def __init__(self, key: str, interpreter: Interpreter) -> None:
         self.key = key
@@ -71,20 +75,26 @@ class Worker:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the process: by the end of its input, or else by force."""
+        """
+        End the process: by the end of its input, or else by force.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
+        complaint = None
         try:
-            self._process.wait(30)
+            if self._process.wait(30) != 0:
+                complaint = f"{self.key} ended with {self._process.returncode}"
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-            if error is None:
-                raise WorkerError(f"{self.key} did not end:\n{self._printed()}") from None
-        finally:
-            self._process.stdout.close()
-            self._errors.close()
+            complaint = f"{self.key} did not end"
+        printed = self._printed()
+        self._process.stdout.close()
+        self._errors.close()
+        # What went wrong first is already on its way, and says more.
+        if complaint is not None and error is None:
+            raise WorkerError(f"{complaint}:\n{printed}")
 
     def run(self, block: str, **request: Any) -> dict[str, Any]:
         """
@@ -119,7 +129,9 @@ class Worker:
         return total
 
     def _reply(self) -> dict[str, Any]:
-        """Return the next line from the worker, decoded."""
+        """
+        Return the next line from the worker, decoded.
+        """
         assert self._process.stdout is not None
         ends = time.monotonic() + BOUND
         while b"\n" not in self._received:
@@ -137,7 +149,9 @@ class Worker:
         return reply
 
     def _printed(self) -> str:
-        """Return the end of what the worker printed."""
+        """
+        Return the end of what the worker printed.
+        """
         self._errors.seek(0)
         return self._errors.read()[-4000:].decode(errors="replace")
 
@@ -184,29 +198,34 @@ def wakeups(workers: Iterable[Worker], seconds: float) -> dict[str, int]:
     }
 
 
-#: What a new interpreter runs to time an import. It imports nothing else before that.
+#: What a new interpreter runs to time an import. It imports nothing else before that. An import
+#: from a warm cache is nothing but work, so on a quiet machine both clocks agree; on a busy one
+#: the processor's clock still tells the cost of the import.
 IMPORTS = """
 import sys
-from time import perf_counter
+from time import perf_counter, process_time
 sys.path[:0] = sys.argv[1:]
-started = perf_counter()
 import twisted.internet.defer
-halfway = perf_counter()
+started, began = perf_counter(), process_time()
 import crochet
-ended = perf_counter()
-print('{"defer_seconds": %r, "crochet_seconds": %r, "reactor_imported": %d}' % (
-    halfway - started, ended - halfway, "twisted.internet.reactor" in sys.modules))
+worked, passed = process_time() - began, perf_counter() - started
+print('{"cpu_seconds": %r, "wall_seconds": %r, "reactor_imported": %d}' % (
+    worked, passed, "twisted.internet.reactor" in sys.modules))
 """
 
 
 def imported(interpreter: Interpreter) -> dict[str, Any]:
-    """Time the imports in a new interpreter."""
+    """
+    Time the imports in a new interpreter.
+    """
     source = [] if interpreter.source is None else [str(interpreter.source)]
     return _answer([interpreter.python, "-I", "-c", IMPORTS, *source], interpreter)
 
 
 def probed(interpreter: Interpreter, name: str, number: int) -> dict[str, Any]:
-    """Run the probe called *name* in a new interpreter."""
+    """
+    Run the probe called *name* in a new interpreter.
+    """
     command = [interpreter.python, "-m", "benchmarks.probes", name, str(number)]
     return _answer(command, interpreter)
 

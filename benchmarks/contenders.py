@@ -25,7 +25,9 @@ Body = Callable[[], Any]
 
 
 class Unavailable(Exception):
-    """Say that a contender cannot run here, and why."""
+    """
+    Say that a contender cannot run here, and why.
+    """
 
 
 class Contender:
@@ -42,30 +44,44 @@ class Contender:
     distributions: tuple[str, ...] = ()
 
     def start(self) -> None:
-        """Start the loop in a thread of its own; return when it runs."""
+        """
+        Start the loop in a thread of its own; return when it runs.
+        """
 
     def stop(self) -> None:
-        """Stop what ``start`` started."""
+        """
+        Stop what ``start`` started.
+        """
 
     def blocking(self, function: Body) -> Body:
-        """Return a callable that runs *function* in the loop's thread and returns its value."""
+        """
+        Return a callable that runs *function* in the loop's thread and returns its value.
+        """
         raise NotImplementedError
 
     def submitting(self, function: Body) -> Body | None:
-        """Return a callable that hands *function* to the loop's thread and returns at once."""
+        """
+        Return a callable that hands *function* to the loop's thread and returns at once.
+        """
         return None
 
     def settle(self, handles: Sequence[Any]) -> None:
-        """Block until each of *handles*, which ``submitting`` gave, has its answer."""
+        """
+        Block until each of *handles*, which ``submitting`` gave, has its answer.
+        """
         for handle in handles:
             handle.result(BOUND)
 
     def apart(self, body: Body) -> Any:
-        """Run *body* in a thread that this contender can be called from; return its value."""
+        """
+        Run *body* in a thread that this contender can be called from; return its value.
+        """
         return body()
 
     def together(self, bodies: Sequence[Body]) -> None:
-        """Run *bodies* at once, each in such a thread of its own; return when all have ended."""
+        """
+        Run *bodies* at once, each in such a thread of its own; return when all have ended.
+        """
         threads = [threading.Thread(target=body) for body in bodies]
         for thread in threads:
             thread.start()
@@ -74,7 +90,9 @@ class Contender:
 
 
 def _in_thread(target: Callable[[], Any], name: str) -> threading.Thread:
-    """Start *target* in a daemon thread."""
+    """
+    Start *target* in a daemon thread.
+    """
     thread = threading.Thread(target=target, name=name, daemon=True)
     thread.start()
     return thread
@@ -84,7 +102,9 @@ def _in_thread(target: Callable[[], Any], name: str) -> threading.Thread:
 
 
 class Crochet(Contender):
-    """``wait_for`` and ``run_in_reactor``, whichever ``crochet`` this interpreter imports."""
+    """
+    ``wait_for`` and ``run_in_reactor``, whichever ``crochet`` this interpreter imports.
+    """
 
     key = "crochet"
     title = "crochet (ours)"
@@ -108,7 +128,9 @@ class Crochet(Contender):
 
 
 class Crochet211(Crochet):
-    """The release that ours replaces."""
+    """
+    The release that ours replaces.
+    """
 
     key = "crochet-2.1.1"
     title = "crochet 2.1.1"
@@ -119,7 +141,9 @@ class Crochet211(Crochet):
 
 
 class Twisted(Contender):
-    """``twisted.internet.threads.blockingCallFromThread``, which takes no timeout."""
+    """
+    ``twisted.internet.threads.blockingCallFromThread``, which takes no timeout.
+    """
 
     key = "twisted"
     title = "blockingCallFromThread"
@@ -196,13 +220,17 @@ class ReactorFloor(Twisted):
 
 
 class Asyncio(Contender):
-    """``asyncio.run_coroutine_threadsafe`` and a bounded ``result()``."""
+    """
+    ``asyncio.run_coroutine_threadsafe`` and a bounded ``result()``.
+    """
 
     key = "asyncio"
     title = "run_coroutine_threadsafe (asyncio)"
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
-        """Return the loop to use."""
+        """
+        Return the loop to use.
+        """
         return asyncio.new_event_loop()
 
     def start(self) -> None:
@@ -238,7 +266,9 @@ class Asyncio(Contender):
 
 
 class Uvloop(Asyncio):
-    """The same on uvloop."""
+    """
+    The same on uvloop.
+    """
 
     key = "uvloop"
     title = "run_coroutine_threadsafe (uvloop)"
@@ -252,7 +282,9 @@ class Uvloop(Asyncio):
 
 
 class Anyio(Contender):
-    """anyio's ``start_blocking_portal`` on its asyncio backend; ``call`` takes no timeout."""
+    """
+    anyio's ``start_blocking_portal`` on its asyncio backend; ``call`` takes no timeout.
+    """
 
     key = "anyio"
     title = "anyio portal"
@@ -332,7 +364,9 @@ class Asgiref(Contender):
 
 
 class Synchronicity(Contender):
-    """synchronicity's blocking wrapper around an ``async def``; it takes no timeout."""
+    """
+    synchronicity's blocking wrapper around an ``async def``; it takes no timeout.
+    """
 
     key = "synchronicity"
     title = "synchronicity"

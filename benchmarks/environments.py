@@ -26,18 +26,24 @@ Say = Callable[[str], None]
 
 
 class SetupError(Exception):
-    """Report that an environment could not be made, with the output of what failed."""
+    """
+    Report that an environment could not be made, with the output of what failed.
+    """
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python to run contenders with: its path, and what goes before everything on its path."""
+    """
+    A Python to run contenders with: its path, and what goes before everything on its path.
+    """
 
     python: str
     source: Path | None = None
 
     def environ(self) -> dict[str, str]:
-        """Return the process environment to start it with."""
+        """
+        Return the process environment to start it with.
+        """
         environ = {
             name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
         }
@@ -47,7 +53,9 @@ class Interpreter:
 
 
 def here(python: str) -> dict[str, Interpreter]:
-    """Return *python* as it is for every contender, and for crochet 2.1.1 nothing."""
+    """
+    Return *python* as it is for every contender, and for crochet 2.1.1 nothing.
+    """
     return {"ours": Interpreter(python, CHECKOUT / "src"), "others": Interpreter(python)}
 
 
@@ -86,7 +94,9 @@ def _bin(environment: Path) -> str:
 def _environment(
     python: str, path: Path, requirements: list[str], say: Say, *, afresh: bool
 ) -> None:
-    """Make the virtual environment at *path* with *requirements*, unless it has them."""
+    """
+    Make the virtual environment at *path* with *requirements*, unless it has them.
+    """
     stamp = path / "requirements.json"
     wanted = json.dumps(requirements)
     if not afresh and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
@@ -101,7 +111,9 @@ def _environment(
 
 
 def _output(command: list[str]) -> str:
-    """Run *command* and return what it printed."""
+    """
+    Run *command* and return what it printed.
+    """
     done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_BOUND)
     if done.returncode != 0:
         raise SetupError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")

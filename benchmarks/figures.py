@@ -18,7 +18,9 @@ Samples = Sequence[float]
 
 
 def quantile(samples: Samples, fraction: float) -> float:
-    """Return the value that *fraction* of *samples* lie below, interpolated."""
+    """
+    Return the value that *fraction* of *samples* lie below, interpolated.
+    """
     ordered = sorted(samples)
     position = fraction * (len(ordered) - 1)
     below = math.floor(position)
@@ -27,7 +29,9 @@ def quantile(samples: Samples, fraction: float) -> float:
 
 
 def summary(samples: Samples) -> dict[str, Any]:
-    """Return the median of *samples* with its spread and its own uncertainty."""
+    """
+    Return the median of *samples* with its spread and its own uncertainty.
+    """
     low, high = median_interval(samples)
     return {
         "median": statistics.median(samples),
@@ -58,7 +62,9 @@ def median_interval(samples: Samples) -> tuple[float, float]:
 
 
 def ratios(numerators: Samples, denominators: Samples) -> list[float]:
-    """Return the ratio of each round."""
+    """
+    Return the ratio of each round.
+    """
     return [top / bottom for top, bottom in zip(numerators, denominators, strict=True)]
 
 
@@ -79,7 +85,9 @@ class Bar:
     unit: str = "x"
 
     def verdict(self, samples: Samples) -> dict[str, Any]:
-        """Return how *samples*, one figure a round, stand against this bar."""
+        """
+        Return how *samples*, one figure a round, stand against this bar.
+        """
         figures = summary(samples)
         return {
             "bar": self.key,
@@ -109,19 +117,24 @@ BARS = {
         Bar("round_trip/2.1.1", "round trip, 2.1.1 / ours", 2.5, False, 3.0),
         Bar("round_trip/others", "round trip, {other} / ours (the nearest)", 1.0, False),
         Bar("burst/2.1.1", "burst submit, 2.1.1 / ours", 8.0, False, 12.0),
-        Bar("threads/2.1.1", "64 threads' calls per second, ours / 2.1.1", 3.5, False, 4.0),
+        Bar("threads/2.1.1", "calls per second of 64 threads, ours / 2.1.1", 3.5, False, 4.0),
+        Bar("round_trip_pinned/floor", "the same on one processor, ours / floor", 2.6, True, 2.2),
+        Bar("round_trip_pinned/2.1.1", "the same on one processor, 2.1.1 / ours", 2.5, False, 3.0),
+        Bar("threads_pinned/2.1.1", "the same on one processor, ours / 2.1.1", 3.5, False, 4.0),
         Bar("memory/bytes", "bytes of a pending result on a Deferred", 900, True, unit="bytes"),
         Bar("pending/growth", "cost per result, ten times as many: {step}", 3.0, True),
         Bar("waiters/growth", "cost per waiting thread, ten times as many: {step}", 3.0, True),
         Bar("idle/wakeups", "wake-ups at rest", 0, True, unit="wake-ups"),
-        Bar("import/seconds", "import crochet after defer", 0.010, True, unit="s"),
+        Bar("import/seconds", "import crochet after defer, processor time", 0.010, True, unit="s"),
         Bar("import/reactor", "reactors imported by import crochet", 0, True, unit="imports"),
     )
 }
 
 
 def verdicts(measures: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the verdict of each bar that *measures* has the samples for."""
+    """
+    Return the verdict of each bar that *measures* has the samples for.
+    """
     found = []
     ours, peer, floor = "crochet", "crochet-2.1.1", "floor"
 
@@ -151,6 +164,12 @@ def verdicts(measures: dict[str, Any]) -> list[dict[str, Any]]:
     judge("burst/2.1.1", samples("burst", peer, per_call), samples("burst", ours, per_call))
     rate = "calls_per_second"
     judge("threads/2.1.1", samples("threads", ours, rate), samples("threads", peer, rate))
+    pinned = "round_trip_pinned"
+    trip = samples(pinned, ours, per_call)
+    judge("round_trip_pinned/floor", trip, samples(pinned, floor, per_call))
+    judge("round_trip_pinned/2.1.1", samples(pinned, peer, per_call), trip)
+    pinned = "threads_pinned"
+    judge("threads_pinned/2.1.1", samples(pinned, ours, rate), samples(pinned, peer, rate))
 
     memory = samples("memory", ours, "bytes_per_result")
     if memory is not None:
@@ -164,7 +183,7 @@ def verdicts(measures: dict[str, Any]) -> list[dict[str, Any]]:
     wakeups = samples("idle", ours, "wakeups")
     if wakeups is not None:
         found.append(BARS["idle/wakeups"].verdict(wakeups))
-    added = samples("import", ours, "crochet_seconds")
+    added = samples("import", ours, "cpu_seconds")
     if added is not None:
         found.append(BARS["import/seconds"].verdict(added))
         reactors = samples("import", ours, "reactor_imported")

@@ -1,4 +1,6 @@
-"""What is measured, with which sizes and how often, and the report that comes of it."""
+"""
+What is measured, with which sizes and how often, and the report that comes of it.
+"""
 
 from __future__ import annotations
 
@@ -34,16 +36,18 @@ MEASURES = {
     "threads": "blocking calls of a no-op per second, many calling threads",
     "threads_pinned": "the same with all threads kept on one processor",
     "memory": "bytes that one pending result on a Deferred keeps alive",
-    "pending": "seconds per result in each step of its life, at n and 10 n pending",
-    "waiters": "seconds per thread to enter and leave a wait, at n and 10 n waiting",
+    "pending": "processor seconds per result in each step of its life, at n and 10 n pending",
+    "waiters": "processor seconds per thread to enter and leave a wait, at n and 10 n waiting",
     "idle": "wake-ups of all threads of a process in which nothing happens",
-    "import": "seconds to import crochet after twisted.internet.defer",
+    "import": "processor seconds to import crochet after twisted.internet.defer",
 }
 
 
 @dataclass
 class Plan:
-    """The sizes and the rounds of one run."""
+    """
+    The sizes and the rounds of one run.
+    """
 
     seed: int = 1
     gc: bool = True
@@ -65,7 +69,9 @@ class Plan:
 
     @classmethod
     def quick(cls) -> Plan:
-        """Return a plan that shows a tendency in well under a minute or two."""
+        """
+        Return a plan that shows a tendency in well under a minute or two.
+        """
         return cls(
             round_trip_calls=200,
             round_trip_rounds=40,
@@ -84,7 +90,9 @@ class Plan:
 
     @classmethod
     def tiny(cls) -> Plan:
-        """Return a plan that shows only that everything works."""
+        """
+        Return a plan that shows only that everything works.
+        """
         return cls(
             round_trip_calls=10,
             round_trip_rounds=2,
@@ -104,7 +112,9 @@ class Plan:
         )
 
     def with_rounds(self, rounds: int) -> Plan:
-        """Return this plan with the same number of rounds for every measure."""
+        """
+        Return this plan with the same number of rounds for every measure.
+        """
         values = {
             name: rounds if name.endswith("_rounds") else value
             for name, value in vars(self).items()
@@ -114,7 +124,9 @@ class Plan:
 
 @dataclass
 class Run:
-    """One run: what takes part, by which plan, and the report as it grows."""
+    """
+    One run: what takes part, by which plan, and the report as it grows.
+    """
 
     plan: Plan
     interpreters: dict[str, Interpreter]
@@ -135,13 +147,17 @@ class Run:
         }
 
     def interpreter(self, key: str) -> Interpreter | None:
-        """Return the interpreter for the contender called *key*, if there is one."""
+        """
+        Return the interpreter for the contender called *key*, if there is one.
+        """
         roles = {"crochet": "ours", "crochet-2.1.1": "peer"}
         return self.interpreters.get(roles.get(key, "others"))
 
     @contextlib.contextmanager
     def workers(self, keys: list[str]) -> Iterator[dict[str, conductor.Worker]]:
-        """Start a worker for each of *keys*; say and note which of them cannot run."""
+        """
+        Start a worker for each of *keys*; say and note which of them cannot run.
+        """
         with contextlib.ExitStack() as stack:
             started = {}
             for key in keys:
@@ -165,7 +181,9 @@ class Run:
         self.report["unavailable"][key] = reason
 
     def measure(self, names: list[str], keys: list[str]) -> dict[str, Any]:
-        """Take the measures called *names* of the contenders *keys*; return the report."""
+        """
+        Take the measures called *names* of the contenders *keys*; return the report.
+        """
         started = time.perf_counter()
         with self.workers(keys) as workers:
             for name in names:
@@ -190,7 +208,9 @@ class Run:
         return self.report
 
     def anatomy(self, keys: list[str]) -> dict[str, Any]:
-        """Part each contender's round trip, and profile ours; return what was found."""
+        """
+        Part each contender's round trip, and profile ours; return what was found.
+        """
         plan = self.plan
         with self.workers(keys) as workers:
             turns = {
@@ -212,7 +232,9 @@ class Run:
     def _blocks(
         self, name: str, workers: dict[str, conductor.Worker]
     ) -> dict[str, list[dict[str, Any]]]:
-        """Run the block for the measure called *name* in all workers, interleaved."""
+        """
+        Run the block for the measure called *name* in all workers, interleaved.
+        """
         plan, block = self.plan, name.removesuffix(PINNED)
         request: dict[str, Any] = {"calls": getattr(plan, f"{block}_calls"), "gc": plan.gc}
         if block == "threads":
@@ -249,7 +271,9 @@ class Run:
         self._growth("waiters", crochets, self.plan.waiters_threads, self.plan.waiters_rounds)
 
     def _growth(self, name: str, crochets: list[str], number: int, rounds: int) -> None:
-        """Run the probe called *name* with *number* and ten times as many; compare per item."""
+        """
+        Run the probe called *name* with *number* and ten times as many; compare per item.
+        """
         turns = {
             f"{key} {size}": functools.partial(conductor.probed, self._known(key), name, size)
             for key in crochets
@@ -283,7 +307,9 @@ class Run:
     def _note(
         self, name: str, answers: dict[str, list[dict[str, Any]]], *, suffix: str = ""
     ) -> None:
-        """Add *answers*, a list of answers by contender, to the measure called *name*."""
+        """
+        Add *answers*, a list of answers by contender, to the measure called *name*.
+        """
         measure = self.report["measures"].setdefault(
             name, {"what": MEASURES.get(name, "the parts of a round trip"), "contenders": {}}
         )
@@ -301,7 +327,9 @@ class Run:
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine, without anything that says whose or where it is."""
+    """
+    Describe the machine, without anything that says whose or where it is.
+    """
     return {
         "system": platform.system(),
         "release": re.match(r"[\d.]*", platform.release()).group(),  # type: ignore[union-attr]
@@ -315,7 +343,9 @@ def machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Return the processor's own name for itself, or the platform's."""
+    """
+    Return the processor's own name for itself, or the platform's.
+    """
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
         for line in lines:
             if line.startswith("model name"):
@@ -324,5 +354,7 @@ def processor() -> str:
 
 
 def load() -> float | None:
-    """Return how many processes wanted a processor in the last minute, on average."""
+    """
+    Return how many processes wanted a processor in the last minute, on average.
+    """
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None

@@ -1,4 +1,6 @@
-"""The report as a picture."""
+"""
+The report as a picture.
+"""
 
 from __future__ import annotations
 
@@ -67,9 +69,11 @@ def draw(report: dict[str, Any], stem: Path) -> list[Path]:
 
 
 def _bars(report: dict[str, Any], name: str, figure: str) -> list[tuple[str, dict[str, Any]]]:
-    """Return the contenders that have *figure*, by key."""
+    """
+    Return the contenders that have *figure*, by key.
+    """
     contenders = report["measures"][name]["contenders"]
-    return [(key, entry) for key, entry in contenders.items() if figure in entry] and [
+    return [
         (key, {**entry, "figure": entry[figure]})
         for key, entry in contenders.items()
         if figure in entry
@@ -79,7 +83,9 @@ def _bars(report: dict[str, Any], name: str, figure: str) -> list[tuple[str, dic
 def _panel(
     axis: Any, bars: list[tuple[str, dict[str, Any]]], scale: float, title: str, better: str
 ) -> None:
-    """Draw one measure as horizontal bars."""
+    """
+    Draw one measure as horizontal bars.
+    """
     best_first = sorted(
         bars, key=lambda bar: bar[1]["figure"]["median"], reverse=better.startswith("longer")
     )

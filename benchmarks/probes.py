@@ -4,6 +4,9 @@ The probes: figures that need a new process each time.
 Started by the conductor as ``python -m benchmarks.probes NAME NUMBER``, in the environment of
 the crochet to be looked at. Each probe uses only what both crochets have, prints one JSON
 line and ends.
+
+Steps are timed in processor seconds of the whole process: a step that does more work per item
+when there are more items shows there, and one that another process held up does not.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ BOUND = 120.0
 
 
 class Operations:
-    """A decorated function whose Deferreds stay pending, and the means to answer them all."""
+    """
+    A decorated function whose Deferreds stay pending, and the means to answer them all.
+    """
 
     def __init__(self, expected: int) -> None:
         import crochet
@@ -49,13 +54,15 @@ class Operations:
         return deferred
 
     def answer_all(self) -> float:
-        """Answer every pending operation; return the seconds spent in the reactor thread."""
+        """
+        Answer every pending operation; return the processor seconds it took.
+        """
 
         def answer() -> float:
-            started = time.perf_counter()
+            started = time.process_time()
             for deferred in self.deferreds:
                 deferred.callback(None)
-            return time.perf_counter() - started
+            return time.process_time() - started
 
         seconds: float = self.crochet.wait_for(timeout=BOUND)(answer)()
         return seconds
@@ -94,7 +101,9 @@ def memory(number: int) -> dict[str, Any]:
 
 
 def pending(number: int) -> dict[str, Any]:
-    """Time each step in the life of *number* results that are all pending at once."""
+    """
+    Time each step in the life of *number* results that are all pending at once.
+    """
     steps = Steps(number)
     operations = Operations(number)
     results: list[Any] = [None] * number
@@ -133,7 +142,9 @@ def pending(number: int) -> dict[str, Any]:
 
 
 def waiters(number: int) -> dict[str, Any]:
-    """Time *number* threads that wait at once: each on its own result, then all on one."""
+    """
+    Time *number* threads that wait at once: each on its own result, then all on one.
+    """
     threading.stack_size(256 * 1024)
     steps = Steps(number)
     operations = Operations(number)
@@ -181,30 +192,38 @@ def waiters(number: int) -> dict[str, Any]:
 
 
 class Steps:
-    """The seconds that each named step took."""
+    """
+    The processor seconds that each named step took.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.seconds: dict[str, float] = {}
 
     def timed(self, name: str) -> Any:
-        """Return a context manager that times its block as the step called *name*."""
+        """
+        Return a context manager that times its block as the step called *name*.
+        """
 
         @contextlib.contextmanager
         def timing() -> Iterator[None]:
-            started = time.perf_counter()
+            started = time.process_time()
             yield
-            self.seconds[name] = time.perf_counter() - started
+            self.seconds[name] = time.process_time() - started
 
         return timing()
 
     def per_item(self) -> dict[str, float]:
-        """Return the seconds per result or thread, by step."""
+        """
+        Return the seconds per result or thread, by step.
+        """
         return {name: seconds / self.number for name, seconds in self.seconds.items()}
 
 
 def _take_errors(results: list[Any]) -> None:
-    """Collect the error that each of *results* must have, so that none is logged."""
+    """
+    Collect the error that each of *results* must have, so that none is logged.
+    """
     for result in results:
         try:
             result.wait(BOUND)

@@ -1,4 +1,6 @@
-"""The report as text: a table for each measure, then the bars."""
+"""
+The report as text: a table for each measure, then the bars.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ OURS = "crochet"
 
 
 def lines(report: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of *report*."""
+    """
+    Yield the lines of *report*.
+    """
     python, machine = report["python"], report["machine"]
     yield (
         f"{python.get('implementation', 'Python')} {python.get('version', '')}, "
@@ -25,7 +29,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
         ("threads_pinned", "calls_per_second", 1, "/s"),
         ("memory", "bytes_per_result", 1, "bytes"),
         ("idle", "wakeups", 1, "wake-ups"),
-        ("import", "crochet_seconds", 1e3, "ms"),
+        ("import", "cpu_seconds", 1e3, "ms"),
     )
     for name, figure, scale, unit in scales:
         if name in measures:
@@ -49,11 +53,11 @@ def _measure(
     contenders = measure["contenders"]
     ours = contenders.get(OURS, {}).get(figure)
     rows = []
+    notes = []
     for entry in contenders.values():
         found = entry.get(figure)
         if found is None:
-            reason = next((value for key, value in entry.items() if key == "unsupported"), "")
-            rows.append((entry["title"], "-", "", "", reason))
+            notes.append(f"  {entry['title']}: {entry.get('unsupported', 'not measured')}")
             continue
         relative = ""
         if ours is not None and ours["median"]:
@@ -72,6 +76,7 @@ def _measure(
         ("", f"median, {unit}", "p10 to p90", "of ours", "rounds"),
         rows,
     )
+    yield from notes
 
 
 def _growth(measure: dict[str, Any], name: str) -> Iterator[str]:
@@ -157,21 +162,33 @@ def _profile(profile: dict[str, Any]) -> Iterator[str]:
 
 
 def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Yield a table whose first column and whose words are flush left, its numbers right."""
+    """
+    Yield a table with its numbers flush right and everything else flush left.
+    """
     rows = list(rows)
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    columns = range(len(head))
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in columns]
+    numeric = [all(_is_number(row[column]) for row in rows) for column in columns]
     yield ""
     yield title
     for row in [head, *rows]:
         cells = [
-            cell.ljust(width) if number == 0 or not cell[:1].isdigit() else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+            row[column].rjust(widths[column])
+            if numeric[column]
+            else row[column].ljust(widths[column])
+            for column in columns
         ]
         yield ("  " + "  ".join(cells)).rstrip()
 
 
+def _is_number(cell: str) -> bool:
+    return cell.replace(",", "").replace(".", "").isdigit() or cell in ("", "-")
+
+
 def _number(value: float) -> str:
-    """Return *value* with three digits that matter, or as a whole number if it is large."""
+    """
+    Return *value* with three digits that matter, or as a whole number if it is large.
+    """
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"

@@ -26,7 +26,9 @@ from benchmarks.contenders import CONTENDERS, Contender, Unavailable
 
 
 def main(key: str) -> None:
-    """Hold the contender called *key* until standard input ends."""
+    """
+    Hold the contender called *key* until standard input ends.
+    """
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -72,7 +74,9 @@ def main(key: str) -> None:
 
 @contextlib.contextmanager
 def pinned(processor: int | None) -> Iterator[None]:
-    """Keep all threads of this process on one *processor* for a while; None: leave them be."""
+    """
+    Keep all threads of this process on one *processor* for a while; None: leave them be.
+    """
     if processor is None:
         yield
         return
@@ -85,7 +89,9 @@ def pinned(processor: int | None) -> Iterator[None]:
 
 
 def _allow(processors: set[int]) -> None:
-    """Allow the threads that there are now, and so those they start, only *processors*."""
+    """
+    Allow the threads that there are now, and so those they start, only *processors*.
+    """
     for task in os.listdir("/proc/self/task"):
         # A thread that has ended meanwhile needs nothing.
         with contextlib.suppress(ProcessLookupError):
@@ -93,7 +99,9 @@ def _allow(processors: set[int]) -> None:
 
 
 def check_that_it_hands_over(contender: Contender) -> None:
-    """Refuse to measure a contender whose body does not run in another thread."""
+    """
+    Refuse to measure a contender whose body does not run in another thread.
+    """
 
     def idents() -> tuple[int, int]:
         return threading.get_ident(), contender.blocking(threading.get_ident)()
@@ -104,7 +112,9 @@ def check_that_it_hands_over(contender: Contender) -> None:
 
 
 def versions(contender: Contender) -> dict[str, str]:
-    """Return the versions of what this contender consists of."""
+    """
+    Return the versions of what this contender consists of.
+    """
     found = {name: importlib.metadata.version(name) for name in contender.distributions}
     if contender.key == "crochet":
         # Imported from the checkout, so no metadata need be installed.

@@ -159,7 +159,7 @@ class Jobs:
             # Not yet. The retrieval took the result out of the stash: put it back for the next.
             job.uid = result.stash()
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the visitor is told
+        except Exception as error:  # whatever it is, the visitor is told
             self._record_failure(job, result, error)
         else:
             job.state = "done"

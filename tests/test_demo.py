@@ -572,11 +572,19 @@ class Browser:
         """
         return self.driver.execute_script(read, selector)
 
-    def click(self, button: str) -> None:
+    def click(self, text: str) -> None:
         """
-        Press the first button with this text.
+        Press the first button or link with this text, and wait for the page that it leads to.
         """
-        self.driver.find_element("xpath", f"//button[normalize-space()='{button}']").click()
+        # A click returns before the browser leaves the page, so the old page gets a mark.
+        self.driver.execute_script("document.documentElement.dataset.left = true")
+        path = f"//*[self::button or self::a][normalize-space()='{text}']"
+        self.driver.find_element("xpath", path).click()
+        is_there = """
+            const {dataset} = document.documentElement;
+            return !dataset.left && document.readyState === "complete";
+        """
+        self.wait(lambda: self.driver.execute_script(is_there))
 
     def wait(self, condition: Callable[[], Any]) -> Any:
         """
@@ -615,7 +623,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """
     Debian's Chromium, driven by the chromedriver that comes with it.
     """
-    selenium = pytest.importorskip("selenium", reason="no browser tests: selenium is not installed")
+    pytest.importorskip("selenium", reason="no browser tests: selenium is not installed")
     missing = [
         name
         for name, path in [("chromium", CHROMIUM), ("chromium-driver", CHROMEDRIVER)]
@@ -623,7 +631,6 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     ]
     if missing:
         pytest.skip(f"no browser tests: {' and '.join(missing)} not installed (Debian packages)")
-    del selenium
     from selenium.webdriver import Chrome, ChromeOptions
     from selenium.webdriver.chrome.service import Service
 
@@ -812,7 +819,7 @@ class TestBrowser:
         browser.click("Endless")
 
         def refresh() -> float:
-            browser.driver.find_element("link text", "Refresh").click()
+            browser.click("Refresh")
             return browser.bytes_so_far()
 
         first = browser.wait(refresh)

@@ -11,6 +11,7 @@ import selectors
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,8 +25,11 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 # Seconds in which anything here is long done, on a busy machine too. Their end is a failure.
 BOUND = 120.0
-# twisted.conch imports spwd, deprecated in 3.11 and gone in 3.13, where it does without.
-CONCH = ("-W", "ignore:'spwd' is deprecated")
+# What twisted.conch imports: spwd, deprecated in 3.11 and gone in 3.13, where it does without; and,
+# up to Twisted 24.10, ciphers from where cryptography no longer wants them to be.
+CONCH = ("-W", "ignore:'spwd' is deprecated", "-W", "ignore:TripleDES", "-W", "ignore:Blowfish")
+# Up to 2.12, Scrapy imports this from Twisted, which deprecated it in 24.7.
+SCRAPY = ("-W", "ignore:twisted.web.http.HTTPClient")
 
 
 def needs(*modules: str) -> pytest.MarkDecorator:
@@ -247,6 +251,23 @@ def test_dns_other_server(example: str, tmp_path: Path) -> None:
         assert "www.example.test has address 192.0.2.10\n" in output_of(command, tmp_path)
 
 
+@interruptible
+@pytest.mark.parametrize("example", ["dns_lookup.py", "dns_lookup_async.py"])
+def test_dns_interrupted(example: str, tmp_path: Path) -> None:
+    """
+    Ctrl-C while it waits for a server that never answers ends it, with the usual status.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.settimeout(BOUND)
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with serving(python(example, "--server", address), tmp_path) as lookup:
+            query = silent.recv(512)
+            assert b"\x07example\x04test\x00" in query
+            assert lookup.interrupt() == (-signal.SIGINT, "")
+            assert lookup.stderr().endswith("\nKeyboardInterrupt\n")
+
+
 @needs("flask")
 def test_background_rates(tmp_path: Path) -> None:
     """
@@ -337,7 +358,7 @@ def test_scrapy_crawl(tmp_path: Path) -> None:
     """
     A crawl returns what it found on all pages, and another can follow in the same process.
     """
-    lines = output_of(python("scrapy_crawl.py"), tmp_path).splitlines()
+    lines = output_of(python(*SCRAPY, "scrapy_crawl.py"), tmp_path).splitlines()
     assert lines[:-1] == [f"Knitting, volume {number}" for number in range(1, 7)]
     assert lines[-1] == "and again: 6 books"
 

@@ -38,7 +38,8 @@ R_co = TypeVar("R_co", covariant=True)
 Coro = Coroutine[object, NoReturn, T]
 
 
-class Wrapper(Protocol[P, W_co, R_co]):
+# mypy takes the overloads below for an invariant use of the two; pyright sees that it is not.
+class Wrapper(Protocol[P, W_co, R_co]):  # type: ignore[misc]
     """
     A decorated function: it takes what the function takes, and is a method where that is one.
     """

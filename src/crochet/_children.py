@@ -17,8 +17,8 @@ What must always hold:
 How: `pidfd_open` (Linux) gives a descriptor that becomes readable when the child ends. It becomes a
 reader *internal* to the reactor, as Twisted's SIGCHLD waker is, for which it stands in: so
 `reactor.removeAll()` in a clean-reactor check neither finds it nor ends the watch. As the reactor
-does not close those when it stops, `stop()` does. Where that fails, a thread for each living child
-blocks until it ends.
+does not close those when it stops, `stop()` does. Where no such descriptor is to be had, a thread
+for each living child blocks until it ends.
 
 How we hear of children: `twisted.internet.process` calls its own `registerReapProcessHandler` and
 `unregisterReapProcessHandler`, by their names in the module, for pipes and for terminals. We put
@@ -429,8 +429,7 @@ class ChildWatcher:
         pid, process = watch.pid, watch.process
         if status is _Status.UNREAPED and _is_registered(self._module, pid, process):
             process.reapProcess()
-            # If it is registered still, the application was quicker.
-            status = _Status.LOST
+        # If it is registered still, the application was quicker than Twisted.
         if not _is_registered(self._module, pid, process):
             return
         self._module.unregisterReapProcessHandler(pid, process)

@@ -52,9 +52,7 @@ from ._timeouts import Seconds, acquire, seconds
 T_co = TypeVar("T_co", covariant=True)
 
 # What is to be run: the function, its arguments, and the caller's context variables.
-Work = tuple[
-    Callable[..., object], tuple[object, ...], Mapping[str, object], Context
-]
+Work = tuple[Callable[..., object], tuple[object, ...], Mapping[str, object], Context]
 
 _log = Logger(namespace="crochet")
 

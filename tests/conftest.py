@@ -1,0 +1,132 @@
+"""
+What holds for every test: it ends, and it leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TextIO
+
+import pytest
+from twisted.logger import globalLogPublisher
+
+from crochet._loop import start_thread
+from fakes import (
+    BOUND,
+    FakeProcess,
+    LoggedFailures,
+    close_reactor,
+    new_real_reactor,
+    stepped_process,
+)
+
+# No test takes a tenth of it. Each blocking call has a bound of its own; this one is for what has
+# none, such as a deadlock of the library.
+_TEST_BOUND = 10 * BOUND
+
+_stderr: TextIO | None = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """
+    Keep the stderr that pytest does not capture, for the stacks of a test that hangs.
+    """
+    global _stderr
+    _stderr = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")  # type: ignore[union-attr]
+
+
+def pytest_collection_finish() -> None:
+    """
+    Leave what is imported by now out of the garbage collections after each test.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """
+    End the run, with the stacks of all threads, should a test hang.
+    """
+    assert _stderr is not None
+    faulthandler.dump_traceback_later(_TEST_BOUND, exit=True, file=_stderr)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _open_descriptors() -> dict[int, str]:
+    """
+    Return the process's file descriptors and what they are, as far as the system tells.
+    """
+    descriptors = {}
+    try:
+        names = os.listdir("/proc/self/fd")
+    except FileNotFoundError:
+        return {}
+    for name in names:
+        try:
+            descriptors[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            continue  # it was that of the listing itself
+    return descriptors
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[LoggedFailures]:
+    """
+    Collect the failures that are logged to Twisted; those that the test has not taken fail it.
+
+    With them, so do threads and file descriptors that the test has left behind. Wider fixtures
+    come before this one, so what they start is no test's.
+    """
+    threads = set(threading.enumerate())
+    descriptors = _open_descriptors()
+    failures = LoggedFailures()
+    globalLogPublisher.addObserver(failures)
+    try:
+        yield failures
+        gc.collect()  # Deferreds and results log their failures when they are dropped
+    finally:
+        globalLogPublisher.removeObserver(failures)
+    assert not failures.events, "failures were logged that the test has not taken"
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(BOUND)
+        assert not thread.is_alive(), f"{thread.name} was left behind"
+    left = dict(_open_descriptors().items() - descriptors.items())
+    assert not left, f"file descriptors were left open: {left}"
+
+
+@pytest.fixture
+def process() -> FakeProcess:
+    """
+    A process with a fake reactor, which nobody has set up.
+    """
+    return FakeProcess()
+
+
+@pytest.fixture
+def stepped() -> FakeProcess:
+    """
+    A process with a fake reactor that runs, a turn whenever the test says so.
+    """
+    return stepped_process()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[FakeProcess]:
+    """
+    A process with a real reactor that runs in a thread of its own, one for all tests of a module.
+    """
+    reactor = new_real_reactor()
+    running = FakeProcess(reactor, start_thread)
+    running.loop.setup()
+    yield running
+    running.exit()
+    close_reactor(reactor)

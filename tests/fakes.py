@@ -1,0 +1,500 @@
+"""
+What the tests hand in where the library would touch the process around it.
+
+Fakes do what the real thing does as far as the library can tell, and test_fakes.py holds them to
+it: there, one contract runs on each fake and on what it stands for. What is slow or left to chance
+in the real thing is stepped here: time is virtual, and a lock that would block has the test do
+what another thread would have done meanwhile.
+
+Every wait has a bound, BOUND seconds, far beyond what anything here takes; its expiry is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import pytest
+from twisted.internet.base import ReactorBase
+from twisted.logger import LogEvent, LogLevel
+
+from crochet import _errors
+from crochet._bridge import Bridge
+from crochet._loop import EventLoop
+from crochet._stash import Stash
+
+T = TypeVar("T")
+
+BOUND = 30.0
+
+
+class FakeReactor(ReactorBase):
+    """
+    Twisted's reactor without anything to poll, and with virtual time.
+
+    Run it like any other, in a thread or, if it has been told to stop, in the test's own. When it
+    has nothing to do but to wait for a timer, time jumps there. Or step it: ``start()``, then
+    ``turn()`` and ``advance()``.
+    """
+
+    _registerAsIOThread = False  # a fact about the process, and this is not its reactor
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._wakings: SimpleQueue[None] = SimpleQueue()
+        super().__init__()
+
+    def seconds(self) -> float:
+        return self._now
+
+    def installWaker(self) -> None:
+        """
+        Need none: waking is putting something into a queue.
+        """
+
+    def wakeUp(self) -> None:
+        self._wakings.put(None)
+
+    def doIteration(self, delay: float | None) -> None:
+        if self._wakings.empty() and delay:
+            self._now += delay
+        elif delay is None:
+            self._wait_to_be_woken()
+        while not self._wakings.empty():
+            self._wakings.get()
+
+    def _wait_to_be_woken(self) -> None:
+        try:
+            self._wakings.get(timeout=BOUND)
+        except Empty:  # the reactor logs what is raised here, so say it and stop
+            self.crash()
+            raise AssertionError("nothing has woken this reactor, nor told it to stop") from None
+
+    def removeAll(self) -> list[Any]:
+        return []
+
+    def start(self) -> None:
+        """
+        Begin to run, step by step.
+        """
+        self.startRunning(installSignalHandlers=False)
+
+    def turn(self) -> None:
+        """
+        Do what is due.
+        """
+        self.runUntilCurrent()
+
+    def advance(self, seconds: float) -> None:
+        """
+        Let time pass, and do what is due then.
+        """
+        self._now += seconds
+        self.turn()
+
+    def number_of_wakings(self) -> int:
+        """
+        Count the wake-ups that are on their way.
+        """
+        return self._wakings.qsize()
+
+
+class FakeLock:
+    """
+    A raw lock. Where a real one would block, *meanwhile* is called once, and time is over.
+
+    Args:
+        meanwhile: what another thread does while this one waits, given the seconds it waits.
+    """
+
+    def __init__(self, meanwhile: Callable[[float], object] = lambda timeout: None) -> None:
+        self._meanwhile = meanwhile
+        self._is_locked = False
+        self.waits: list[float] = []
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        if self._is_locked and blocking:
+            assert len(self.waits) < 100, "this waits over and over, for nothing"
+            self.waits.append(timeout)
+            self._meanwhile(timeout)
+        if self._is_locked:
+            return False
+        self._is_locked = True
+        return True
+
+    def release(self) -> None:
+        if not self._is_locked:
+            raise RuntimeError("release unlocked lock")
+        self._is_locked = False
+
+    def locked(self) -> bool:
+        return self._is_locked
+
+
+class SteppedList(list):  # type: ignore[type-arg]
+    """
+    A list that calls a hook right before or right after one of its operations, once.
+    """
+
+    before_append: Callable[[], object] | None = None
+    after_append: Callable[[], object] | None = None
+    after_truth: Callable[[], object] | None = None
+
+    def _step(self, name: str) -> None:
+        hook = getattr(self, name)
+        setattr(self, name, None)
+        if hook is not None:
+            hook()
+
+    def append(self, item: object) -> None:
+        self._step("before_append")
+        super().append(item)
+        self._step("after_append")
+
+    def __bool__(self) -> bool:
+        is_filled = len(self) > 0
+        if is_filled:
+            self._step("after_truth")
+        return is_filled
+
+
+class FakeThread:
+    """
+    A thread that does not run until it is told to, and then in the thread that tells it.
+    """
+
+    daemon = True
+
+    def __init__(self, target: Callable[[], object], name: str) -> None:
+        self._target = target
+        self.name = name
+        self.ident: int | None = None
+        self._has_run = False
+
+    def run(self) -> None:
+        self.ident = threading.get_ident()
+        try:
+            self._target()
+        finally:
+            self._has_run = True
+
+    def is_alive(self) -> bool:
+        return not self._has_run
+
+    def join(self, timeout: float | None = None) -> None:
+        """
+        Wait in vain: who would run the thread, while this one waits?
+        """
+        assert self._has_run or timeout is not None, "this would wait for ever"
+
+
+class FakeThreads:
+    """
+    Starts threads that do not run until they are told to.
+    """
+
+    def __init__(self) -> None:
+        self.started: list[FakeThread] = []
+        self.error: BaseException | None = None
+
+    def __call__(self, target: Callable[[], object], name: str) -> Any:
+        if self.error is not None:
+            raise self.error
+        thread = FakeThread(target, name)
+        self.started.append(thread)
+        return thread
+
+
+class Recorder:
+    """
+    Notes what is called, in order, and raises what it is told to.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.errors: dict[str, BaseException] = {}
+
+    def _note(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.errors:
+            raise self.errors[name]
+
+
+class FakeLogs(Recorder):
+    """
+    A log bridge that bridges nothing.
+    """
+
+    def start(self) -> None:
+        self._note("start")
+
+    def stop(self, timeout: float) -> bool:
+        self._note("stop")
+        return True
+
+    def finish(self, timeout: float) -> bool:
+        self._note("finish")
+        return True
+
+    def reset_after_fork(self) -> None:
+        self._note("reset_after_fork")
+
+
+class FakeChildren(Recorder):
+    """
+    A watcher of child processes that watches none.
+    """
+
+    def start(self) -> None:
+        self._note("start")
+
+    def stop(self) -> None:
+        self._note("stop")
+
+    def forget_after_fork(self) -> None:
+        self._note("forget_after_fork")
+
+
+class FakeProcess:
+    """
+    What an event loop sees of the process around it, and the loop.
+
+    Its threads are fake, too, unless others are given; ``run_reactor()`` runs the reactor's.
+    """
+
+    def __init__(self, reactor: Any = None, start_thread: Any = None) -> None:
+        self.reactor = FakeReactor() if reactor is None else reactor
+        self.threads = FakeThreads()
+        self.logs = FakeLogs()
+        self.children = FakeChildren()
+        self.exit_hooks: list[Callable[[], object]] = []
+        self.fork_hooks: list[Callable[[], object]] = []
+        self.loop = EventLoop(
+            import_reactor=self.import_reactor,
+            start_thread=start_thread or self.threads,
+            at_exit=self.exit_hooks.append,
+            at_fork=self.fork_hooks.append,
+            logs=self.logs,
+            watch_children=lambda reactor: self.children,
+        )
+        self.bridge = self.loop.bridge
+        self.run_in_reactor: Any = self.loop.calls.run_in_reactor
+        self.wait_for: Any = self.loop.calls.wait_for
+
+    def import_reactor(self) -> Any:
+        return self.reactor
+
+    def run_reactor(self) -> None:
+        """
+        Run the thread that was started last, in this one, until it ends.
+        """
+        self.threads.started[-1].run()
+
+    def exit(self) -> None:
+        """
+        Do what the interpreter does when the program has ended.
+        """
+        for hook in reversed(self.exit_hooks):
+            hook()
+
+    def fork(self) -> None:
+        """
+        Do what the interpreter does in a forked child.
+        """
+        for hook in self.fork_hooks:
+            hook()
+
+
+def stepped_process() -> FakeProcess:
+    """
+    Return a process whose program runs the reactor itself, step by step.
+
+    The test's thread plays both parts. The loop takes it for another than the reactor's, except
+    within ``in_reactor_thread()``.
+    """
+    process = FakeProcess()
+    process.loop.no_setup()
+    process.reactor.start()
+    process.bridge.reactor_thread = -1
+    return process
+
+
+@contextmanager
+def in_reactor_thread(bridge: Bridge) -> Iterator[None]:
+    """
+    Have the bridge take this thread for the reactor's.
+    """
+    before = bridge.reactor_thread
+    bridge.reactor_thread = threading.get_ident()
+    try:
+        yield
+    finally:
+        bridge.reactor_thread = before
+
+
+def open_bridge(reactor: Any) -> Bridge:
+    """
+    Return a bridge to a reactor, with nothing else around it.
+    """
+    bridge = Bridge(_errors.not_set_up, Stash())
+    bridge.open(reactor.callFromThread)
+    return bridge
+
+
+def new_real_reactor() -> Any:
+    """
+    Return a reactor of Twisted's that is not the process's; ``close_reactor()`` it.
+    """
+    try:
+        from twisted.internet.epollreactor import EPollReactor as Reactor
+    except ImportError:
+        from twisted.internet.selectreactor import SelectReactor as Reactor  # type: ignore
+    reactor = Reactor()
+    # That is a fact about the process, and this is not its reactor.
+    reactor._registerAsIOThread = False
+    return reactor
+
+
+def close_reactor(reactor: Any) -> None:
+    """
+    Close what a reactor that has ended keeps open.
+    """
+    if isinstance(reactor, FakeReactor):
+        return
+    if reactor.threadpool is not None and reactor.threadpool.started:
+        reactor.threadpool.stop()
+    reactor.waker.connectionLost(None)
+    poller = getattr(reactor, "_poller", None)
+    if poller is not None:
+        poller.close()
+
+
+class Background(Generic[T]):
+    """
+    A function that runs in a thread of its own, from now on.
+    """
+
+    def __init__(self, function: Callable[..., T], *args: object) -> None:
+        self._function = function
+        self._args = args
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True, name="test's background")
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._function(*self._args)
+        except BaseException as error:
+            self._error = error
+
+    def outcome(self) -> T:
+        """
+        Return what the function returned or raise what it raised, once it has. Blocks up to BOUND.
+        """
+        self.thread.join(BOUND)
+        assert not self.thread.is_alive(), "this has not ended"
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:
+                self._error = None
+        value: T = self._value
+        return value
+
+
+def together(number: int, function: Callable[[int], T]) -> list[T]:
+    """
+    Call a function in as many threads as told, which begin at the same moment, and return what
+    the calls returned. Blocks up to BOUND.
+    """
+    barrier = threading.Barrier(number)
+
+    def begin(index: int) -> T:
+        barrier.wait(BOUND)
+        return function(index)
+
+    return [each.outcome() for each in [Background(begin, index) for index in range(number)]]
+
+
+class LoggedFailures:
+    """
+    Observes Twisted's log, and keeps the failures and errors logged until a test takes them.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[LogEvent] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        level = event.get("log_level", LogLevel.info)
+        if event.get("isError") or level >= LogLevel.error:
+            self.events.append(event)
+
+    def take(self) -> list[BaseException]:
+        """
+        Return the exceptions logged so far, in order. They, and what was said of them, are
+        expected, then.
+        """
+        taken, self.events = self.events, []
+        return [event["log_failure"].value for event in taken if "log_failure" in event]
+
+
+class Finished(NamedTuple):
+    """
+    How a program ended, and what it has written.
+    """
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def run_python(
+    code: str, *args: str, status: int = 0, flags: tuple[str, ...] = ("-W", "error")
+) -> Finished:
+    """
+    Run a program in a new process; fail, with its output, if it ends otherwise than expected.
+
+    The program finds BOUND in ``sys.argv[1]`` and *args* behind it. One that has not ended in twice
+    that time shows what all of its threads do.
+
+    Args:
+        code: the program, indented as one likes.
+        args: for the program.
+        status: how it is to end; a negative one is a signal's.
+        flags: of the interpreter's.
+    """
+    command = [sys.executable, "-X", "faulthandler", *flags, "-c", textwrap.dedent(code)]
+    process = subprocess.Popen(
+        [*command, str(BOUND), *args],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        stdout, stderr = process.communicate(timeout=2 * BOUND)
+        has_ended = True
+    except subprocess.TimeoutExpired:
+        has_ended = False
+        process.send_signal(getattr(signal, "SIGABRT", signal.SIGTERM))
+        stdout, stderr = process.communicate(timeout=BOUND)
+    finally:
+        process.kill()
+        process.wait()
+    if not has_ended or process.returncode != status:
+        end = f"ended with status {process.returncode}" if has_ended else "has not ended"
+        pytest.fail(
+            f"the program {end}.\n--- stdout ---\n{stdout}\n--- stderr ---\n{stderr}",
+            pytrace=False,
+        )
+    return Finished(process.returncode, stdout, stderr)

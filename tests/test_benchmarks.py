@@ -1,0 +1,306 @@
+"""
+The benchmarks work: a tiny run of what this environment has gives a report that holds together.
+
+Nothing here asserts how fast anything is.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import math
+import os
+import platform
+import random
+import socket
+import subprocess
+import sys
+import xml.etree.ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT))
+
+from benchmarks import conductor, environments, figures, plot, report  # noqa: E402
+
+pytestmark = pytest.mark.skipif(
+    os.name != "posix", reason="the conductor waits for pipes, which Windows cannot"
+)
+
+# Seconds. A tiny run takes some five; its end is a failure.
+BOUND = 240
+
+CONTENDERS = ["crochet", "twisted", "asyncio", "reactor-floor"] + (
+    ["floor"] if hasattr(os, "eventfd") else []
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """
+    Run every measure as small as it gets, once for all tests here; give its folder and output.
+    """
+    folder = tmp_path_factory.mktemp("results")
+    command = [sys.executable, "-m", "benchmarks", "--tiny", "--here", "--out", str(folder)]
+    command += ["--contenders", ",".join([*CONTENDERS, "crochet-2.1.1"])]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=BOUND)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, done.stdout
+
+
+@pytest.fixture(scope="module")
+def found(run: tuple[Path, str]) -> dict[str, Any]:
+    """
+    Return the report of that run.
+    """
+    report: dict[str, Any] = json.loads((run[0] / "latest.json").read_text(encoding="utf-8"))
+    return report
+
+
+def summaries(node: Any) -> Iterator[dict[str, Any]]:
+    """
+    Yield every summary of samples in a report.
+    """
+    if isinstance(node, dict):
+        if "samples" in node:
+            yield node
+        for child in node.values():
+            yield from summaries(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from summaries(child)
+
+
+def test_the_report_holds_every_measure_of_every_contender(found: dict[str, Any]) -> None:
+    """
+    Each measure has the contenders that can take part in it, and the figures it is about.
+    """
+    assert found["schema"] == "crochet-benchmarks/1"
+    figure_of = {
+        "round_trip": "seconds_per_call",
+        "burst": "seconds_per_call",
+        "threads": "calls_per_second",
+    }
+    if hasattr(os, "sched_setaffinity"):
+        figure_of["round_trip_pinned"] = "seconds_per_call"
+        figure_of["threads_pinned"] = "calls_per_second"
+    if Path("/proc/self/task").exists():
+        figure_of["idle"] = "wakeups"
+    for measure, figure in figure_of.items():
+        contenders = found["measures"][measure]["contenders"]
+        assert sorted(contenders) == sorted(CONTENDERS), measure
+        assert all(figure in entry for entry in contenders.values()), measure
+    for measure in ("memory", "pending", "waiters", "import"):
+        assert list(found["measures"][measure]["contenders"]) == ["crochet"]
+    growth = found["measures"]["pending"]["contenders"]["crochet"]["growth"]
+    assert set(growth) == {"submit", "answer", "take", "drop", "cancel", "stop"}
+
+
+def test_every_figure_is_a_number_with_its_spread(found: dict[str, Any]) -> None:
+    """
+    Medians lie within their quantiles, and no figure is missing, negative or infinite.
+    """
+    seen = 0
+    for summary in summaries(found["measures"]):
+        seen += 1
+        assert all(math.isfinite(sample) and sample >= 0 for sample in summary["samples"])
+        assert len(summary["samples"]) == summary["rounds"]
+        assert summary["min"] <= summary["p10"] <= summary["p25"] <= summary["median"]
+        assert summary["median"] <= summary["p75"] <= summary["p90"]
+    assert seen > 20
+
+
+def test_bars_are_judged_from_the_samples(found: dict[str, Any]) -> None:
+    """
+    Each bar that needs no crochet 2.1.1 has a verdict, which follows from its median.
+    """
+    verdicts = {bar["bar"]: bar for bar in found["bars"]}
+    assert {"round_trip/others", "memory/bytes", "import/seconds", "import/reactor"} <= set(
+        verdicts
+    )
+    assert not any(key.endswith("2.1.1") for key in verdicts)
+    for bar in verdicts.values():
+        reached = bar["median"] <= bar["limit"] if bar["at_most"] else bar["median"] >= bar["limit"]
+        assert bar["verdict"] == ("PASS" if reached else "MISS")
+
+
+def test_importing_crochet_does_not_import_the_reactor(found: dict[str, Any]) -> None:
+    """
+    The benchmark's own check of promise 9, in a new interpreter, comes out clean.
+    """
+    verdict = next(bar for bar in found["bars"] if bar["bar"] == "import/reactor")
+    assert verdict["samples"] == [0.0]
+
+
+def test_what_cannot_run_here_is_left_out_with_its_reason(found: dict[str, Any]) -> None:
+    """
+    The peer, crochet 2.1.1, needs an environment of its own, which ``--here`` does not make.
+    """
+    assert found["unavailable"] == {"crochet-2.1.1": "has no environment in this run"}
+
+
+def test_the_report_says_nothing_of_whose_machine_it_was(run: tuple[Path, str]) -> None:
+    """
+    A report is there to be shown: it holds no folder and no host name.
+    """
+    text = (run[0] / "latest.json").read_text(encoding="utf-8")
+    assert str(CHECKOUT) not in text
+    assert str(Path.home()) not in text
+    # A name such as "vm" or "root" may well be part of a word.
+    for name in (socket.gethostname(), platform.node(), getpass.getuser()):
+        assert f'"{name}"' not in text
+
+
+def test_the_table_shows_contenders_and_bars(run: tuple[Path, str]) -> None:
+    """
+    What is printed has a line for each contender and a verdict for each bar.
+    """
+    printed = run[1]
+    assert "crochet (ours)" in printed
+    assert "run_coroutine_threadsafe (asyncio)" in printed
+    assert "PASS" in printed or "MISS" in printed
+    assert "left out: crochet-2.1.1" in printed
+
+
+def test_the_plot_is_drawn_twice(found: dict[str, Any], tmp_path: Path) -> None:
+    """
+    A report gives a PNG and an SVG.
+    """
+    pytest.importorskip("matplotlib", reason="plots need the dependency group `bench`")
+    png, svg = plot.draw(found, tmp_path / "latest")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert xml.etree.ElementTree.parse(svg).getroot().tag.endswith("svg")
+
+
+def test_a_profile_parts_the_way_there_from_the_way_back(tmp_path: Path) -> None:
+    """
+    ``--profile`` gives both halves of a round trip and a profile of each side.
+    """
+    command = [sys.executable, "-m", "benchmarks", "--tiny", "--here", "--profile"]
+    command += ["--contenders", "crochet,twisted", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=BOUND)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "profile.json").read_text(encoding="utf-8"))
+    entry = found["measures"]["anatomy"]["contenders"]["crochet"]
+    assert entry["there_seconds"]["median"] > 0
+    assert entry["back_seconds"]["median"] > 0
+    assert "allocate_lock" in found["profile"]["caller"]
+    assert "poll" in found["profile"]["loop"]
+
+
+def test_a_worker_that_fails_ends_the_run_with_its_traceback() -> None:
+    """
+    A block that raises is no figure: the conductor raises, with the worker's own words.
+    """
+    interpreter = environments.here(sys.executable)["others"]
+    with (
+        pytest.raises(conductor.WorkerError, match="unexpected keyword argument 'nonsense'"),
+        conductor.Worker("asyncio", interpreter) as worker,
+    ):
+        worker.run("round_trip", nonsense=1)
+
+
+def test_a_worker_that_dies_is_noticed() -> None:
+    """
+    A request the worker does not survive ends the wait for its answer.
+    """
+    interpreter = environments.here(sys.executable)["others"]
+    with (
+        pytest.raises(conductor.WorkerError, match="KeyError: 'nonsense'"),
+        conductor.Worker("asyncio", interpreter) as worker,
+    ):
+        worker.run("nonsense")
+
+
+def test_rounds_are_interleaved_and_the_first_thrown_away() -> None:
+    """
+    Every contender has its turn once in each round; the warm-up is not among the answers.
+    """
+    turns: list[str] = []
+
+    def turn(key: str) -> dict[str, Any]:
+        turns.append(key)
+        return {"turn": len(turns)}
+
+    answers = conductor.interleaved(
+        {key: lambda key=key: turn(key) for key in "abc"},  # type: ignore[misc]
+        4,
+        random.Random(1),
+    )
+    rounds = [turns[start : start + 3] for start in range(0, len(turns), 3)]
+    assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
+    assert len({tuple(one) for one in rounds}) > 1
+    assert all(len(given) == 4 and given[0]["turn"] > 3 for given in answers.values())
+
+
+def test_quantiles_are_interpolated() -> None:
+    """
+    A quantile between two samples lies between them in proportion.
+    """
+    assert figures.quantile([4.0, 1.0, 3.0, 2.0], 0.5) == 2.5
+    assert figures.quantile([10.0, 20.0], 0.1) == pytest.approx(11.0)
+    assert figures.quantile([7.0], 0.9) == 7.0
+
+
+def test_the_interval_of_a_median_comes_from_the_ranks() -> None:
+    """
+    Of ten samples, the second and the ninth enclose the median; of a few, the outermost.
+    """
+    assert figures.median_interval([float(number) for number in range(1, 11)]) == (2.0, 9.0)
+    assert figures.median_interval([3.0, 1.0]) == (1.0, 3.0)
+
+
+def test_a_ratio_is_taken_within_its_round() -> None:
+    """
+    A machine that becomes ten times slower half-way changes no ratio.
+    """
+    slow = figures.ratios([2.0, 2.0, 20.0, 20.0], [1.0, 1.0, 10.0, 10.0])
+    assert slow == [2.0] * 4
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        figures.ratios([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("at_most", "sample", "verdict", "in_sight"),
+    [
+        (True, 2.0, "PASS", True),
+        (True, 2.5, "PASS", False),
+        (True, 2.7, "MISS", False),
+        (False, 2.7, "PASS", True),
+        (False, 2.5, "MISS", False),
+    ],
+)
+def test_a_bar_is_a_ceiling_or_a_floor(
+    at_most: bool, sample: float, verdict: str, in_sight: bool
+) -> None:
+    """
+    The same figure passes under a ceiling and misses a floor.
+    """
+    bar = figures.Bar("key", "text", 2.6, at_most, 2.2 if at_most else 2.65)
+    judged = bar.verdict([sample])
+    assert (judged["verdict"], judged["in_sight_reached"]) == (verdict, in_sight)
+
+
+def test_a_verdict_within_the_noise_says_so() -> None:
+    """
+    Where the median's own uncertainty spans the bar, the verdict is marked as close.
+    """
+    bar = figures.Bar("key", "text", 2.6, True)
+    assert bar.verdict([2.5, 2.7])["close"]
+    assert not bar.verdict([2.3, 2.4])["close"]
+
+
+def test_numbers_keep_the_digits_that_matter() -> None:
+    """
+    Small figures keep two decimals, large ones none.
+    """
+    assert [report._number(value) for value in (0.0, 1.234, 12.34, 1234.5)] == [
+        "0",
+        "1.23",
+        "12.3",
+        "1,234",
+    ]

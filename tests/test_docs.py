@@ -1,0 +1,270 @@
+"""
+The documentation: that its code runs and prints what the pages say, and that its links lead
+somewhere.
+
+How pages are written, so that this can be checked:
+
+- All ``python`` blocks of a page run, in order, in one namespace and one new process. Those with
+  prompts (``>>>``) are doctests. Functions whose names begin with ``test_`` are called.
+- The ``text`` blocks of a page, one after the other, are all that the page prints, the exit of the
+  process included; ``...`` stands for anything. Nothing may be written to stderr.
+- A block that cannot run is marked in the line before it: ``<!-- not run: the reason -->``.
+- A page that needs packages beyond Crochet says so: ``<!-- needs: django celery -->``.
+- Commands and configuration stand in blocks of other kinds (``console``, ``ini``, ...).
+
+Pages run without a network: questions to the domain name system go to a server on loopback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import doctest
+import faulthandler
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import crochet
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+TEXTS = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts),
+]
+# How a page says where it is run besides in a plain script.
+IN_EVENT_LOOP = "run inside a running event loop, too"
+# Seconds that one page may take. Its end is a failure.
+BOUND = 120
+
+FENCE = re.compile(r"^(?P<fence>`{3,})(?P<kind>[^\n]*)\n(?P<body>.*?)^(?P=fence)$", re.M | re.S)
+NOT_RUN = re.compile(r"<!-- not run:(?P<reason>.*?)-->\n$", re.S)
+NEEDS = re.compile(r"<!-- needs: (?P<packages>[\w. -]+?) -->")
+
+
+class Block(NamedTuple):
+    """
+    A fenced block of a page.
+    """
+
+    kind: str
+    body: str
+    line: int  # where the body begins
+    reason: str | None  # why it is not run, if it is not
+
+
+def blocks_of(text: str) -> Iterator[Block]:
+    """
+    Find the fenced blocks of a page.
+    """
+    for match in FENCE.finditer(text):
+        mark = NOT_RUN.search(text, 0, match.start())
+        yield Block(
+            match["kind"].strip(),
+            match["body"],
+            text.count("\n", 0, match.start("body")) + 1,
+            mark["reason"].strip() if mark and mark.end() == match.start() else None,
+        )
+
+
+def name_of(path: Path) -> str:
+    """
+    Name a page as a test's parameter.
+    """
+    return path.relative_to(ROOT).as_posix()
+
+
+def pages_with_code() -> Iterator[pytest.param]:
+    """
+    Yield each page that has something to run, and where.
+    """
+    for path in TEXTS:
+        text = path.read_text()
+        if any(block.kind == "python" and block.reason is None for block in blocks_of(text)):
+            yield pytest.param(path, "script", id=name_of(path))
+            if IN_EVENT_LOOP in text:
+                yield pytest.param(path, "event loop", id=f"{name_of(path)}-event loop")
+
+
+@pytest.mark.parametrize(("path", "place"), pages_with_code())
+def test_the_code_of_a_page_runs_and_prints_what_it_says(path: Path, place: str) -> None:
+    """
+    All code of a page, run in a new process, prints the page's ``text`` blocks and nothing else.
+    """
+    text = path.read_text()
+    for match in NEEDS.finditer(text):
+        for package in match["packages"].split():
+            if importlib.util.find_spec(package) is None:
+                pytest.skip(f"{name_of(path)} needs the package {package}")
+    code = f"from test_docs import run; run({str(path)!r}, {place!r})"
+    result = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", code],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=BOUND + 30,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stderr == ""
+    printed = "".join(block.body for block in blocks_of(text) if block.kind == "text")
+    checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS
+    example = doctest.Example("", printed or "\n")
+    assert checker.check_output(printed, result.stdout, flags), checker.output_difference(
+        example, result.stdout, flags
+    )
+
+
+def run(name: str, place: str) -> None:
+    """
+    Run the code of a page as the program of this process.
+    """
+    faulthandler.dump_traceback_later(BOUND, exit=True)
+    text = Path(name).read_text()
+    if "twisted.names" in text:
+        answer_dns_queries_on_loopback()
+    if place == "event loop":
+        asyncio.run(run_inside_a_coroutine(name, text))
+    else:
+        run_blocks(name, text)
+
+
+async def run_inside_a_coroutine(name: str, text: str) -> None:
+    """
+    Run the code of a page where an asyncio event loop runs, as notebooks do.
+    """
+    run_blocks(name, text)
+
+
+def run_blocks(name: str, text: str) -> None:
+    """
+    Run the blocks of a page, as if they were the ``__main__`` module.
+    """
+    namespace = vars(sys.modules["__main__"])
+    for block in blocks_of(text):
+        if block.kind != "python" or block.reason is not None:
+            continue
+        before = set(namespace)
+        if block.body.startswith(">>>"):
+            test = doctest.DocTestParser().get_doctest(
+                block.body, namespace, name, name, block.line - 1
+            )
+            # The runner works on a copy of its own.
+            test.globs = namespace
+            flags = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL * 0
+            if doctest.DocTestRunner(optionflags=flags).run(test, clear_globs=False).failed:
+                sys.exit(1)
+        else:
+            # The lines before it are left empty: a traceback then shows the lines of the page.
+            exec(compile("\n" * (block.line - 1) + block.body, name, "exec"), namespace)
+        for new in [key for key in namespace if key not in before and key.startswith("test_")]:
+            namespace[new]()
+
+
+def answer_dns_queries_on_loopback() -> None:
+    """
+    Have ``twisted.names`` ask a server of ours, which knows who takes the mail of any domain.
+    """
+    from twisted.internet import reactor
+    from twisted.internet.defer import succeed
+    from twisted.names import client, dns, server
+
+    class Zone:
+        def query(self, query: dns.Query, timeout: object = None) -> object:
+            name = query.name.name
+            records = [dns.Record_MX(50, b"mail." + name), dns.Record_MX(70, b"backup." + name)]
+            return succeed(([dns.RRHeader(name, r.TYPE, payload=r) for r in records], [], []))
+
+    def listen() -> None:
+        protocol = dns.DNSDatagramProtocol(server.DNSServerFactory(clients=[Zone()], verbose=0))
+        port = reactor.listenUDP(0, protocol, interface="127.0.0.1").getHost().port
+        client.theResolver = client.Resolver(servers=[("127.0.0.1", port)])
+
+    reactor.callWhenRunning(listen)
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name_of)
+def test_a_block_that_does_not_run_says_why(path: Path) -> None:
+    """
+    A mark without a reason, or one that stands before nothing, is a mistake.
+    """
+    text = path.read_text()
+    reasons = [block.reason for block in blocks_of(text) if block.reason is not None]
+    assert all(reasons)
+    assert text.count("<!-- not run") == len(reasons)
+
+
+def anchors_of(path: Path) -> set[str]:
+    """
+    Return the link targets that a page's headings make.
+    """
+    text = FENCE.sub("", path.read_text())
+    headings = re.findall(r"^#{1,6} +(.*?) *$", text, re.M)
+    named = re.findall(r"^\(([\w-]+)\)=$", text, re.M)
+    return {*named, *(re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings)}
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name_of)
+def test_links_within_the_project_lead_somewhere(path: Path) -> None:
+    """
+    A link to a file finds the file, one to a heading finds the heading.
+    """
+    text = FENCE.sub("", path.read_text())
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"\w+:", target):
+            continue  # somewhere else
+        file, _, anchor = target.partition("#")
+        found = (path.parent / file).resolve() if file else path
+        assert found.exists(), f"{target} leads nowhere"
+        if anchor:
+            assert anchor in anchors_of(found), f"{target} leads to no heading"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name_of)
+def test_files_that_are_named_exist(path: Path) -> None:
+    """
+    Whoever looks for ``tests/test_bridge.py`` because a page names it will find it.
+    """
+    text = FENCE.sub("", path.read_text())
+    for name in re.findall(r"`((?:src|tests|docs|examples|demo|benchmarks)/[\w./-]*)`", text):
+        assert (ROOT / name).exists(), f"{name} does not exist"
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    """
+    What is exported is documented.
+    """
+    reference = (DOCS / "reference" / "api.md").read_text()
+    missing = [name for name in crochet.__all__ if not re.search(rf"\b{name}\b", reference)]
+    assert missing == []
+
+
+def test_the_changelog_knows_this_version() -> None:
+    """
+    A release without an entry of its own would not be noticed otherwise.
+    """
+    assert f"## [{crochet.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    """
+    Sphinx finds every page, every link and every documented object, and no reactor is installed.
+    """
+    for package in ("sphinx", "furo", "myst_parser"):
+        pytest.importorskip(package, reason="building the site needs it")
+    result = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+        + ["-d", str(tmp_path / "doctrees"), str(DOCS), str(tmp_path / "html")],
+        capture_output=True,
+        text=True,
+        timeout=5 * BOUND,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "EventualResult" in (tmp_path / "html" / "reference" / "api.html").read_text()

@@ -1,0 +1,130 @@
+"""
+Run the test suite on the built wheel, in a new environment for every Python found.
+
+    python tools/matrix.py [--lowest]
+
+Looks for the supported Pythons on PATH and among pyenv's versions, and says which are absent.
+With --lowest, the oldest Python found runs once more, with the oldest Twisted that is supported.
+Ends with status 1 if any run failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / ".venv" / "matrix"
+CLASSIFIER = re.compile(r"Python :: (3\.\d+)\"")
+REQUIREMENT = re.compile(r"\"Twisted>=([\d.]+)\"")
+# Two at a time: a suite waits more than it works, but its stress tests want a core of their own.
+AT_ONCE = 2
+BOUND = 1800.0
+
+
+def supported() -> list[str]:
+    """
+    Return the versions that pyproject.toml names, lowest first.
+    """
+    found = CLASSIFIER.findall((ROOT / "pyproject.toml").read_text())
+    return sorted(found, key=lambda version: int(version.partition(".")[2]))
+
+
+def interpreter(version: str) -> str | None:
+    """
+    Return a working interpreter of that version, or None.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    candidates = [shutil.which(f"python{version}") or ""]
+    candidates += [str(path) for path in sorted(pyenv.glob(f"{version}.*/bin/python"))]
+    for candidate in candidates:
+        # One of pyenv's shims may be there and lead nowhere: ask it.
+        command = [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        if candidate:
+            asked = subprocess.run(command, capture_output=True, text=True, check=False)
+            if asked.stdout.strip() == version:
+                return candidate
+    return None
+
+
+def run_suite(python: str, wheel: Path, name: str, pins: list[str]) -> tuple[str, int, str]:
+    """
+    Install the wheel and the suite's needs in a new environment and run the suite in it.
+    """
+    started = time.monotonic()
+    environment = WORK / name
+    output = []
+
+    def run(*command: str | Path) -> int:
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=BOUND,
+            check=False,
+        )
+        output.append(done.stdout)
+        return done.returncode
+
+    pip = (environment / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--quiet")
+    groups = [part for group in ("test", "demo", "examples", "docs") for part in ("--group", group)]
+    status = (
+        run(python, "-m", "venv", "--clear", environment)
+        or run(*pip, "install", "--upgrade", "pip>=25.1")
+        or run(*pip, "install", wheel, *pins, *groups)
+        or run(environment / "bin" / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    )
+    output.append(f"({time.monotonic() - started:.0f} s)\n")
+    return name, status, "".join(output)
+
+
+def main() -> int:
+    """
+    Build the wheel, run all suites, print their output and a summary.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lowest", action="store_true", help="also the oldest Twisted")
+    arguments = parser.parse_args()
+
+    shutil.rmtree(WORK, ignore_errors=True)
+    WORK.mkdir(parents=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "-w", WORK, ROOT], check=True
+    )
+    (wheel,) = WORK.glob("*.whl")
+
+    jobs: list[tuple[str, str, list[str]]] = []
+    for version in supported():
+        python = interpreter(version)
+        if python is None:
+            print(f"SKIPPED Python {version}: not found on PATH or among pyenv's versions")
+        else:
+            jobs.append((python, f"python{version}", []))
+    if arguments.lowest and jobs:
+        (twisted,) = REQUIREMENT.findall((ROOT / "pyproject.toml").read_text())
+        jobs.append((jobs[0][0], f"{jobs[0][1]}-twisted{twisted}", [f"Twisted=={twisted}"]))
+
+    failed = []
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        runs = [pool.submit(run_suite, python, wheel, name, pins) for python, name, pins in jobs]
+        for done in concurrent.futures.as_completed(runs):
+            name, status, output = done.result()
+            print(f"==== {name}: {'ok' if status == 0 else f'FAILED ({status})'}\n{output}", flush=True)
+            if status:
+                failed.append(name)
+    print(f"{len(jobs) - len(failed)} of {len(jobs)} suites passed", *failed)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
