@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -157,7 +157,7 @@ class Worker:
 
 
 def interleaved(
-    turns: dict[str, Callable[[], dict[str, Any]]],
+    turns: Mapping[str, Callable[[], dict[str, Any]]],
     rounds: int,
     order: random.Random,
     *,

@@ -13,7 +13,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks import conductor, figures
@@ -31,10 +31,10 @@ PINNED = "_pinned"
 #: Every measure, in the order they run, with what its figure is.
 MEASURES = {
     "round_trip": "seconds per blocking call of a no-op, one calling thread",
-    "round_trip_pinned": "the same with all threads kept on one processor",
+    "round_trip_pinned": "processor seconds per such call, all threads on one processor",
     "burst": "seconds per call to submit a burst without waiting for answers",
     "threads": "blocking calls of a no-op per second, many calling threads",
-    "threads_pinned": "the same with all threads kept on one processor",
+    "threads_pinned": "such calls per processor second, all threads on one processor",
     "memory": "bytes that one pending result on a Deferred keeps alive",
     "pending": "processor seconds per result in each step of its life, at n and 10 n pending",
     "waiters": "processor seconds per thread to enter and leave a wait, at n and 10 n waiting",
@@ -115,11 +115,8 @@ class Plan:
         """
         Return this plan with the same number of rounds for every measure.
         """
-        values = {
-            name: rounds if name.endswith("_rounds") else value
-            for name, value in vars(self).items()
-        }
-        return Plan(**values)
+        names = [name for name in vars(self) if name.endswith("_rounds")]
+        return replace(self, **dict.fromkeys(names, rounds))
 
 
 @dataclass
@@ -240,7 +237,8 @@ class Run:
         if block == "threads":
             request["callers"] = plan.threads_callers
         if name.endswith(PINNED):
-            request["processor"] = self.order.choice(sorted(os.sched_getaffinity(0)))
+            request["clock"] = "processor"
+            request["processor"] = min(os.sched_getaffinity(0))
         turns = {
             key: functools.partial(worker.run, block, **request) for key, worker in workers.items()
         }

@@ -14,7 +14,13 @@ INK = "#2b2d42"
 
 PANELS = (
     ("round_trip", "seconds_per_call", 1e6, "Round trip of a no-op, µs", "shorter is better"),
-    ("burst", "seconds_per_call", 1e6, "Submitting a burst, µs per call", "shorter is better"),
+    (
+        "burst",
+        "seconds_per_call",
+        1e6,
+        "Submitting a burst, µs per call",
+        "shorter is better",
+    ),
     ("threads", "calls_per_second", 1e-3, "Many threads, 1,000 calls a second", "longer is better"),
     ("memory", "bytes_per_result", 1, "A pending result, bytes", "shorter is better"),
 )
@@ -41,7 +47,7 @@ def draw(report: dict[str, Any], stem: Path) -> list[Path]:
     if not panels:
         return []
     heights = [len(_bars(report, name, figure)) + 1.6 for name, figure, *_ in panels]
-    style = {"font.size": 9, "text.color": INK, "axes.labelcolor": INK, "ytick.color": INK}
+    style: Any = {"font.size": 9, "text.color": INK, "axes.labelcolor": INK, "ytick.color": INK}
     with pyplot.rc_context(style):
         chart, axes = pyplot.subplots(
             len(panels),

@@ -65,7 +65,7 @@ def main(key: str) -> None:
             try:
                 with pinned(request.pop("processor", None)):
                     answer = block(contender, **request)
-            except Exception:  # noqa: BLE001 - the conductor reports it and ends the run
+            except Exception:
                 answer = {"error": traceback.format_exc()}
             reply(answer)
     finally:

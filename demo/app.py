@@ -12,10 +12,10 @@ With it, `static/jobs.js` asks for `/jobs.json` while something is running.
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import Any, NoReturn
 
 from flask import Flask, Response, abort, redirect, render_template, request, session, url_for
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 from werkzeug.wrappers import Response as AnyResponse
 
 from .jobs import Job, Jobs, TooMany
@@ -82,11 +82,13 @@ def create_app(jobs: Jobs, samples: list[tuple[str, str]]) -> Flask:
 
     @app.get("/jobs/<job_id>")
     def job(job_id: str) -> str:
-        return render_template("download.html", job=mine(jobs.find(session["visitor"], job_id)))
+        found = jobs.find(session["visitor"], job_id)
+        return render_template("download.html", job=found) if found else refuse()
 
     @app.post("/jobs/<job_id>/cancel")
     def cancel(job_id: str) -> AnyResponse:
-        mine(jobs.cancel(session["visitor"], job_id))
+        if not jobs.cancel(session["visitor"], job_id):
+            refuse()
         return redirect(url_for("index"), 303)
 
     @app.post("/jobs/clear")
@@ -98,10 +100,8 @@ def create_app(jobs: Jobs, samples: list[tuple[str, str]]) -> Flask:
     def jobs_as_json() -> dict[str, Any]:
         return {"jobs": [as_json(job) for job in jobs.of(session["visitor"])]}
 
-    def mine(job: Job | None) -> Job:
-        if job is None:
-            abort(404, "You have no such download. Perhaps it was cleared, or is not yours.")
-        return job
+    def refuse() -> NoReturn:
+        abort(404, "You have no such download. Perhaps it was cleared, or is not yours.")
 
     def as_json(job: Job) -> dict[str, Any]:
         return {
@@ -119,7 +119,9 @@ def create_app(jobs: Jobs, samples: list[tuple[str, str]]) -> Flask:
         }
 
     @app.errorhandler(HTTPException)
-    def show_error(error: HTTPException) -> tuple[str, int]:
+    def show_error(error: HTTPException) -> HTTPException | tuple[str, int]:
+        if isinstance(error, SecurityError):
+            return error  # called by a name that is not ours, this site can name no page of its own
         return render_template("error.html", error=error), error.code or 500
 
     @app.after_request

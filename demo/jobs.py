@@ -17,16 +17,17 @@ retrieval, so each look leaves a new uid. A browser sends requests side by side 
 poll and a click), all with the same cookie, and all but the first would hold a used uid. Here
 the lock makes look-and-stash-again one step.
 
-Threads: any web thread calls any method. Nothing that is called while `_jobs_lock` is held waits
-for the reactor: `wait(timeout=0)` only asks whether there is an answer.
+Threads: any web thread calls any method, and gets copies of jobs, which do not change while a
+page is made of them; only their `Progress` moves on. Nothing that is called while `_jobs_lock`
+is held waits for the reactor: `wait(timeout=0)` only asks whether there is an answer.
 """
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import Any
+from typing import cast
 
 import crochet
 
@@ -94,38 +95,39 @@ class Jobs:
             self._jobs[job.id] = job
             while len(self._jobs) > MAX_KEPT:
                 self._forget(next(iter(self._jobs.values())))
-            return job
+            return replace(job)
 
     def of(self, visitor: str) -> list[Job]:
         """
         Return the visitor's jobs as they are now, newest first. Never blocks.
         """
         with self._jobs_lock:
-            return self._looked_at(visitor)[::-1]
+            return [replace(job) for job in reversed(self._looked_at(visitor))]
 
     def find(self, visitor: str, job_id: str) -> Job | None:
         """
         Return one job as it is now, or None if this visitor has no such job. Never blocks.
         """
-        with self._jobs_lock:
-            return self._find(visitor, job_id)
+        return next((job for job in self.of(visitor) if job.id == job_id), None)
 
-    def cancel(self, visitor: str, job_id: str) -> Job | None:
+    def cancel(self, visitor: str, job_id: str) -> bool:
         """
         Ask for a job to end; one that has ended stays as it is. Never blocks.
 
         Returns:
-            The job, or None if this visitor has no such job.
+            Whether this visitor has such a job.
         """
         with self._jobs_lock:
-            job = self._find(visitor, job_id)
-            if job is not None and job.uid is not None:
+            job = self._jobs.get(job_id)
+            if job is None or job.visitor != visitor:
+                return False
+            if job.uid is not None:
                 result = crochet.retrieve_result(job.uid)
                 # Only asks: the reactor thread does it, and a later look sees the outcome.
                 result.cancel()
                 job.uid = result.stash()
                 job.state = "cancelling"
-            return job
+            return True
 
     def clear(self, visitor: str) -> None:
         """
@@ -142,47 +144,38 @@ class Jobs:
             self._look(job)
         return jobs
 
-    def _find(self, visitor: str, job_id: str) -> Job | None:
-        job = self._jobs.get(job_id)
-        if job is None or job.visitor != visitor:
-            return None
-        self._look(job)
-        return job
-
     def _look(self, job: Job) -> None:
         if job.uid is None:
             return
-        result = crochet.retrieve_result(job.uid)
+        # The stash keeps results of any function; this one is download()'s.
+        result = cast("crochet.EventualResult[Page]", crochet.retrieve_result(job.uid))
         try:
             job.page = result.wait(timeout=0)
+            job.state = "done"
         except crochet.TimeoutError:
             # Not yet. The retrieval took the result out of the stash: put it back for the next.
             job.uid = result.stash()
             return
         except Exception as error:  # whatever it is, the visitor is told
-            self._record_failure(job, result, error)
-        else:
-            job.state = "done"
+            _record_failure(job, result, error)
         job.uid = None
-
-    def _record_failure(
-        self, job: Job, result: crochet.EventualResult[Any], error: Exception
-    ) -> None:
-        if job.state == "cancelling":
-            job.state = "cancelled"
-            return
-        job.error = _describe(error)
-        # The traceback as the reactor thread saw it. Shown because this is a demo: a real site
-        # would log it, and show the visitor the error's text at most.
-        failure = result.original_failure()
-        job.traceback = failure.getTraceback() if failure is not None else ""
-        # Last, for a page may be rendering this job at the moment, without the lock.
-        job.state = "failed"
 
     def _forget(self, job: Job) -> None:
         del self._jobs[job.id]
         if job.uid is not None:
             crochet.retrieve_result(job.uid).cancel()
+
+
+def _record_failure(job: Job, result: crochet.EventualResult[Page], error: Exception) -> None:
+    if job.state == "cancelling":
+        job.state = "cancelled"
+        return
+    job.state = "failed"
+    job.error = _describe(error)
+    # The traceback as the reactor thread saw it. Shown because this is a demo: a real site would
+    # log it, and show the visitor the error's text at most.
+    failure = result.original_failure()
+    job.traceback = failure.getTraceback() if failure is not None else ""
 
 
 def _describe(error: Exception) -> str:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
@@ -146,24 +147,62 @@ class SteppedList(list):  # type: ignore[type-arg]
 
     before_append: Callable[[], object] | None = None
     after_append: Callable[[], object] | None = None
-    after_truth: Callable[[], object] | None = None
-
-    def _step(self, name: str) -> None:
-        hook = getattr(self, name)
-        setattr(self, name, None)
-        if hook is not None:
-            hook()
+    before_pop: Callable[[], object] | None = None
 
     def append(self, item: object) -> None:
-        self._step("before_append")
+        _step(self, "before_append")
         super().append(item)
-        self._step("after_append")
+        _step(self, "after_append")
 
-    def __bool__(self) -> bool:
-        is_filled = len(self) > 0
-        if is_filled:
-            self._step("after_truth")
-        return is_filled
+    def pop(self) -> Any:
+        _step(self, "before_pop")
+        return super().pop()
+
+
+class SteppedDeque(deque):  # type: ignore[type-arg]
+    """
+    A deque that calls a hook right before or right after one of its operations, once.
+    """
+
+    before_append: Callable[[], object] | None = None
+    after_append: Callable[[], object] | None = None
+    before_len: Callable[[], object] | None = None
+
+    def append(self, item: object) -> None:
+        _step(self, "before_append")
+        super().append(item)
+        _step(self, "after_append")
+
+    def __len__(self) -> int:
+        _step(self, "before_len")
+        return super().__len__()
+
+
+class SteppedSet(set):  # type: ignore[type-arg]
+    """
+    A set that calls a hook right before or right after one of its operations, once.
+    """
+
+    before_add: Callable[[], object] | None = None
+    after_add: Callable[[], object] | None = None
+    after_copy: Callable[[], object] | None = None
+
+    def add(self, item: object) -> None:
+        _step(self, "before_add")
+        super().add(item)
+        _step(self, "after_add")
+
+    def copy(self) -> Any:
+        copied = set(self)
+        _step(self, "after_copy")
+        return copied
+
+
+def _step(owner: object, name: str) -> None:
+    hook = getattr(owner, name)
+    setattr(owner, name, None)
+    if hook is not None:
+        hook()
 
 
 class FakeThread:

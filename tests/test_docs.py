@@ -80,16 +80,18 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def pages_with_code() -> Iterator[pytest.param]:
+def pages_with_code() -> list[object]:
     """
-    Yield each page that has something to run, and where.
+    Return each page that has something to run, and where, as parameters of a test.
     """
+    pages = []
     for path in TEXTS:
         text = path.read_text()
         if any(block.kind == "python" and block.reason is None for block in blocks_of(text)):
-            yield pytest.param(path, "script", id=name_of(path))
+            pages.append(pytest.param(path, "script", id=name_of(path)))
             if IN_EVENT_LOOP in text:
-                yield pytest.param(path, "event loop", id=f"{name_of(path)}-event loop")
+                pages.append(pytest.param(path, "event loop", id=f"{name_of(path)}-event loop"))
+    return pages
 
 
 @pytest.mark.parametrize(("path", "place"), pages_with_code())
@@ -157,8 +159,8 @@ def run_blocks(name: str, text: str) -> None:
             )
             # The runner works on a copy of its own.
             test.globs = namespace
-            flags = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL * 0
-            if doctest.DocTestRunner(optionflags=flags).run(test, clear_globs=False).failed:
+            runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+            if runner.run(test, clear_globs=False).failed:
                 sys.exit(1)
         else:
             # The lines before it are left empty: a traceback then shows the lines of the page.

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,7 +32,9 @@ from fakes import (
     FakeReactor,
     FakeThreads,
     LoggedFailures,
+    SteppedDeque,
     SteppedList,
+    SteppedSet,
     close_reactor,
     new_real_reactor,
     run_python,
@@ -269,20 +272,67 @@ def test_a_stepped_list_is_a_list(kind: Callable[[], Any]) -> None:
         items.pop()
 
 
-def test_a_stepped_list_steps_once() -> None:
+@pytest.mark.parametrize("kind", [deque, SteppedDeque])
+def test_a_stepped_deque_is_a_deque(kind: Callable[[], Any]) -> None:
+    """
+    Likewise.
+    """
+    items = kind()
+    assert not items
+    items.append(1)
+    items.append(2)
+    assert items
+    assert (items.popleft(), len(items)) == (1, 1)
+    items.clear()
+    with pytest.raises(IndexError):
+        items.popleft()
+
+
+@pytest.mark.parametrize("kind", [set, SteppedSet])
+def test_a_stepped_set_is_a_set(kind: Callable[[], Any]) -> None:
+    """
+    Likewise.
+    """
+    items = kind()
+    items.add(1)
+    items.add(2)
+    copied = items.copy()
+    items.discard(2)
+    items.discard(2)
+    assert (items, copied) == ({1}, {1, 2})
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "operate", "before", "after"),
+    [
+        (SteppedList, "before_append", lambda items: items.append(7), 0, 1),
+        (SteppedList, "after_append", lambda items: items.append(7), 1, 1),
+        (SteppedList, "before_pop", lambda items: items.pop(), 1, 0),
+        (SteppedDeque, "before_append", lambda items: items.append(7), 0, 1),
+        (SteppedDeque, "after_append", lambda items: items.append(7), 1, 1),
+        (SteppedDeque, "before_len", len, 0, 0),
+        (SteppedSet, "before_add", lambda items: items.add(7), 0, 1),
+        (SteppedSet, "after_add", lambda items: items.add(7), 1, 1),
+        (SteppedSet, "after_copy", lambda items: items.copy(), 0, 0),
+    ],
+)
+def test_a_step_is_made_once(
+    kind: Callable[[], Any], step: str, operate: Callable[[Any], object], before: int, after: int
+) -> None:
     """
     Where it is told to.
     """
-    items = SteppedList()
-    seen: list[Any] = []
-    items.before_append = lambda: seen.append(len(items))
-    items.after_append = lambda: seen.append(len(items))
-    items.append("first")
-    items.append("second")
-    items.after_truth = items.clear
-    assert items
-    assert not items
-    assert seen == [0, 1]
+    items = kind()
+    if step == "before_pop":
+        items.append(7)
+    seen: list[int] = []
+    setattr(items, step, lambda: seen.append(len([*items])))
+    operate(items)
+    assert seen == [before]
+    assert len(items) == after
+    copied = items.copy()
+    assert len(copied) == after
+    assert seen == [before]
 
 
 @pytest.mark.parametrize("is_fake", [True, False], ids=["fake", "real"])

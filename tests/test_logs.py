@@ -1252,7 +1252,7 @@ class VirtualWriter:
             raise Pause
 
     def wait(self, seconds):
-        self.deadline = self.now + seconds
+        self.deadline = self.now + max(seconds, 1e-6)  # as real time cannot but pass
         with suppress(Pause):
             if not self.next_comes_too_late():
                 self.writer.drain()
@@ -1415,6 +1415,10 @@ def test_exit_hooks_may_log(run, emit):
 
 
 STUCK = """
+class Lockless(logging.Handler):
+    def createLock(self):
+        self.lock = None
+lockless = Lockless()
 class Stuck(logging.Handler):
     def emit(self, record):
         threading.Event().wait()
@@ -1478,7 +1482,8 @@ def test_exit_with_a_handler_stuck_in_stderr(tmp_path):
     )
     process = subprocess.Popen([sys.executable, str(path)], stderr=subprocess.PIPE)
     try:
-        process.wait(BOUND)
+        assert process.wait(BOUND) == 0
+        assert b"x" * 1000 in process.stderr.read()
     finally:
         process.kill()
         process.stderr.close()
@@ -1631,16 +1636,23 @@ def test_process_wide_state_is_left_alone(run):
 
 def test_import_has_no_effect(run):
     """
-    Importing the module starts no thread, adds no observer and no handler, and makes no logger.
+    Importing the module and making a bridge starts no thread, adds no observer and no handler, and
+    makes no logger, which a dictConfig() that comes between that and setup() would disable.
     """
     done = run(
         """
         assert threading.active_count() == 1
         assert globalLogPublisher._observers == [globalLogBeginner._temporaryObserver]
         assert not logging.getLogger().handlers
+        assert "twisted" not in logging.Logger.manager.loggerDict
+        import logging.config
+        log_to_file()
+        logging.config.dictConfig({"version": 1})
+        set_up()
+        log.warn("configured")
         """
     )
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.err, done.log) == (0, "", ["configured"])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="counts context switches as Linux does")

@@ -8,8 +8,8 @@ What must always hold:
 3. A call that could not be answered is refused before anything is queued.
 4. At rest the reactor holds nothing of ours.
 
-A call is put on a deque; one ``reactor.callFromThread()`` per burst has the reactor thread take
-what is there. Waking the reactor is by far the dearest step of a call, and one wake-up serves all
+A call is put on a deque; one wake-up per burst has the reactor thread take what is there (see
+_bell.py). Waking the reactor is by far the dearest step of a call, and one wake-up serves all
 who come before it is heeded. ``_is_awake`` says that one is on its way:
 
 1. A caller appends its call, then reads ``_is_awake``. If it is False, it sets it and wakes.
@@ -37,14 +37,14 @@ and a flag whose every operation is one step of the interpreter. A lock would de
 garbage collection or a signal handler calls back into us, and in a child forked while it is held.
 The set is only ever copied, never iterated over, while others may change it.
 
-Why not a file descriptor of our own, or reactor.callFromThread() per call? The one shows up in a
-clean-reactor check and is hardly faster, the other makes a burst of calls ten times slower.
+Why not reactor.callFromThread() per call? It makes a burst of calls ten times slower.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -69,6 +69,16 @@ class CallFromThread(Protocol):
         """
 
 
+def _nobody() -> None:
+    """
+    Wake no reactor, for there is none.
+    """
+
+
+# How many calls the reactor thread starts before it looks at anything else.
+_BATCH = 100
+
+
 class Bridge:
     """
     Carries calls to the reactor thread, a burst per wake-up.
@@ -88,14 +98,31 @@ class Bridge:
         self._queue: deque[EventualResult[object]] = deque()
         self._is_awake = False
         self._call_from_thread: CallFromThread | None = None
+        self._ring: Callable[[], object] = _nobody
 
-    def open(self, call_from_thread: CallFromThread) -> None:
+    def open(
+        self, call_from_thread: CallFromThread, ring: Callable[[], object] | None = None
+    ) -> None:
         """
         Accept calls from now on.
+
+        Args:
+            call_from_thread: the reactor's.
+            ring: has the reactor thread call ``drain_in_reactor()``, from any thread. Without one,
+                *call_from_thread* does.
         """
         self._call_from_thread = call_from_thread
+        self._ring = ring or partial(call_from_thread, self.drain_in_reactor)
         self._is_awake = False
         self.refusal = None
+
+    def ring_with(self, ring: Callable[[], object] | None) -> None:
+        """
+        Wake the reactor in another way from now on, in its thread.
+        """
+        assert self._call_from_thread is not None
+        self._ring = ring or partial(self._call_from_thread, self.drain_in_reactor)
+        self._wake()  # should the last one have been lost
 
     def refuse(self, refusal: Refusal) -> None:
         """
@@ -128,25 +155,30 @@ class Bridge:
             raise refusal(_result.name_of(result))
 
     def _wake(self) -> None:
-        assert self._call_from_thread is not None
         try:
             self._is_awake = True
-            self._call_from_thread(self._drain_in_reactor)
+            self._ring()
         except BaseException:
             self._is_awake = False
             raise
 
-    def _drain_in_reactor(self) -> None:
+    def drain_in_reactor(self) -> None:
+        """
+        Start the calls that are queued, in the reactor thread.
+        """
         # Before the deque is looked at; see the head of this file.
         self._is_awake = False
         queue = self._queue
         try:
-            # No more than are there now: calls that keep coming must not keep the reactor from
-            # its other work. Each of those has woken it anew.
-            for _ in range(len(queue)):
+            # A burst must not keep the reactor from its other work, nor the thread that makes it
+            # from making the rest: whoever is to get the interpreter's lock from a busy thread
+            # waits for 5 ms, and after each batch the reactor looks for other events without it.
+            for _ in range(min(len(queue), _BATCH)):
                 if not queue:
                     break  # a body ran the reactor's loop itself, which took the rest
                 _result.start_in_reactor(queue.popleft())
+            if queue and not self._is_awake:
+                self._wake()
         except BaseException:
             # Only an exception thrown into this thread from outside gets here.
             self._wake()

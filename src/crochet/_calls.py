@@ -203,7 +203,11 @@ class Decorators:
                 _result.abandon(result, gate)
                 raise
             if error is not None:
-                raise error
+                try:
+                    raise error
+                finally:
+                    # Its traceback holds this frame.
+                    del error, result
             outcome = _result.outcome_of(result)
             if type(outcome) is not Fault:
                 return outcome

@@ -315,14 +315,14 @@ class Writer:
                 self._bytes_out = self._bytes_in
                 if not self.has_ended:
                     self._wake.acquire()
-            except BaseException as error:  # noqa: BLE001 - a handler's SystemExit ends no thread
+            except BaseException as error:  # a handler's SystemExit ends no thread
                 self.complain(_RAISED, error)
 
     def _handle(self, record: logging.LogRecord, depth: int) -> None:
         token = _depth.set(depth + 1)
         try:
             self._logger.handle(record)
-        except Exception as error:  # noqa: BLE001 - it is not for whoever logged
+        except Exception as error:  # it is not for whoever logged
             self.complain(_RAISED, error)
         finally:
             _depth.reset(token)
@@ -367,8 +367,11 @@ class LogBridge:
         self._start_thread = start_thread
         self._publisher = publisher
         self._beginner = beginner
-        self._logger = logging.getLogger("twisted") if logger is None else logger
-        self._new_writer = partial(Writer, self._logger, limit_bytes, allocate_lock)
+        # start() looks for the one named "twisted": dictConfig() disables those that exist before.
+        self._has_own_logger = logger is not None
+        self._logger = logging.root if logger is None else logger
+        self._limit = limit_bytes
+        self._allocate_lock = allocate_lock
         self._writer = self._new_writer()
         self._observer = cast(ILogObserver, self._observe)
         # Events that the beginner may hand on a second time, by id: its buffer's 200, and those
@@ -390,6 +393,8 @@ class LogBridge:
         """
         if not self._writer.has_ended:
             return
+        if not self._has_own_logger:
+            self._logger = logging.getLogger("twisted")
         writer = self._new_writer()
         writer.start(self._start_thread)
         self._writer = writer
@@ -447,6 +452,9 @@ class LogBridge:
         self._writer = self._new_writer()
         self._finisher = None
 
+    def _new_writer(self) -> Writer:
+        return Writer(self._logger, self._limit, self._allocate_lock)
+
     def _catch_up(self) -> bool:
         began = time.monotonic()
         if self._writer.flush(self._patience):
@@ -503,7 +511,7 @@ class LogBridge:
                 writer.complain(_ECHOED)
                 return
             writer.put(self._record(event, level, is_early), depth)
-        except Exception as error:  # noqa: BLE001 - the publisher would log it, and to us again
+        except Exception as error:  # the publisher would log it, and to us again
             writer.complain("A log event could not be made a record, and was lost", error)
         if self._patience and not depth and self._finisher == threading.get_ident():
             self._catch_up()

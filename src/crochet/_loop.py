@@ -41,6 +41,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 from . import _errors
+from ._bell import Bell, hang_up
 from ._bridge import Bridge
 from ._calls import Decorators
 from ._faults import report_all
@@ -187,6 +188,9 @@ class EventLoop:
             if with_logs:
                 self._logs.start()
                 undo.callback(self._logs.stop, 0.0)
+            bell = hang_up(reactor, self.bridge.drain_in_reactor, self._on_bell_lost)
+            if bell is not None:
+                undo.callback(bell.take_down, reactor)
             children = self._watch_children(reactor)
             children.start()
             undo.callback(children.stop)
@@ -200,19 +204,19 @@ class EventLoop:
                 self._start_thread(
                     lambda: Context().run(self._run_reactor, reactor, ticket), "crochet-reactor"
                 )
-                self._begin(reactor)
+                self._begin(reactor, bell)
             except BaseException:
                 if _took(ticket):
                     raise
                 # A signal's exception, and the thread is on its way: what is begun is finished.
                 undo.pop_all()
-                self._begin(reactor)
+                self._begin(reactor, bell)
                 raise
             undo.pop_all()
 
-    def _begin(self, reactor: Reactor) -> None:
+    def _begin(self, reactor: Reactor, bell: Bell | None) -> None:
         self._is_ours = True
-        self.bridge.open(reactor.callFromThread)
+        self.bridge.open(reactor.callFromThread, bell and bell.ring)
         if self._has_ended:
             # It was over before we said that it had begun. Close what open() has opened.
             self.bridge.close(_errors.stopped)
@@ -245,13 +249,25 @@ class EventLoop:
             self.bridge.open(reactor.callFromThread)
             if reactor.running:
                 # callWhenRunning() would call at once, here, whichever thread this is.
-                reactor.callFromThread(self._note_reactor_thread)
+                reactor.callFromThread(self._join_reactor, reactor)
             else:
-                reactor.callWhenRunning(self._note_reactor_thread)
+                reactor.callWhenRunning(self._join_reactor, reactor)
             self._is_set_up = True
+
+    def _join_reactor(self, reactor: Reactor) -> None:
+        """
+        Make the acquaintance of a reactor that the program runs, in its thread.
+        """
+        self._note_reactor_thread()
+        bell = hang_up(reactor, self.bridge.drain_in_reactor, self._on_bell_lost)
+        if bell is not None:
+            self.bridge.ring_with(bell.ring)
 
     def _note_reactor_thread(self) -> None:
         self.bridge.reactor_thread = get_ident()
+
+    def _on_bell_lost(self) -> None:
+        self.bridge.ring_with(None)
 
     def _add_hooks(self) -> None:
         if not self._has_hooks:

@@ -271,7 +271,7 @@ def _call_back(
 ) -> None:
     try:
         callback(result)
-    except Exception:
+    except BaseException:  # SystemExit, too: others wait behind this one
         _log.failure("Error in a done callback of {result!r}", result=result)
 
 
@@ -294,24 +294,29 @@ def start_in_reactor(result: EventualResult[object]) -> None:
         value = context.run(function, *args, **kwargs)
         deferred = as_deferred(value, context)
     except BaseException as error:
-        # Leave out this frame, the first: it says nothing of the program, and it holds the result.
+        # Leave out this frame, the first: it says nothing of the program.
         traceback = error.__traceback__
         fail(result, error, traceback.tb_next if traceback else None)
+        # The body's frame leads back to this one, and the result holds the traceback.
+        del result, traceback
         return
     finally:
-        # A failing body's traceback holds this frame, and the result will hold the traceback.
         del function, args, kwargs, context
     if deferred is None:
         answer(result, value)
     else:
         result._running = deferred
-        deferred.addBoth(_settle, result)
+        # In a list, to be emptied: the frame of a callback that fails before ours leads back to
+        # Twisted's, which has our arguments. And that of a coroutine that has failed, to this one.
+        deferred.addBoth(_settle, [result])
+        del result, deferred, value
 
 
-def _settle(value: object, result: EventualResult[object]) -> object:
+def _settle(value: object, handed_over: list[EventualResult[object]]) -> object:
     """
     Answer with what a Deferred fired with, and leave a value to its other callbacks.
     """
+    result = handed_over.pop()
     if isinstance(value, Failure):
         # From here on the result answers for the error: nobody else need log it.
         failure = cast("Any", value)
@@ -334,7 +339,11 @@ def answer(result: EventualResult[object], outcome: object) -> None:
         wakers.reverse()  # the first added comes out first
     while wakers:
         # Popped one by one: an interrupted release can be taken up again, and each is called once.
-        wakers.pop()()
+        try:
+            waker = wakers.pop()
+        except IndexError:
+            return  # a waiter has given up, or another thread releases, too, and took the last
+        waker()
 
 
 def fail(
@@ -415,6 +424,7 @@ def abandon(result: EventualResult[object], gate: LockType | None = None) -> Non
 
 
 def _answer_withdrawn(result: EventualResult[object]) -> None:
+    result._is_cancelled = True  # by whoever withdrew it: nobody does so by accident
     fail(result, CancelledError(f"{result._name}() was cancelled before it started"), None)
 
 

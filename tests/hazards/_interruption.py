@@ -103,13 +103,17 @@ class Storm:
         try:
             try:
                 self._is_raging = True
-                signal.setitimer(signal.ITIMER_REAL, self._choose.uniform(1e-6, self._longest))
+                # And again: a signal that comes when the interpreter has looked for signals and
+                # is about to block does not wake it. No Python code can do anything about that.
+                moment = self._choose.uniform(1e-6, self._longest)
+                signal.setitimer(signal.ITIMER_REAL, moment, 2e-3)
                 call()
             finally:
                 # Should it strike just here, the flag is False already.
                 self._is_raging = False
         except (Struck, *accepted):
             pass
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def check_points(number: int) -> None:

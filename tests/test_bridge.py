@@ -1,0 +1,587 @@
+"""
+The way of calls into the reactor thread.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+
+from crochet import EventualResult, ReactorStopped, _bridge, _errors
+from crochet._bridge import Bridge
+from crochet._loop import start_thread
+from crochet._stash import Stash
+from fakes import (
+    BOUND,
+    Background,
+    FakeProcess,
+    FakeReactor,
+    LoggedFailures,
+    SteppedDeque,
+    SteppedSet,
+    close_reactor,
+    new_real_reactor,
+    open_bridge,
+    together,
+)
+
+
+@pytest.fixture
+def reactor() -> FakeReactor:
+    """
+    A reactor that is stepped.
+    """
+    reactor = FakeReactor()
+    reactor.start()
+    return reactor
+
+
+@pytest.fixture
+def bridge(reactor: FakeReactor) -> Bridge:
+    """
+    An open bridge to it.
+    """
+    return open_bridge(reactor)
+
+
+def _call(bridge: Bridge, function: Callable[..., object], *args: object) -> EventualResult[Any]:
+    """
+    Make the result of a call, which is not submitted.
+    """
+    return EventualResult(bridge, "body", (function, args, {}, copy_context()), [])
+
+
+def _submitted(
+    bridge: Bridge, function: Callable[..., object], *args: object
+) -> EventualResult[Any]:
+    result = _call(bridge, function, *args)
+    bridge.submit(result)
+    return result
+
+
+class TestCalls:
+    """
+    Of calls that are accepted.
+    """
+
+    def test_run_in_the_order_made(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        When the reactor turns.
+        """
+        ran: list[int] = []
+        results = [_submitted(bridge, ran.append, number) for number in range(10)]
+        assert ran == []
+        assert bridge.in_flight == set(results)
+        reactor.turn()
+        assert ran == list(range(10))
+        assert bridge.in_flight == set()
+
+    def test_wake_the_reactor_once_for_a_burst(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        And once for the next.
+        """
+        for bursts in (1, 2):
+            for _ in range(10):
+                _submitted(bridge, int)
+            assert reactor.number_of_wakings() == bursts
+            reactor.turn()
+
+    def test_may_be_made_by_bodies(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        They run in a later turn.
+        """
+        ran: list[str] = []
+
+        def outer() -> None:
+            _submitted(bridge, ran.append, "inner")
+            ran.append("outer")
+
+        _submitted(bridge, outer)
+        reactor.turn()
+        assert ran == ["outer"]
+        reactor.turn()
+        assert ran == ["outer", "inner"]
+
+    def test_leave_the_reactor_to_others(
+        self, reactor: FakeReactor, bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        After each batch of a long burst.
+        """
+        monkeypatch.setattr(_bridge, "_BATCH", 10)
+        ran: list[object] = []
+        for number in range(25):
+            _submitted(bridge, ran.append, number)
+        reactor.callFromThread(ran.append, "other")
+        for _ in range(3):
+            reactor.turn()
+        assert ran == [*range(10), "other", *range(10, 25)]
+
+    def test_leave_nothing_on_the_reactor(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        Once they have run; nor does a pending one.
+        """
+        _submitted(bridge, int)
+        _submitted(bridge, Deferred)
+        reactor.turn()
+        assert reactor.getDelayedCalls() == []
+        assert reactor.threadCallQueue == []
+
+    def test_whose_body_runs_the_loop_itself(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        The rest is run within it, and not again.
+        """
+        ran: list[str] = []
+
+        def outer() -> None:
+            reactor.turn()
+            ran.append("outer")
+
+        _submitted(bridge, outer)
+        _submitted(bridge, ran.append, "inner")
+        reactor.turn()
+        assert ran == ["inner", "outer"]
+
+    def test_from_many_threads(self, running: FakeProcess) -> None:
+        """
+        Each thread's in its order, in the reactor's thread, and each once.
+        """
+        ran: list[tuple[int, int, int]] = []
+
+        def body(index: int, number: int) -> int:
+            ran.append((index, number, threading.get_ident()))
+            return number
+
+        def call(index: int) -> list[int]:
+            results = [running.run_in_reactor(body)(index, number) for number in range(200)]
+            return [result.wait(BOUND) for result in results]
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            assert together(8, call) == [list(range(200))] * 8
+        finally:
+            sys.setswitchinterval(interval)
+        for index in range(8):
+            assert [number for i, number, _ in ran if i == index] == list(range(200))
+        assert {ident for _, _, ident in ran} == {running.bridge.reactor_thread}
+        assert running.bridge.in_flight == set()
+
+
+class TestRefusals:
+    """
+    Of calls that could not be answered.
+    """
+
+    def test_before_there_is_a_reactor(self) -> None:
+        """
+        Nothing is queued, and cancelling has nobody to tell.
+        """
+        bridge = Bridge(_errors.not_set_up, Stash())
+        result = _call(bridge, int)
+        with pytest.raises(RuntimeError, match=r"body\(\) was called before crochet\.setup\(\)"):
+            bridge.submit(result)
+        assert bridge.in_flight == set()
+        bridge.cancel(result)
+        bridge.nudge()
+        reactor = FakeReactor()
+        reactor.start()
+        bridge.open(reactor.callFromThread)
+        assert _submitted(bridge, int).done() is False
+        reactor.turn()
+        assert not result.done()
+
+    def test_while_those_accepted_go_on(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        At the interpreter's exit.
+        """
+        result = _submitted(bridge, int)
+        bridge.refuse(_errors.exiting)
+        with pytest.raises(ReactorStopped, match="interpreter is exiting"):
+            _submitted(bridge, int)
+        reactor.turn()
+        assert result.wait(0) == 0
+
+    def test_after_the_end(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        The reactor is not even woken.
+        """
+        bridge.close(_errors.stopped)
+        with pytest.raises(ReactorStopped, match="the reactor has stopped"):
+            _submitted(bridge, int)
+        bridge.nudge()
+        assert reactor.number_of_wakings() == 0
+
+
+class TestWaking:
+    """
+    The flag that says that a wake-up is on its way. Told at the head of _bridge.py.
+    """
+
+    @pytest.fixture
+    def queue(self, bridge: Bridge) -> SteppedDeque:
+        """
+        The bridge's queue, to be stepped.
+        """
+        bridge._queue = queue = SteppedDeque()
+        return queue
+
+    def test_a_drain_before_the_append(
+        self, reactor: FakeReactor, bridge: Bridge, queue: SteppedDeque
+    ) -> None:
+        """
+        1. A wake-up is on its way. 2. The reactor thread clears the flag and takes what is
+        there. 3. The caller appends its call and finds the flag cleared: it wakes.
+        """
+        _submitted(bridge, int)
+        queue.before_append = reactor.turn
+        result = _submitted(bridge, int)
+        assert not result.done()
+        reactor.turn()
+        assert result.wait(0) == 0
+
+    def test_a_drain_after_the_append(
+        self, reactor: FakeReactor, bridge: Bridge, queue: SteppedDeque
+    ) -> None:
+        """
+        1. A wake-up is on its way. 2. The caller appends its call. 3. The reactor thread clears
+        the flag and takes the call. 4. The caller finds the flag cleared and wakes, for nothing.
+        """
+        _submitted(bridge, int)
+        queue.after_append = reactor.turn
+        result = _submitted(bridge, int)
+        assert result.wait(0) == 0
+        reactor.turn()
+        assert bridge.in_flight == set()
+
+    def test_an_append_within_a_drain(
+        self, reactor: FakeReactor, bridge: Bridge, queue: SteppedDeque
+    ) -> None:
+        """
+        1. The reactor thread clears the flag. 2. A caller appends its call and finds the flag
+        cleared: it wakes. 3. The reactor thread takes that call, too.
+        """
+        results = [_submitted(bridge, int)]
+        queue.before_len = lambda: results.append(_submitted(bridge, int))
+        reactor.turn()
+        assert [result.wait(0) for result in results] == [0, 0]
+        reactor.turn()
+
+    def test_two_callers_who_find_it_cleared(self, reactor: FakeReactor) -> None:
+        """
+        1. A caller appends its call and finds the flag cleared. 2. So does another, and wakes.
+        3. The first wakes, too. 4. The reactor thread finds nothing the second time.
+        """
+        seen: list[Any] = []
+
+        class SteppedBridge(Bridge):
+            @property
+            def _is_awake(self) -> bool:
+                is_awake = self.flag
+                if not seen and not is_awake:
+                    seen.append(None)
+                    seen.append(_submitted(self, int))
+                return is_awake
+
+            @_is_awake.setter
+            def _is_awake(self, is_awake: bool) -> None:
+                self.flag = is_awake
+
+        bridge = SteppedBridge(_errors.not_set_up, Stash())
+        bridge.open(reactor.callFromThread)
+        result = _submitted(bridge, int)
+        assert reactor.number_of_wakings() == 2
+        reactor.turn()
+        assert [result.wait(0), seen[1].wait(0)] == [0, 0]
+
+    def test_a_signal_within_the_waking(self, reactor: FakeReactor) -> None:
+        """
+        Its exception clears the flag on its way out, so that the next caller wakes.
+        """
+        errors = [KeyboardInterrupt("Ctrl-C")]
+
+        def call_from_thread(function: Callable[..., object], *args: object) -> None:
+            if errors:
+                raise errors.pop()
+            reactor.callFromThread(function, *args)
+
+        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge.open(call_from_thread)
+        with pytest.raises(KeyboardInterrupt):
+            _submitted(bridge, int)
+        results = [_submitted(bridge, int)]
+        reactor.turn()
+        assert results[0].wait(0) == 0
+        assert bridge.in_flight == set()
+
+    def test_an_exception_thrown_into_the_reactor_thread(
+        self, reactor: FakeReactor, bridge: Bridge, queue: SteppedDeque, logged: LoggedFailures
+    ) -> None:
+        """
+        Between two calls: the rest is run in the next turn.
+        """
+        result = _submitted(bridge, int)
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt("into the reactor thread")
+
+        queue.before_len = interrupt
+        reactor.turn()
+        assert [type(error) for error in logged.take()] == [KeyboardInterrupt]
+        assert not result.done()
+        reactor.turn()
+        assert result.wait(0) == 0
+
+    def test_a_nudge_wakes_in_any_case(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        Whatever the flag says.
+        """
+        _submitted(bridge, int)
+        bridge.nudge()
+        assert reactor.number_of_wakings() == 2
+
+
+class TestEnd:
+    """
+    The end, and calls that meet it. Told at the head of _bridge.py.
+    """
+
+    @pytest.fixture
+    def queue(self, bridge: Bridge) -> SteppedDeque:
+        """
+        The bridge's queue, to be stepped.
+        """
+        bridge._queue = queue = SteppedDeque()
+        return queue
+
+    @pytest.fixture
+    def in_flight(self, bridge: Bridge) -> SteppedSet:
+        """
+        The bridge's calls in flight, to be stepped.
+        """
+        bridge.in_flight = in_flight = SteppedSet()
+        return in_flight
+
+    def test_answers_all_that_is_in_flight(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        And returns the Deferreds that are to be cancelled. What is queued never runs.
+        """
+        deferred: Deferred[object] = Deferred()
+        running = _submitted(bridge, lambda: deferred)
+        reactor.turn()
+        ran: list[int] = []
+        queued = _submitted(bridge, ran.append, 1)
+        assert bridge.close(_errors.stopped) == [deferred]
+        for result in (running, queued):
+            with pytest.raises(ReactorStopped, match=r"body\(\) cannot be answered"):
+                result.wait(0)
+        reactor.turn()
+        assert ran == []
+        assert bridge.in_flight == set()
+        assert bridge.close(_errors.stopped) == []
+
+    def test_answers_what_was_withdrawn(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        By a thread that was interrupted before it could answer.
+        """
+        result = _submitted(bridge, int)
+        del result._work
+        bridge.in_flight.discard(result)
+        bridge.close(_errors.stopped)
+        with pytest.raises(ReactorStopped):
+            result.wait(0)
+
+    def test_before_the_call_is_entered(
+        self, reactor: FakeReactor, bridge: Bridge, in_flight: SteppedSet
+    ) -> None:
+        """
+        1. The caller finds the bridge open. 2. The reactor thread closes it. 3. The caller
+        enters its call. 4. It finds the bridge closed, and takes its call back.
+        """
+        ran: list[int] = []
+        in_flight.before_add = lambda: bridge.close(_errors.stopped)
+        with pytest.raises(ReactorStopped):
+            _submitted(bridge, ran.append, 1)
+        assert bridge.in_flight == set()
+        reactor.turn()
+        assert ran == []
+
+    def test_while_the_call_is_entered(
+        self, reactor: FakeReactor, bridge: Bridge, in_flight: SteppedSet
+    ) -> None:
+        """
+        1. The caller finds the bridge open and lists its call. 2. The reactor thread closes the
+        bridge and answers the call. 3. The caller queues it, finds the bridge closed, and the
+        call not its own any more.
+        """
+        ran: list[int] = []
+        in_flight.after_add = lambda: bridge.close(_errors.stopped)
+        result = _submitted(bridge, ran.append, 1)
+        with pytest.raises(ReactorStopped):
+            result.wait(0)
+        reactor.turn()
+        assert ran == []
+
+    def test_after_the_call_is_entered(
+        self, reactor: FakeReactor, bridge: Bridge, queue: SteppedDeque
+    ) -> None:
+        """
+        1. The caller finds the bridge open and enters its call. 2. The reactor thread closes the
+        bridge and answers the call. 3. The caller finds the bridge closed, and the call
+        answered.
+        """
+        ran: list[int] = []
+        queue.after_append = lambda: bridge.close(_errors.stopped)
+        result = _submitted(bridge, ran.append, 1)
+        with pytest.raises(ReactorStopped):
+            result.wait(0)
+        reactor.turn()
+        assert ran == []
+
+    def test_between_what_is_listed_and_what_is_queued(
+        self, bridge: Bridge, queue: SteppedDeque, in_flight: SteppedSet
+    ) -> None:
+        """
+        1. The caller finds the bridge open. 2. The reactor thread closes it and copies the list.
+        3. The caller enters its call. 4. The reactor thread answers what is queued. 5. The
+        caller finds the bridge closed, and the call answered.
+        """
+        copied, entered, closed = (threading.Event() for _ in range(3))
+        has_begun = threading.Event()
+
+        def wait_to_enter() -> None:
+            has_begun.set()
+            assert copied.wait(BOUND)
+
+        def wait_to_look() -> None:
+            entered.set()
+            assert closed.wait(BOUND)
+
+        def wait_for_the_entry() -> None:
+            copied.set()
+            assert entered.wait(BOUND)
+
+        in_flight.before_add = wait_to_enter
+        queue.after_append = wait_to_look
+        in_flight.after_copy = wait_for_the_entry
+        caller = Background(_submitted, bridge, int)
+        assert has_begun.wait(BOUND)
+        bridge.close(_errors.stopped)
+        closed.set()
+        with pytest.raises(ReactorStopped):
+            caller.outcome().wait(0)
+        assert bridge.in_flight == set()
+
+    def test_is_called_off_before_the_second_look_acts(
+        self, reactor: FakeReactor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        1. The caller enters its call and finds the bridge closed. 2. The bridge is opened again.
+        3. The caller looks for the reason, finds none, and leaves the call where it is.
+        """
+        bridge = open_bridge(reactor)
+        refusals = iter([None, _errors.not_set_up, None])
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                Bridge, "refusal", property(lambda self: next(refusals), None), raising=False
+            )
+            result = _submitted(bridge, int)
+        reactor.turn()
+        assert result.wait(0) == 0
+
+    def test_under_load(self) -> None:
+        """
+        Each call is refused or answered, and with a value only if its body has run.
+        """
+        reactor = new_real_reactor()
+        process = FakeProcess(reactor, start_thread)
+        process.loop.setup()
+        ran: set[tuple[int, int]] = set()
+        answered: set[tuple[int, int]] = set()
+        begun = threading.Barrier(5)
+
+        def body(index: int, number: int) -> None:
+            ran.add((index, number))
+
+        def call(index: int) -> int:
+            call = process.run_in_reactor(body)
+            results = []
+            begun.wait(BOUND)
+            for number in range(100_000):
+                try:
+                    results.append(call(index, number))
+                except ReactorStopped:
+                    break
+            for number, result in enumerate(results):
+                try:
+                    result.wait(BOUND)
+                except ReactorStopped:
+                    continue
+                answered.add((index, number))
+            return len(results)
+
+        callers = [Background(call, index) for index in range(4)]
+        begun.wait(BOUND)
+        process.wait_for(BOUND)(int)()
+        reactor.callFromThread(reactor.stop)
+        for caller in callers:
+            caller.outcome()
+        process.exit()
+        close_reactor(reactor)
+        assert answered == ran
+        assert process.bridge.in_flight == set()
+
+
+class TestCancelling:
+    """
+    Telling the reactor thread to cancel a call that runs.
+    """
+
+    def test_happens_in_the_reactor_thread(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        In the order of what else it is told.
+        """
+        told: list[object] = []
+        result = _submitted(bridge, Deferred, told.append)
+        bridge.cancel(result)
+        assert told == []
+        reactor.turn()
+        assert len(told) == 1
+        with pytest.raises(CancelledError):
+            result.wait(0)
+        result.cancel()
+
+
+class TestFork:
+    """
+    A child that was forked from the process in which the reactor runs.
+    """
+
+    def test_answers_in_the_child_what_was_in_flight(
+        self, reactor: FakeReactor, bridge: Bridge
+    ) -> None:
+        """
+        Releasing nobody, for those who waited are the parent's.
+        """
+        bridge.reactor_thread = 1
+        called: list[object] = []
+        running = _submitted(bridge, Deferred)
+        reactor.turn()
+        queued = _submitted(bridge, int)
+        for result in (running, queued):
+            result.add_done_callback(called.append)
+        bridge.disown(_errors.forked)
+        assert called == []
+        for result in (running, queued):
+            with pytest.raises(ReactorStopped, match="forked"):
+                result.wait(0)
+        with pytest.raises(ReactorStopped, match="forked"):
+            _submitted(bridge, int)
+        assert bridge.reactor_thread is None
+        assert bridge.in_flight == set()
