@@ -106,7 +106,7 @@ def test_the_code_of_a_page_runs_and_prints_what_it_says(path: Path, place: str)
                 pytest.skip(f"{name_of(path)} needs the package {package}")
     code = f"from test_docs import run; run({str(path)!r}, {place!r})"
     result = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", code],
+        [sys.executable, "-b", "-W", "default", "-c", code],
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,

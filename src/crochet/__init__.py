@@ -7,11 +7,11 @@ The public names, and the process's one event loop. No logic.
 from __future__ import annotations
 
 import atexit
+from typing import TYPE_CHECKING
 
 from ._children import ChildWatcher
 from ._errors import DeadlockError, ReactorStopped, TimeoutError
-from ._legacy import Legacy, register
-from ._legacy import deprecated_name as __getattr__
+from ._legacy import Legacy, deprecated_name, register
 from ._logs import LogBridge
 from ._loop import EventLoop, at_fork, start_thread
 from ._reactors import import_reactor
@@ -36,6 +36,10 @@ wait_for = _loop.calls.wait_for
 retrieve_result = _loop.retrieve_result
 in_reactor = _legacy.in_reactor
 wait_for_reactor = _legacy.wait_for_reactor
+
+if not TYPE_CHECKING:
+    # To type checkers it would mean that the package has any name there is.
+    __getattr__ = deprecated_name
 
 __all__ = [
     "DeadlockError",

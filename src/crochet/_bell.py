@@ -23,7 +23,7 @@ from typing import Any, cast
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import implementer  # type: ignore[import-untyped]
 
 from ._reactors import Reactor
 
@@ -73,7 +73,6 @@ class Bell:
         Take notice that the reactor reads this descriptor no more.
         """
         self._on_lost()
-
 
     def take_down(self, reactor: Reactor) -> None:
         """

@@ -36,8 +36,9 @@ import copy
 import sys
 import weakref
 from types import TracebackType
-from typing import NoReturn
+from typing import NoReturn, cast
 
+from twisted.internet.defer import CancelledError, FirstError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -156,6 +157,29 @@ class Fault:
         # At finalization the exit hook has logged what was left, and modules are half gone.
         if not sys.is_finalizing():
             self.report()
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """
+    Tell whether an error says no more than that the operation was cancelled, however wrapped.
+
+    Twisted's web client puts the CancelledError of a request into one of its own exceptions, as
+    ``reasons``, and ``gatherResults()`` into a FirstError, as ``subFailure``.
+    """
+    if isinstance(error, CancelledError):
+        return True
+    if isinstance(error, FirstError):
+        wrapped: list[object] = [error.subFailure]
+    else:
+        try:
+            wrapped = list(getattr(error, "reasons", ()))
+        except Exception:
+            # Some other class's idea of reasons, of no interest to anybody here.
+            return False
+    return bool(wrapped) and all(
+        isinstance(reason, Failure) and is_cancellation(cast("BaseException", reason.value))
+        for reason in wrapped
+    )
 
 
 def report_all(uncollected: Uncollected) -> None:

@@ -476,8 +476,8 @@ class LogBridge:
         # publisher's list, a thread that is iterating over it would skip the next one. There is
         # no public way; should these names go, critical events are seen twice.
         stand_in = getattr(self._beginner, "_temporaryObserver", None)
-        if not isinstance(stand_in, LogPublisher):
-            return  # the program has begun logging
+        if self._stand_in is not None or not isinstance(stand_in, LogPublisher):
+            return  # we have, before a fork; or the program has begun logging
         self._stand_in = stand_in
         self._set_aside = list(stand_in._observers)
         for observer in reversed(self._set_aside):

@@ -216,7 +216,7 @@ class EventLoop:
 
     def _begin(self, reactor: Reactor, bell: Bell | None) -> None:
         self._is_ours = True
-        self.bridge.open(reactor.callFromThread, bell and bell.ring)
+        self.bridge.open(reactor.callFromThread, bell.ring if bell else None)
         if self._has_ended:
             # It was over before we said that it had begun. Close what open() has opened.
             self.bridge.close(_errors.stopped)

@@ -46,7 +46,7 @@ from twisted.python.failure import Failure
 
 from . import _errors
 from ._coroutines import as_deferred
-from ._faults import Fault, Uncollected
+from ._faults import Fault, Uncollected, is_cancellation
 from ._timeouts import Seconds, acquire, seconds
 
 T_co = TypeVar("T_co", covariant=True)
@@ -353,7 +353,7 @@ def fail(
     Answer with an error, to be logged if nobody takes it.
     """
     fault = Fault(result._name, error, traceback, result._home.uncollected)
-    if result._is_cancelled and isinstance(error, CancelledError):
+    if result._is_cancelled and is_cancellation(error):
         fault.collect()  # as ordered
     answer(result, fault)
 

@@ -50,8 +50,7 @@ def hazard():
         for kind in KINDS:
             outcome = outcome_of(lambda function=function, kind=kind: function(kind))
             # Python itself makes it a RuntimeError when it leaves a coroutine.
-            is_stop = function is coroutine and kind in (StopIteration, StopAsyncIteration)
-            expected = RuntimeError if is_stop else kind
+            expected = RuntimeError if (function, kind) == (coroutine, StopIteration) else kind
             if type(outcome) is not expected:
                 wrong.append(f"{function.__name__}, {kind.__name__}: {outcome!r}")
         check_alive()

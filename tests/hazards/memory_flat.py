@@ -40,7 +40,8 @@ def hazard():
     before = sys.getallocatedblocks()
     call(100_000)
     grown = sys.getallocatedblocks() - before
-    check(grown < 2_000, f"{grown:,} blocks more after 100,000 calls")
+    # One for each call would be 100,000; caches of the interpreter's grow by a few.
+    check(grown < 10_000, f"{grown:,} blocks more after 100,000 calls")
     return f"{grown:,} blocks of memory more"
 
 

@@ -1,0 +1,57 @@
+"""
+The end of the reactor, as waiters and callers see it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import crochet
+from _verdict import PATIENCE, check, in_threads, refusal_of
+from twisted.internet.defer import Deferred
+
+
+@crochet.wait_for(timeout=None)
+def wait_for_ever():
+    return Deferred()
+
+
+@crochet.run_in_reactor
+def start():
+    return Deferred()
+
+
+@crochet.run_in_reactor
+def call_in_reactor(end):
+    from twisted.internet import reactor
+
+    # Not from within the call itself, which would have to be answered.
+    reactor.callLater(0.05, end)
+    return threading.current_thread()
+
+
+def check_end(end: Callable[[], object]) -> str:
+    """
+    Have 10 threads wait, call *end* in the reactor, and say what came of them.
+    """
+    crochet.setup()
+    result = start()
+
+    def wait(number: int) -> object:
+        if number == 0:
+            return call_in_reactor(end).wait(PATIENCE)
+        return wait_for_ever() if number < 6 else result.wait()
+
+    thread, *outcomes = in_threads(11, wait)
+    wrong = [each for each in outcomes if not isinstance(each, crochet.ReactorStopped)]
+    check(not wrong, f"{len(wrong)} of 10 waiters got something else: {wrong[:1]}")
+    assert isinstance(thread, threading.Thread)
+    thread.join(PATIENCE)
+    # These have no timeout: they would hang.
+    refused = in_threads(1, lambda _: refusal_of(wait_for_ever, crochet.ReactorStopped))
+    refused += in_threads(1, lambda _: refusal_of(lambda: start().wait(), crochet.ReactorStopped))
+    for outcome in refused:
+        if not isinstance(outcome, crochet.ReactorStopped):
+            raise outcome
+    return "10 waiters released, later calls refused"

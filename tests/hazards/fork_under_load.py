@@ -1,0 +1,51 @@
+"""
+50 forks while 4 threads call: no child hangs, whatever its parent's threads were at.
+"""
+
+import threading
+
+import crochet
+from _operations import check_alive
+from _verdict import PATIENCE, check, in_fork, judge, outcome_of
+
+is_over = False
+
+
+@crochet.wait_for(timeout=PATIENCE)
+def value():
+    return 42
+
+
+@crochet.run_in_reactor
+def fail():
+    raise ValueError("nobody takes this")
+
+
+def load():
+    while not is_over:
+        value()
+        fail().stash()
+
+
+def in_child():
+    outcome = outcome_of(value)
+    outcome_of(fail)
+    return type(outcome).__name__
+
+
+def hazard():
+    global is_over
+    crochet.setup()
+    threads = [threading.Thread(target=load, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    said = {in_fork(in_child) for _ in range(50)}
+    is_over = True
+    for thread in threads:
+        thread.join(PATIENCE)
+    check(said == {"ReactorStopped"}, f"calls in the children: {said}")
+    check_alive()
+    return "50 children, none hung"
+
+
+judge(hazard)
