@@ -40,6 +40,14 @@ def pytest_configure(config: pytest.Config) -> None:
     _stderr = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")  # type: ignore[union-attr]
 
 
+def pytest_unconfigure() -> None:
+    """
+    Close it.
+    """
+    if _stderr is not None:
+        _stderr.close()
+
+
 def pytest_collection_finish() -> None:
     """
     Leave what is imported by now out of the garbage collections after each test.

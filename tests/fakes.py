@@ -47,6 +47,7 @@ class FakeReactor(ReactorBase):
     """
 
     _registerAsIOThread = False  # a fact about the process, and this is not its reactor
+    _addInternalReader = None  # for it reads no descriptors
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -410,6 +411,8 @@ def close_reactor(reactor: Any) -> None:
         return
     if reactor.threadpool is not None and reactor.threadpool.started:
         reactor.threadpool.stop()
+    for reader in reactor._internalReaders - {reactor.waker}:
+        os.close(reader.fileno())  # the bell's, which stays open as long as the process lives
     reactor.waker.connectionLost(None)
     poller = getattr(reactor, "_poller", None)
     if poller is not None:

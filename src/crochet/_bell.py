@@ -23,12 +23,11 @@ from typing import Any, cast
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
-from zope.interface import implementer  # type: ignore[import-untyped]
+from zope.interface import classImplements  # type: ignore[import-untyped]
 
 from ._reactors import Reactor
 
 
-@implementer(IReadDescriptor)
 class Bell:
     """
     A descriptor that any thread can ring, and what the reactor thread does then.
@@ -43,13 +42,10 @@ class Bell:
 
     def __init__(self, answer: Callable[[], object], on_lost: Callable[[], object]) -> None:
         fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        write, read = os.eventfd_write, os.eventfd_read
+        read = os.eventfd_read
         self._on_lost = on_lost
 
-        # Closures: they are called for every single call, and look nothing up on the way.
-        def ring() -> None:
-            write(fd, 1)
-
+        # No methods: these are called for every single call, and look nothing up on the way.
         def doRead() -> None:
             try:
                 read(fd)
@@ -57,7 +53,7 @@ class Bell:
                 pass  # nobody rang; raising would make the reactor drop the bell
             answer()
 
-        self.ring = ring
+        self.ring = partial(os.eventfd_write, fd, 1)
         self.doRead = doRead
         self.fileno = lambda: fd
         self._close = partial(os.close, fd)
@@ -80,6 +76,9 @@ class Bell:
         """
         cast("Any", reactor)._removeInternalReader(self)
         self._close()
+
+
+classImplements(Bell, IReadDescriptor)
 
 
 def hang_up(

@@ -143,7 +143,13 @@ class Bridge:
         self.in_flight.add(result)
         self._queue.append(result)
         if not self._is_awake:
-            self._wake()
+            # As _wake() does, but that it would be one more call for each.
+            try:
+                self._is_awake = True
+                self._ring()
+            except BaseException:
+                self._is_awake = False
+                raise
         # The second look, after entering; see the head of this file.
         if self.refusal is not None:
             self._take_back(result)
@@ -204,7 +210,9 @@ class Bridge:
         """
         self.refusal = refusal
         self.reactor_thread = None
+        self.uncollected.clear()  # the parent logs its errors itself
         self._queue.clear()
+        self.uncollected.clear()  # they are the parent's to log
         for result in self.in_flight.copy():
             _result.orphan(result, refusal(_result.name_of(result)))
 

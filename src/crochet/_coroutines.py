@@ -11,9 +11,9 @@ from typing import cast
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
-# What most bodies return, and is not to be followed. Looked up first: asking an abstract class
-# about a type is slower than all the rest of starting a call.
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict, set})
+# What most bodies return, and is not to be followed. To be looked up first: asking an abstract
+# class about a type is slower than all the rest of starting a call.
+PLAIN = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict, set})
 
 
 def as_deferred(value: object, context: Context) -> Deferred[object] | None:
@@ -22,8 +22,6 @@ def as_deferred(value: object, context: Context) -> Deferred[object] | None:
 
     A coroutine is driven by Twisted, in *context* to its end.
     """
-    if type(value) in _PLAIN:
-        return None
     if isinstance(value, Deferred):
         return cast("Deferred[object]", value)
     if isinstance(value, Coroutine):

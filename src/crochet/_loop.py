@@ -201,12 +201,14 @@ class EventLoop:
             self._children = children
             self._has_logs = with_logs
             try:
-                self._start_thread(
+                self._thread = self._start_thread(
                     lambda: Context().run(self._run_reactor, reactor, ticket), "crochet-reactor"
                 )
                 self._begin(reactor, bell)
             except BaseException:
                 if _took(ticket):
+                    self._is_ours = False
+                    self.bridge.close(_errors.not_set_up)
                     raise
                 # A signal's exception, and the thread is on its way: what is begun is finished.
                 undo.pop_all()
@@ -244,6 +246,7 @@ class EventLoop:
                 return
             reactor = self._import_reactor()
             reactor.addSystemEventTrigger("before", "shutdown", self._end_in_reactor)
+            reactor.addSystemEventTrigger("after", "shutdown", self._forget_reactor_thread)
             self._add_hooks()
             self._reactor = reactor
             self.bridge.open(reactor.callFromThread)
@@ -266,6 +269,11 @@ class EventLoop:
     def _note_reactor_thread(self) -> None:
         self.bridge.reactor_thread = get_ident()
 
+    def _forget_reactor_thread(self) -> None:
+        # What waits in it from now on is refused for the reactor's end, not for a deadlock. And
+        # idents are used again for new threads.
+        self.bridge.reactor_thread = None
+
     def _on_bell_lost(self) -> None:
         self.bridge.ring_with(None)
 
@@ -278,7 +286,7 @@ class EventLoop:
     def _run_reactor(self, reactor: Reactor, ticket: list[None]) -> None:
         if not _took(ticket):
             return
-        self._thread = threading.current_thread()
+        self._thread = threading.current_thread()  # should a signal keep setup() from learning it
         self._note_reactor_thread()
         try:
             reactor.run(installSignalHandlers=False)
@@ -287,8 +295,7 @@ class EventLoop:
         finally:
             self._has_ended = True  # before closing; _begin() looks at it after opening
             self.bridge.close(_errors.stopped)
-            # Idents are used again for new threads, and those may wait.
-            self.bridge.reactor_thread = None
+            self._forget_reactor_thread()
             if self._children is not None:
                 self._children.stop()
 
@@ -326,9 +333,10 @@ class EventLoop:
 
     def _after_fork_in_child(self) -> None:
         self._setup_lock = threading.RLock()
-        if self.bridge.reactor_thread is None and not self._is_ours:
+        if self.bridge.reactor_thread is None and not self._is_ours and not self._is_starting:
             return  # no_setup(), and a child that runs the reactor itself, like a daemon
         self._is_forked = True
+        self._is_starting = False  # by a thread that is not here to go on with it
         self._is_set_up = False
         self.bridge.disown(_errors.forked)
         if self._children is not None:
@@ -376,6 +384,8 @@ def _complain(thread: threading.Thread) -> None:
     """
     Tell, on standard error, what the exit has waited for in vain.
     """
+    if sys.stderr is None:  # pythonw: there is nobody to tell
+        return
     frame = sys._current_frames().get(thread.ident or 0)
     stack = "".join(traceback.format_stack(frame)) if frame else ""
     print(

@@ -45,7 +45,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from . import _errors
-from ._coroutines import as_deferred
+from ._coroutines import PLAIN, as_deferred
 from ._faults import Fault, Uncollected, is_cancellation
 from ._timeouts import Seconds, acquire, seconds
 
@@ -292,7 +292,7 @@ def start_in_reactor(result: EventualResult[object]) -> None:
         return
     try:
         value = context.run(function, *args, **kwargs)
-        deferred = as_deferred(value, context)
+        deferred = None if type(value) in PLAIN else as_deferred(value, context)
     except BaseException as error:
         # Leave out this frame, the first: it says nothing of the program.
         traceback = error.__traceback__

@@ -7,9 +7,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-import crochet
 from _verdict import PATIENCE, check, in_threads, refusal_of
 from twisted.internet.defer import Deferred
+
+import crochet
 
 
 @crochet.wait_for(timeout=None)
@@ -41,7 +42,7 @@ def check_end(end: Callable[[], object]) -> str:
     def wait(number: int) -> object:
         if number == 0:
             return call_in_reactor(end).wait(PATIENCE)
-        return wait_for_ever() if number < 6 else result.wait()
+        return wait_for_ever() if number < 6 else result.wait(None)
 
     thread, *outcomes = in_threads(11, wait)
     wrong = [each for each in outcomes if not isinstance(each, crochet.ReactorStopped)]
@@ -50,7 +51,7 @@ def check_end(end: Callable[[], object]) -> str:
     thread.join(PATIENCE)
     # These have no timeout: they would hang.
     refused = in_threads(1, lambda _: refusal_of(wait_for_ever, crochet.ReactorStopped))
-    refused += in_threads(1, lambda _: refusal_of(lambda: start().wait(), crochet.ReactorStopped))
+    refused += in_threads(1, lambda _: refusal_of(lambda: start().wait(None), crochet.ReactorStopped))
     for outcome in refused:
         if not isinstance(outcome, crochet.ReactorStopped):
             raise outcome

@@ -4,9 +4,10 @@ The caller's context variables are in the body, to the end of coroutines and ``i
 
 from contextvars import ContextVar
 
-import crochet
 from _verdict import PATIENCE, check, in_threads, judge
 from twisted.internet.defer import Deferred, inlineCallbacks
+
+import crochet
 
 variable = ContextVar("variable", default="nothing")
 

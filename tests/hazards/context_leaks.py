@@ -4,8 +4,9 @@ Context variables leak neither from call to call nor from whoever called ``setup
 
 from contextvars import ContextVar
 
-import crochet
 from _verdict import PATIENCE, check, in_thread, judge
+
+import crochet
 
 variable = ContextVar("variable", default="nothing")
 
@@ -22,8 +23,8 @@ def get():
 
 @crochet.run_in_reactor
 def get_in_timer():
-    from twisted.internet.task import deferLater
     from twisted.internet import reactor
+    from twisted.internet.task import deferLater
 
     return deferLater(reactor, 0, variable.get)
 

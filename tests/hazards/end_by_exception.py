@@ -4,17 +4,20 @@ An exception through the reactor's ``run()``: waiters are released at once, late
 
 from _end import check_end
 from _verdict import judge
+from twisted.internet import reactor
+
+main_loop = reactor.mainLoop
 
 
-def fail():
-    from twisted.internet import reactor
-
-    # Twisted's loop catches what its calls raise; this comes from the loop itself.
-    def leave():
-        reactor.crash()
-        raise OSError("the poller is broken")
-
-    reactor.runUntilCurrent = leave
+def broken_main_loop():
+    main_loop()
+    raise OSError("the poller is broken")
 
 
-judge(lambda: check_end(fail))
+def hazard():
+    # What calls raise, Twisted's loop catches. This comes through the loop itself.
+    reactor.mainLoop = broken_main_loop
+    return check_end(reactor.crash)
+
+
+judge(hazard)

@@ -2,10 +2,11 @@
 A reactor that fails as soon as it is run: calls are refused or released, and none hangs.
 """
 
-import crochet
 from _verdict import check, in_threads, judge
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+
+import crochet
 
 
 @crochet.wait_for(timeout=None)

@@ -5,11 +5,12 @@ An error of an operation's end that comes after the timeout, and is no Cancelled
 import gc
 import logging
 
-import crochet
 from _operations import settled
 from _records import Records
 from _verdict import check, judge, refusal_of
 from twisted.internet.defer import Deferred
+
+import crochet
 
 pending = []
 

@@ -4,9 +4,10 @@ An error has its type and value, the reactor's frames and the line that called, 
 
 import traceback
 
-import crochet
 from _verdict import PATIENCE, check, judge
 from twisted.internet.defer import Deferred, inlineCallbacks
+
+import crochet
 
 
 class Odd(Exception):

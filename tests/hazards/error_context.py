@@ -2,8 +2,9 @@
 The ``__context__`` of an error never has what another of its takers was handling.
 """
 
-import crochet
 from _verdict import PATIENCE, check, judge, outcome_of
+
+import crochet
 
 
 @crochet.run_in_reactor

@@ -4,8 +4,9 @@ A failed result that is kept holds none of the frames, and so none of the object
 
 import weakref
 
-import crochet
 from _verdict import PATIENCE, check, judge
+
+import crochet
 
 
 class Large:

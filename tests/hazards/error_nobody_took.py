@@ -5,10 +5,11 @@ The error of a result that is dropped is logged once, with its traceback; one th
 import gc
 import logging
 
-import crochet
 from _operations import settled
 from _records import Records
 from _verdict import PATIENCE, check, judge, refusal_of
+
+import crochet
 
 
 @crochet.run_in_reactor

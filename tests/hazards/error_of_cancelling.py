@@ -4,11 +4,12 @@ The expected CancelledError after a timeout is not logged.
 
 import gc
 
-import crochet
 from _operations import settled
 from _records import Records
 from _verdict import check, judge, refusal_of
 from twisted.internet.defer import Deferred
+
+import crochet
 
 
 @crochet.wait_for(timeout=0.01)

@@ -4,11 +4,12 @@ SystemExit, KeyboardInterrupt, GeneratorExit and the like get to the caller; the
 
 import asyncio
 
-import crochet
 from _operations import check_alive
 from _verdict import PATIENCE, check, judge, outcome_of
 from twisted.internet.defer import CancelledError, fail
 from twisted.python.failure import Failure
+
+import crochet
 
 
 class Own(BaseException):

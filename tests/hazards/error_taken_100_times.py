@@ -4,8 +4,9 @@ A traceback is of constant length, however often the error is taken.
 
 import traceback
 
-import crochet
 from _verdict import PATIENCE, check, judge
+
+import crochet
 
 
 class Uncopyable(Exception):

@@ -5,8 +5,9 @@ Each of 8 threads that take one error at once sees its own frames, and none of t
 import sys
 import traceback
 
-import crochet
 from _verdict import PATIENCE, check, in_threads, judge
+
+import crochet
 
 
 @crochet.run_in_reactor

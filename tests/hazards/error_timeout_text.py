@@ -2,9 +2,10 @@
 The text of a TimeoutError names the function, and never its arguments, which may be secrets.
 """
 
-import crochet
 from _verdict import check, judge, refusal_of
 from twisted.internet.defer import Deferred
+
+import crochet
 
 
 @crochet.wait_for(timeout=0.01)

@@ -2,10 +2,11 @@
 In a forked child pending results raise and calls are refused at once; the parent is unharmed.
 """
 
-import crochet
 from _operations import check_alive, settled
 from _verdict import PATIENCE, check, in_fork, judge, outcome_of
 from twisted.internet.defer import Deferred
+
+import crochet
 
 pending = []
 

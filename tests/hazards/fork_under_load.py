@@ -4,9 +4,10 @@
 
 import threading
 
-import crochet
 from _operations import check_alive
 from _verdict import PATIENCE, check, in_fork, judge, outcome_of
+
+import crochet
 
 is_over = False
 

@@ -4,8 +4,9 @@ A thread that gets the dead reactor thread's ident is told that the reactor stop
 
 import threading
 
-import crochet
 from _verdict import PATIENCE, check, judge, needs, outcome_of
+
+import crochet
 
 
 @crochet.run_in_reactor

@@ -4,10 +4,11 @@ Neither a successful nor a failing call leaves a reference cycle behind.
 
 import gc
 
-import crochet
 from _operations import settled
 from _verdict import PATIENCE, check, judge
 from twisted.internet.defer import Deferred
+
+import crochet
 
 NUMBER = 50
 

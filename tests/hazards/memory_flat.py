@@ -5,8 +5,9 @@ Memory is flat over 100,000 successful calls with the garbage collector off.
 import gc
 import sys
 
-import crochet
 from _verdict import PATIENCE, check, judge
+
+import crochet
 
 BURST = 1_000
 

@@ -4,8 +4,9 @@ Anything but a live number is a KeyError with a message that gives nothing away.
 
 import decimal
 
-import crochet
 from _verdict import PATIENCE, check, judge, outcome_of
+
+import crochet
 
 
 @crochet.run_in_reactor

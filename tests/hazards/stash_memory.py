@@ -5,9 +5,10 @@ A stashed result takes about 1 kB at most.
 import gc
 import tracemalloc
 
-import crochet
 from _operations import settled
 from _verdict import check, judge
+
+import crochet
 
 NUMBER = 2_000
 

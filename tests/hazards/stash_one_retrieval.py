@@ -4,8 +4,9 @@ Of 16 threads that retrieve one stashed result at once, one gets it, and the oth
 
 import sys
 
-import crochet
 from _verdict import PATIENCE, check, in_threads, judge
+
+import crochet
 
 
 @crochet.run_in_reactor

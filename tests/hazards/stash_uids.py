@@ -2,8 +2,9 @@
 Numbers of stashed results cannot be guessed: 63 random bits, no two the same, no order in them.
 """
 
-import crochet
 from _verdict import check, judge
+
+import crochet
 
 
 @crochet.run_in_reactor

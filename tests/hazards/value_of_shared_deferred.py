@@ -2,10 +2,11 @@
 A Deferred that somebody else holds, too, passes its value on to its other callbacks.
 """
 
-import crochet
 from _operations import settled
 from _verdict import PATIENCE, check, judge
 from twisted.internet.defer import Deferred
+
+import crochet
 
 shared = []
 seen = []

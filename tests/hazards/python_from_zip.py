@@ -1,0 +1,29 @@
+"""
+Everything works when the package is imported from a zip archive.
+"""
+
+import os
+import tempfile
+import zipfile
+
+import crochet
+from _everything import PROGRAM
+from _verdict import check, judge, run_python
+
+
+def hazard():
+    package = os.path.dirname(crochet.__file__)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "packages.zip")
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in os.listdir(package):
+                if not name.startswith("__pycache__") and name.endswith(".py"):
+                    archive.write(os.path.join(package, name), f"crochet/{name}")
+        first = f"import sys; sys.path.insert(0, {path!r}); import crochet; "
+        first += "assert 'packages.zip' in crochet.__file__\n"
+        ended = run_python(first + PROGRAM).check_clean()
+    check(ended.out == "done\n", f"it says {ended.out!r}")
+    return "works"
+
+
+judge(hazard)
