@@ -131,11 +131,11 @@ class EventLoop:
         self.calls = Decorators(self.bridge)
         self.retrieve_result = self._stash.take
         self._setup_lock = threading.RLock()
+        self._hooks_ticket = [None]  # whoever takes it registers the hooks
         # All below are written under _setup_lock, or in a forked child's only thread.
         self._is_set_up = False
         self._is_starting = False
         self._is_ours = False
-        self._has_hooks = False
         self._has_logs = False
         self._reactor: Reactor | None = None
         self._children: Children | None = None
@@ -164,6 +164,7 @@ class EventLoop:
         """
         if self._is_set_up:
             return
+        self._add_hooks()  # before there is a lock that a forked child would find held
         with self._setup_lock:
             if self._is_set_up or self._is_starting:
                 return
@@ -196,7 +197,6 @@ class EventLoop:
             undo.callback(children.stop)
             trigger = reactor.addSystemEventTrigger("before", "shutdown", self._end_in_reactor)
             undo.callback(reactor.removeSystemEventTrigger, trigger)
-            self._add_hooks()
             self._reactor = reactor
             self._children = children
             self._has_logs = with_logs
@@ -235,6 +235,7 @@ class EventLoop:
         Raises:
             RuntimeError: ``setup()`` has started the reactor already.
         """
+        self._add_hooks()
         with self._setup_lock:
             if self._is_ours:
                 raise RuntimeError(
@@ -247,7 +248,6 @@ class EventLoop:
             reactor = self._import_reactor()
             reactor.addSystemEventTrigger("before", "shutdown", self._end_in_reactor)
             reactor.addSystemEventTrigger("after", "shutdown", self._forget_reactor_thread)
-            self._add_hooks()
             self._reactor = reactor
             self.bridge.open(reactor.callFromThread)
             if reactor.running:
@@ -278,10 +278,9 @@ class EventLoop:
         self.bridge.ring_with(None)
 
     def _add_hooks(self) -> None:
-        if not self._has_hooks:
+        if _took(self._hooks_ticket):
             self._at_exit(self._exit)
             self._at_fork(self._after_fork_in_child)
-            self._has_hooks = True
 
     def _run_reactor(self, reactor: Reactor, ticket: list[None]) -> None:
         if not _took(ticket):
