@@ -399,7 +399,6 @@ class Life(RuleBasedStateMachine):
         """
         And nothing else.
         """
-        gc.collect(0)
         reachable = [call for call in self.calls.values() if call.must_be_logged]
         assert len(self.process.bridge.uncollected) == len(reachable)
 

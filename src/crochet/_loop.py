@@ -42,7 +42,7 @@ from twisted.logger import Logger
 
 from . import _errors
 from ._bell import Bell, hang_up
-from ._bridge import Bridge
+from ._bridge import Bridge, Refusal
 from ._calls import Decorators
 from ._faults import report_all
 from ._reactors import Reactor, Timer, refuse_to_run, use_daemon_threads
@@ -169,7 +169,11 @@ class EventLoop:
             if self._is_set_up or self._is_starting:
                 return
             if self._is_forked:
-                raise RuntimeError(str(_errors.forked("setup")))
+                raise RuntimeError(
+                    "setup() cannot start the reactor: this process was forked from one in which "
+                    "it runs. Call setup() for the first time in the child, or start the child "
+                    "with the spawn method"
+                )
             self._is_starting = True
             try:
                 self._start(logging)
@@ -293,7 +297,7 @@ class EventLoop:
             _log.failure("The reactor thread has ended with an error")
         finally:
             self._has_ended = True  # before closing; _begin() looks at it after opening
-            self.bridge.close(_errors.stopped)
+            self.bridge.close(self._refusal_at_end())
             self._forget_reactor_thread()
             if self._children is not None:
                 self._children.stop()
@@ -302,10 +306,12 @@ class EventLoop:
         """
         Answer what is in flight, cancel what is running, and wait a moment for its cleanup.
         """
-        refusal = _errors.exiting if self._is_exiting else _errors.stopped
-        unfinished = self.bridge.close(refusal)
+        unfinished = self.bridge.close(self._refusal_at_end())
         assert self._reactor is not None
         return all_ended(unfinished, self._reactor.callLater) if unfinished else None
+
+    def _refusal_at_end(self) -> Refusal:
+        return _errors.exiting if self._is_exiting else _errors.stopped
 
     def _exit(self) -> None:
         """
