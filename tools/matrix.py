@@ -119,7 +119,8 @@ def main() -> int:
         runs = [pool.submit(run_suite, python, wheel, name, pins) for python, name, pins in jobs]
         for done in concurrent.futures.as_completed(runs):
             name, status, output = done.result()
-            print(f"==== {name}: {'ok' if status == 0 else f'FAILED ({status})'}\n{output}", flush=True)
+            verdict = f"FAILED ({status})" if status else "ok"
+            print(f"==== {name}: {verdict}\n{output}", flush=True)
             if status:
                 failed.append(name)
     print(f"{len(jobs) - len(failed)} of {len(jobs)} suites passed", *failed)

@@ -285,7 +285,6 @@ class Writer:
                 self._bytes_out += entry.size
                 self._records_out += 1
                 self._last_out = time.monotonic()
-                del entry  # the next may be long in coming
         self._tell_dropped(self._dropped)
 
     def complain(self, what: str, error: BaseException | None = None) -> None:

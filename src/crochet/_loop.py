@@ -77,6 +77,17 @@ class Children(Protocol):
     def forget_after_fork(self) -> None: ...
 
 
+class Setup(Protocol):
+    """
+    The type of :func:`setup`.
+    """
+
+    def __call__(self, *, logging: bool = True) -> None:
+        """
+        Start the reactor.
+        """
+
+
 StartThread = Callable[[Callable[[], object], str], threading.Thread]
 
 
