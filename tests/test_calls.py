@@ -434,9 +434,7 @@ class TestRunInReactor:
         with pytest.raises(RuntimeError, match=r"add\(\) was called before crochet\.setup"):
             process.run_in_reactor(add)(5)
 
-    def test_interrupted(
-        self, stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_interrupted(self, stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch) -> None:
         """
         By a signal's exception while the reactor is woken: nobody has the result, so the call is
         withdrawn. The next one is not kept from waking.
@@ -949,7 +947,6 @@ class TestInterruptions:
                 pass
         is_over = True
         return started
-
 
 
 class _Interruption:

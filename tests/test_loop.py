@@ -470,9 +470,7 @@ class TestEnd:
             except CancelledError:
                 await late
 
-        reactor.addSystemEventTrigger(
-            "during", "shutdown", lambda: seen.append(reactor.seconds())
-        )
+        reactor.addSystemEventTrigger("during", "shutdown", lambda: seen.append(reactor.seconds()))
         process.loop.setup()
         process.run_in_reactor(operation)()
         process.run_in_reactor(reactor.stop)()
@@ -510,9 +508,7 @@ class TestEnd:
         assert len(told) == 1
         assert logged.take() == [error]
 
-    def test_logs_an_error_of_a_cleanup(
-        self, process: FakeProcess, logged: LoggedFailures
-    ) -> None:
+    def test_logs_an_error_of_a_cleanup(self, process: FakeProcess, logged: LoggedFailures) -> None:
         """
         For the caller has been told something else.
         """

@@ -26,7 +26,7 @@ _ROOMS = [
     {"_errors", "_timeouts", "_coroutines"},
     {"_faults"},
     {"_result"},
-    {"_stash", "_reactors"},
+    {"_stash", "_reactors", "_log_writer"},
     {"_bell", "_bridge", "_logs", "_children"},
     {"_calls"},
     {"_legacy", "_loop"},

@@ -279,9 +279,7 @@ class TestSecondLook:
         assert lock.waits == []
         assert wakers == []
 
-    def test_may_be_too_early(
-        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
-    ) -> None:
+    def test_may_be_too_early(self, stepped: FakeProcess, gate: Callable[..., FakeLock]) -> None:
         """
         1. The waiter puts its lock into the list and looks again: no answer. 2. The answering
         thread stores it and releases the lock. 3. The waiter waits.

@@ -203,7 +203,7 @@ class EventLoop:
         with ExitStack() as undo:
             if with_logs:
                 self._logs.start()
-                undo.callback(self._logs.stop, 0.0)
+                undo.callback(self._logs.stop, 1.0)
             bell = hang_up(reactor, self.bridge.drain_in_reactor, self._on_bell_lost)
             if bell is not None:
                 undo.callback(bell.take_down, reactor)
