@@ -807,6 +807,28 @@ class TestInterruptions:
         assert len(told) == 1
         assert stepped.bridge.in_flight == set()
 
+    def test_leaves_no_flag_behind(
+        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
+    ) -> None:
+        """
+        1. The caller has noted that a wake-up is on its way. 2. Signals keep it from waking and
+        from taking that back. 3. It wakes the reactor in any case, for those who come after it.
+        """
+
+        def interrupt(timeout: float) -> None:
+            raise KeyboardInterrupt("Ctrl-C")
+
+        gate(interrupt)
+        stepped.reactor.turn()
+        before = stepped.reactor.number_of_wakings()
+        stepped.bridge._is_awake = True
+        with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
+            stepped.wait_for(5)(int)()
+        assert stepped.reactor.number_of_wakings() > before
+        result = stepped.run_in_reactor(lambda: 7)()
+        stepped.reactor.turn()
+        assert result.wait(0) == 7
+
     @pytest.mark.parametrize("second_at", [0.02, 1.0])
     def test_twice(
         self, stepped: FakeProcess, gate: Callable[..., FakeLock], second_at: float

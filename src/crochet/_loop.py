@@ -217,7 +217,8 @@ class EventLoop:
             self._has_logs = with_logs
             try:
                 self._thread = self._start_thread(
-                    lambda: Context().run(self._run_reactor, reactor, ticket), "crochet-reactor"
+                    lambda: Context().run(self._run_reactor, reactor, children, ticket),
+                    "crochet-reactor",
                 )
                 self._begin(reactor, bell)
             except BaseException:
@@ -297,7 +298,7 @@ class EventLoop:
             self._at_exit(self._exit)
             self._at_fork(self._after_fork_in_child)
 
-    def _run_reactor(self, reactor: Reactor, ticket: list[None]) -> None:
+    def _run_reactor(self, reactor: Reactor, children: Children, ticket: list[None]) -> None:
         if not _took(ticket):
             return
         self._thread = threading.current_thread()  # should a signal keep setup() from learning it
@@ -310,8 +311,7 @@ class EventLoop:
             self._has_ended = True  # before closing; _begin() looks at it after opening
             self.bridge.close(self._refusal_at_end())
             self._forget_reactor_thread()
-            if self._children is not None:
-                self._children.stop()
+            children.stop()
 
     def _end_in_reactor(self) -> Deferred[None] | None:
         """
