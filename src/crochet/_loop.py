@@ -200,7 +200,9 @@ class EventLoop:
         # whether the thread has been started.
         ticket = [None]
         self._has_ended = False
-        with ExitStack() as undo:
+        undo = ExitStack()
+        bell = None
+        try:
             if with_logs:
                 self._logs.start()
                 undo.callback(self._logs.stop, 1.0)
@@ -215,22 +217,20 @@ class EventLoop:
             self._reactor = reactor
             self._children = children
             self._has_logs = with_logs
-            try:
-                self._thread = self._start_thread(
-                    lambda: Context().run(self._run_reactor, reactor, children, ticket),
-                    "crochet-reactor",
-                )
-                self._begin(reactor, bell)
-            except BaseException:
-                if _took(ticket):
-                    self._is_ours = False
-                    self.bridge.close(_errors.not_set_up)
-                    raise
-                # A signal's exception, and the thread is on its way: what is begun is finished.
-                undo.pop_all()
-                self._begin(reactor, bell)
+            self._thread = self._start_thread(
+                lambda: Context().run(self._run_reactor, reactor, children, ticket),
+                "crochet-reactor",
+            )
+            self._begin(reactor, bell)
+        except BaseException:
+            if _took(ticket):
+                self._is_ours = False
+                self.bridge.close(_errors.not_set_up)
+                undo.close()
                 raise
-            undo.pop_all()
+            # A signal's exception, and the thread is on its way: what is begun is finished.
+            self._begin(reactor, bell)
+            raise
 
     def _begin(self, reactor: Reactor, bell: Bell | None) -> None:
         self._is_ours = True
