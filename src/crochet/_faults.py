@@ -155,8 +155,9 @@ class Fault:
             )
 
     def __del__(self) -> None:
-        # At finalization the exit hook has logged what was left, and modules are half gone.
-        if not sys.is_finalizing():
+        # At finalization the exit hook has logged what was left, and modules are half gone. And a
+        # signal may have ended __init__() before there was anything to report.
+        if not sys.is_finalizing() and hasattr(self, "_uncollected"):
             self.report()
 
 

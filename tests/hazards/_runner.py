@@ -116,7 +116,9 @@ def own_environment() -> dict[str, str]:
     """
     folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     absolute = os.pathsep.join(os.path.abspath(folder) for folder in folders if folder)
-    return {**os.environ, **({"PYTHONPATH": absolute} if absolute else {})}
+    # Without coverage's tracer: its steps would be among those that the hazards interrupt.
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
+    return {**kept, **({"PYTHONPATH": absolute} if absolute else {})}
 
 
 def foreign_environment() -> dict[str, str]:
