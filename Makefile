@@ -7,7 +7,7 @@
 #   make bench	the benchmarks, against the other bridges there are
 #   make downstream	public programs that depend on crochet, with this one in its place
 #   make hazards	what can go wrong, here and with crochet 2.1.1, as a table
-#   make matrix	the suite on the built wheel, on every supported Python that is found
+#   make matrix	the suite on the built wheel, on every other supported Python that is found
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

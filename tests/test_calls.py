@@ -699,25 +699,40 @@ class TestGivingUp:
 
     def test_in_a_real_thread(self, running: FakeProcess) -> None:
         """
-        With real locks and the shortest time.
+        With real locks and a short time. Whatever has started by then is cancelled.
         """
+        started: list[object] = []
         told: list[object] = []
+
+        def body() -> Deferred[object]:
+            started.append(Deferred(told.append))
+            return started[0]  # type: ignore[return-value]
+
+        with pytest.raises(TimeoutError, match=r"body\(\) has not"):
+            running.wait_for(0.05)(body)()
+        has_been_told = threading.Event()
+        running.reactor.callFromThread(has_been_told.set)
+        assert has_been_told.wait(BOUND)
+        assert told == started
+
+    def test_of_a_reactor_that_is_blocked(self, running: FakeProcess) -> None:
+        """
+        By another body. The call is withdrawn.
+        """
+        ran: list[int] = []
         blocked, go_on = threading.Event(), threading.Event()
 
         def block() -> None:
             blocked.set()
             assert go_on.wait(BOUND)
 
-        with pytest.raises(TimeoutError, match="it was cancelled"):
-            running.wait_for(0.05)(Deferred)(told.append)
-        assert len(told) == 1
         running.run_in_reactor(block)()
         assert blocked.wait(BOUND)
         with pytest.raises(TimeoutError, match="has not come to it"):
-            running.wait_for(0.01)(told.append)(1)
+            running.wait_for(0.01)(ran.append)(1)
         go_on.set()
         assert running.wait_for(BOUND)(lambda: 7)() == 7
-        assert len(told) == 1
+        assert ran == []
 
     def test_leaves_no_cycle(self, running: FakeProcess) -> None:
         """

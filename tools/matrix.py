@@ -3,7 +3,8 @@ Run the test suite on the built wheel, in a new environment for every Python fou
 
     python tools/matrix.py [--lowest]
 
-Looks for the supported Pythons on PATH and among pyenv's versions, and says which are absent.
+Looks for the supported Pythons on PATH and among pyenv's versions, and says which are absent. The
+one that runs this is left to `make test`.
 With --lowest, the oldest Python found runs once more, with the oldest Twisted that is supported.
 Ends with status 1 if any run failed.
 """
@@ -107,6 +108,8 @@ def main() -> int:
 
     jobs: list[tuple[str, str, list[str]]] = []
     for version in supported():
+        if version == f"{sys.version_info[0]}.{sys.version_info[1]}":
+            continue  # `make test` has run it
         python = interpreter(version)
         if python is None:
             print(f"SKIPPED Python {version}: not found on PATH or among pyenv's versions")
