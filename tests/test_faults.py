@@ -568,3 +568,12 @@ def test_copying_is_that_of_the_standard_library() -> None:
     _taken(fault)
     assert vars(_taken(fault)) == {"code": 3}
     assert vars(copy.copy(error)) == {"code": 3}
+
+
+def test_cancellation_in_a_circle_of_reasons_is_none() -> None:
+    """
+    An error that gives itself as its reason does not keep us looking for ever.
+    """
+    error = Exception()
+    error.reasons = [Failure(error)]  # type: ignore[attr-defined]
+    assert not is_cancellation(error)

@@ -161,7 +161,7 @@ class Fault:
             self.report()
 
 
-def is_cancellation(error: BaseException) -> bool:
+def is_cancellation(error: BaseException, depth: int = 5) -> bool:
     """
     Tell whether an error says no more than that the operation was cancelled, however wrapped.
 
@@ -178,9 +178,15 @@ def is_cancellation(error: BaseException) -> bool:
         except Exception:
             # Some other class's idea of reasons, of no interest to anybody here.
             return False
-    return bool(wrapped) and all(
-        isinstance(reason, Failure) and is_cancellation(cast("BaseException", reason.value))
-        for reason in wrapped
+    # No deeper than anybody wraps: somebody's reasons may lead round in a circle.
+    return (
+        depth > 0
+        and bool(wrapped)
+        and all(
+            isinstance(reason, Failure)
+            and is_cancellation(cast("BaseException", reason.value), depth - 1)
+            for reason in wrapped
+        )
     )
 
 
