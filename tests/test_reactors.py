@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -152,6 +153,27 @@ class TestPool:
         reactor.callWhenRunning(reactor.callInThread, work)
         reactor.run(False)
         assert seen == [True]
+
+    @pytest.mark.parametrize(
+        ("text", "is_hidden"),
+        [("can't create new thread at interpreter shutdown", True), ("can't start", False)],
+    )
+    def test_starts_no_worker_at_exit(
+        self, reactor: Any, monkeypatch: pytest.MonkeyPatch, text: str, is_hidden: bool
+    ) -> None:
+        """
+        And says nothing of it, for what it was to do is cancelled. Any other failure is one.
+        """
+
+        def fail(thread: threading.Thread) -> None:
+            raise RuntimeError(text)
+
+        use_daemon_threads(reactor)
+        worker = reactor.getThreadPool().threadFactory(target=int, name="late")
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        with nullcontext() if is_hidden else pytest.raises(RuntimeError, match=text):
+            worker.start()
+        worker.join()
 
     def test_need_not_be_there(self) -> None:
         """

@@ -114,8 +114,28 @@ def use_daemon_threads(reactor: Reactor) -> None:
     """
     if IReactorThreads.providedBy(reactor):
         pool = cast("ThreadedReactor", reactor).getThreadPool()
-        pool.threadFactory = _daemon_thread
+        pool.threadFactory = _Worker
 
 
-def _daemon_thread(**arguments: object) -> threading.Thread:
-    return threading.Thread(daemon=True, **arguments)  # type: ignore[arg-type]
+class _Worker(threading.Thread):
+    """
+    A worker of the pool, a daemon.
+
+    From 3.12 on CPython starts no thread any more once the program's own have ended. What a body
+    has handed to the pool by then is not run, and is cancelled with the rest by the exit hook. An
+    error here would be logged, at an exit that went as it should.
+    """
+
+    def __init__(self, **arguments: object) -> None:
+        super().__init__(daemon=True, **arguments)  # type: ignore[arg-type]
+
+    def start(self) -> None:
+        try:
+            super().start()
+        except RuntimeError as error:
+            if "interpreter shutdown" not in str(error):
+                raise
+
+    def join(self, timeout: float | None = None) -> None:
+        if self.ident is not None:  # else it was never started, and there is nobody to wait for
+            super().join(timeout)
