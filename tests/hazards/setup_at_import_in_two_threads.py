@@ -12,7 +12,7 @@ CLIENT = """
     def answer():
         return __name__
 
-    print(answer())
+    print(answer() + "\\n", end="")
 """
 
 PROGRAM = """
