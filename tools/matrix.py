@@ -81,12 +81,18 @@ def run_suite(python: str, wheel: Path, name: str, pins: list[str]) -> tuple[str
 
     pip = (environment / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--quiet")
     groups = [part for group in GROUPS for part in ("--group", group)]
+    cache = f"cache_dir={environment / 'pytest-cache'}"
+    suite = (environment / "bin" / "python", "-m", "pytest", "-q", "-o", cache)
     status = (
         run(python, "-m", "venv", "--clear", environment)
         or run(*pip, "install", "--upgrade", "pip>=25.1")
         or run(*pip, "install", wheel, *pins, *groups)
-        or run(environment / "bin" / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
     )
+    if status == 0 and run(*suite) != 0:
+        # Beside another suite, on two processors, a bound may be missed. What fails twice is wrong;
+        # what fails once is in the output, and to be looked at.
+        output.append("==== failed once; the same tests again:\n")
+        status = run(*suite, "--last-failed")
     output.append(f"({time.monotonic() - started:.0f} s)\n")
     return name, status, "".join(output)
 
