@@ -31,6 +31,8 @@ _legacy = Legacy(_loop.calls)
 
 setup = _loop.setup
 no_setup = _loop.no_setup
+running = _loop.running
+shutdown = _loop.shutdown
 run_in_reactor = _loop.calls.run_in_reactor
 wait_for = _loop.calls.wait_for
 retrieve_result = _loop.retrieve_result
@@ -51,6 +53,8 @@ __all__ = [
     "register",
     "retrieve_result",
     "run_in_reactor",
+    "running",
     "setup",
+    "shutdown",
     "wait_for",
 ]

@@ -49,13 +49,15 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from . import _result
+from . import _errors, _result
 from ._faults import Uncollected
 from ._result import EventualResult
 from ._stash import Stash
 
 # Builds the error by which a call to the function of that name is refused.
 Refusal = Callable[[str], Exception]
+# The same, or makes it possible to accept the call, and returns None.
+Gatekeeper = Callable[[str], Exception | None]
 
 
 class CallFromThread(Protocol):
@@ -88,7 +90,7 @@ class Bridge:
 
     def __init__(self, refusal: Refusal, stash: Stash) -> None:
         # Why calls are refused; None while they are accepted.
-        self.refusal: Refusal | None = refusal
+        self.refusal: Gatekeeper | None = refusal
         # The ident of the thread the reactor runs in, while it runs.
         self.reactor_thread: int | None = None
         # Every call accepted and not yet answered, queued ones included.
@@ -139,7 +141,9 @@ class Bridge:
         """
         refusal = self.refusal
         if refusal is not None:
-            raise refusal(_result.name_of(result))
+            error = refusal(_result.name_of(result))
+            if error is not None:
+                raise error
         self.in_flight.add(result)
         self._queue.append(result)
         if not self._is_awake:
@@ -149,6 +153,7 @@ class Bridge:
                 self._ring()
             except BaseException:
                 self._is_awake = False
+                self._take_back(result)  # what failed may be a bell that has just been closed
                 raise
         # The second look, after entering; see the head of this file.
         if self.refusal is not None:
@@ -158,7 +163,7 @@ class Bridge:
         refusal = self.refusal
         if refusal is not None and _result.withdraw(result):
             self.in_flight.discard(result)
-            raise refusal(_result.name_of(result))
+            raise refusal(_result.name_of(result)) or _errors.stopped(_result.name_of(result))
 
     def _wake(self) -> None:
         try:
@@ -204,11 +209,12 @@ class Bridge:
         if self.refusal is None:
             self._wake()
 
-    def disown(self, refusal: Refusal) -> None:
+    def disown(self, refusal: Refusal, gatekeeper: Gatekeeper) -> None:
         """
-        Answer all that is in flight, in a forked child, for which nobody there waits any more.
+        Answer all that is in flight, in a forked child, and hand later calls to *gatekeeper*.
         """
-        self.refusal = refusal
+        self.refusal = gatekeeper
+        self._ring = _nobody  # the bell is the parent's
         self.reactor_thread = None
         self.uncollected.clear()  # the parent logs its errors itself
         self._queue.clear()

@@ -1,5 +1,5 @@
 """
-The Twisted reactor: where it comes from, and what is done to it before Crochet runs it.
+The Twisted reactor: where it comes from, and what is done to it before and after it runs.
 
 Nothing else in the package imports ``twisted.internet.reactor``: the first import anywhere
 installs the default one, which is the program's decision and not that of ``import crochet``.
@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import sys
 import threading
+from asyncio import new_event_loop
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from twisted.internet.interfaces import IReactorThreads
+from twisted.internet.main import CONNECTION_DONE
+from twisted.python.failure import Failure
 
 
 class Timer(Protocol):
@@ -81,12 +84,17 @@ def _refuse_gevent() -> None:
         )
 
 
-def refuse_to_run(reactor: Reactor) -> None:
+def make_runnable(reactor: Reactor) -> None:
     """
-    Raise, with what to do, if the reactor cannot be run by Crochet.
+    Revive a reactor that has run before, so that it can run again, or raise and say what to do.
+
+    Twisted starts a reactor only once (ReactorNotRestartable). But to initialize the object again,
+    in place, gives it a new poller, waker and thread pool and new lists of triggers and timers,
+    and every ``from twisted.internet import reactor`` in the program goes on referring to it.
 
     Raises:
-        RuntimeError: it runs already, or did and cannot be started again.
+        RuntimeError: it runs already, or is of a kind that cannot be revived.
+        OSError: no descriptor is left.
     """
     if reactor.running:
         raise RuntimeError(
@@ -94,11 +102,90 @@ def refuse_to_run(reactor: Reactor) -> None:
             "thread of its own. If the program runs the reactor itself, call crochet.no_setup() "
             "before anything calls setup()"
         )
-    if getattr(reactor, "_startedBefore", False):
+    if getattr(reactor, "_startedBefore", False) or getattr(reactor, "waker", True) is None:
+        release(reactor)
+        _initialize(reactor)
+
+
+def _initialize(reactor: Any) -> None:
+    # The workers of the last life's pool have ended, or were left behind by a fork.
+    reactor.threadpool = None
+    arguments = []
+    if hasattr(reactor, "_asyncioEventloop"):
+        # Its own choice would be the loop that runs in this thread, or a new one set as this
+        # thread's: either is the program's business.
+        arguments.append(new_event_loop())
+    try:
+        type(reactor).__init__(reactor, *arguments)
+    except TypeError as error:
         raise RuntimeError(
-            "this process's reactor has run and was stopped, and Twisted cannot start it again. "
-            "Let crochet.setup() run it from the beginning, and do not call reactor.stop()"
-        )
+            f"this process's reactor, a {type(reactor).__name__}, has run and was stopped, and "
+            "cannot be started again. Keep it running: do not call reactor.stop() or shutdown()"
+        ) from error
+
+
+def release(reactor: Any) -> None:
+    """
+    Close a reactor's own descriptors, once it has run. Closed already, they stay so.
+    """
+    _close_waker(reactor)
+    poller = getattr(reactor, "_poller", None)
+    if hasattr(poller, "close"):
+        poller.close()
+    loop = getattr(reactor, "_asyncioEventloop", None)
+    if loop is not None:
+        loop.close()
+
+
+def release_in_child(reactor: Any) -> None:
+    """
+    Close them in a forked child, where they are the parent's, too.
+
+    To close them there takes nothing from the parent. To unregister anything would, for the two
+    processes share one epoll; so an asyncio loop is not closed but gutted.
+    """
+    reactor.running = False  # what runs it is in the parent
+    loop = getattr(reactor, "_asyncioEventloop", None)
+    if loop is None:
+        release(reactor)
+        return
+    _close_waker(reactor)
+    reactor._asyncioEventloop = None
+    selector = getattr(loop, "_selector", None)
+    if selector is None:
+        _not_to_be_closed.append(loop)  # uvloop's: nobody knows how to close half of one
+        return
+    selector.close()
+    for end in (loop._ssock, loop._csock):
+        end.close()
+    loop._closed = True
+
+
+# Event loops inherited from a parent: to collect one would close it.
+_not_to_be_closed: list[object] = []
+
+
+def _close_waker(reactor: Any) -> None:
+    if getattr(reactor, "waker", None) is not None:
+        reactor.waker.connectionLost(Failure(CONNECTION_DONE))  # type: ignore[no-untyped-call]
+        reactor.waker = None
+
+
+def wind_up(reactor: Any) -> None:
+    """
+    Do, in its thread, what a reactor leaves undone that was not stopped but has crashed.
+
+    Its connections are closed and its thread pool is ended. Blocks until the pool's workers are
+    done with what they do. After a proper stop there is nothing left to do.
+    """
+    if reactor.running or getattr(reactor, "_stopped", True):
+        return
+    reactor.disconnectAll()
+    pool = getattr(reactor, "threadpool", None)
+    if pool is not None:
+        pool.stop()
+        reactor.threadpool = None
+    reactor._startedBefore = True  # to be revived before it runs again
 
 
 def use_daemon_threads(reactor: Reactor) -> None:
