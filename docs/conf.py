@@ -30,6 +30,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say it in words; generics of decorators explain little
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
+napoleon_custom_sections = [("The decorated function raises", "params_style")]
 
 
 def _refuse_a_reactor(app: object, error: Exception | None) -> None:

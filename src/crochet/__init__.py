@@ -19,7 +19,7 @@ from ._result import EventualResult
 
 __version__ = "3.0.0"
 
-_loop = EventLoop(
+_event_loop = EventLoop(
     import_reactor=import_reactor,
     start_thread=start_thread,
     at_exit=atexit.register,
@@ -27,17 +27,17 @@ _loop = EventLoop(
     logs=LogBridge(start_thread=start_thread),
     watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
 )
-_legacy = Legacy(_loop.calls)
+_old_names = Legacy(_event_loop.calls)
 
-setup = _loop.setup
-no_setup = _loop.no_setup
-running = _loop.running
-shutdown = _loop.shutdown
-run_in_reactor = _loop.calls.run_in_reactor
-wait_for = _loop.calls.wait_for
-retrieve_result = _loop.retrieve_result
-in_reactor = _legacy.in_reactor
-wait_for_reactor = _legacy.wait_for_reactor
+setup = _event_loop.setup
+no_setup = _event_loop.no_setup
+running = _event_loop.running
+shutdown = _event_loop.shutdown
+run_in_reactor = _event_loop.calls.run_in_reactor
+wait_for = _event_loop.calls.wait_for
+retrieve_result = _event_loop.retrieve_result
+in_reactor = _old_names.in_reactor
+wait_for_reactor = _old_names.wait_for_reactor
 
 if not TYPE_CHECKING:
     # To type checkers it would mean that the package has any name there is.

@@ -30,7 +30,6 @@ from zope.interface import classImplements  # type: ignore[import-untyped]
 
 from ._reactors import Reactor
 
-
 # What an eventfd is written to add one to its count.
 _ONE = (1).to_bytes(8, sys.byteorder)
 

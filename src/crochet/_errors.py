@@ -150,12 +150,17 @@ def shutdown_in_reactor_thread() -> DeadlockError:
     )
 
 
-def not_answered(name: str, timeout: float) -> TimeoutError:
+def not_answered(name: str, timeout: float, *, is_running: bool) -> TimeoutError:
     """
     Build the error of ``EventualResult.wait()``, which leaves the operation as it is.
     """
+    if is_running:
+        state = "It goes on"
+    else:
+        state = "The reactor is not running yet; the program itself has to call reactor.run()"
     return TimeoutError(
-        f"{name}() has not answered in {timeout:g} s. It goes on: wait() again, or cancel() it."
+        f"{name}() has not answered in {max(timeout, 0.0):g} s. {state}: wait() again, or cancel() "
+        "it."
     )
 
 
@@ -175,8 +180,8 @@ def never_started(name: str, timeout: float, *, is_running: bool) -> TimeoutErro
     Build the error of ``wait_for`` when the operation had not even started.
     """
     if is_running:
-        cause = "the reactor thread was busy with something else"
-        remedy = "Look for blocking code in the reactor thread."
+        cause = "the reactor thread has not come to it"
+        remedy = "If that was time enough, look for blocking code in the reactor thread."
     else:
         cause = "the reactor is not running yet"
         remedy = "After crochet.no_setup() the program itself has to call reactor.run()."

@@ -39,6 +39,7 @@ from types import TracebackType
 from typing import NoReturn, cast
 
 from twisted.internet.defer import CancelledError, FirstError
+from twisted.internet.error import ConnectingCancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -166,7 +167,7 @@ def is_cancellation(error: BaseException) -> bool:
     Twisted's web client puts the CancelledError of a request into one of its own exceptions, as
     ``reasons``, and ``gatherResults()`` into a FirstError, as ``subFailure``.
     """
-    if isinstance(error, CancelledError):
+    if isinstance(error, (CancelledError, ConnectingCancelledError)):
         return True
     if isinstance(error, FirstError):
         wrapped: list[object] = [error.subFailure]

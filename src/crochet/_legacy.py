@@ -29,6 +29,9 @@ class Legacy:
     def wait_for_reactor(self, function: Callable[P, T]) -> Wrapper[P, T, T]:
         """
         Do what ``wait_for(timeout=None)`` does; deprecated.
+
+        Call the decorated function from any thread but the reactor's. Blocks until it has an
+        answer. It raises what one of :func:`wait_for` does.
         """
         _deprecated("wait_for_reactor", "wait_for(timeout)")
         return self._calls.wait_for(None)(function)
@@ -38,6 +41,9 @@ class Legacy:
     ) -> Wrapper[P, T, EventualResult[T]]:
         """
         Do what ``run_in_reactor`` does, with the reactor as the first argument; deprecated.
+
+        Call the decorated function from any thread. Blocks never. It raises what one of
+        :func:`run_in_reactor` does.
         """
         _deprecated("in_reactor", "run_in_reactor, and import the reactor in the function")
 
@@ -56,6 +62,8 @@ def register(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
 
     The same as ``atexit.register``. What is registered after :func:`setup` is called while the
     reactor still runs.
+
+    Call it from any thread. Blocks never.
     """
     atexit.register(function, *args, **kwargs)
 

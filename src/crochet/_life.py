@@ -35,7 +35,7 @@ from twisted.logger import Logger
 
 from . import _errors
 from ._bell import Bell, hang_up
-from ._bridge import Bridge
+from ._bridge import Bridge, Refusal
 from ._reactors import Reactor, Timer, release, release_in_child, use_daemon_threads, wind_up
 
 _log = Logger(namespace="crochet")
@@ -78,10 +78,12 @@ class Life:
         self._bell: Bell | None = None
         # Written by the starting thread or, should a signal interrupt that, by the new one.
         self.thread: threading.Thread | None = None
+        # Whether calls were accepted. Written by the starting thread.
+        self.has_begun = False
         # Whether the reactor's run is over. Written once, in its thread.
         self.has_ended = False
         # Why calls are refused once the reactor stops. Written before it is told to.
-        self._refusal = _errors.stopped
+        self._refusal: Refusal = _errors.stopped
         self._grace = GRACE
         # Whether it was the parent's, in a forked child.
         self._is_inherited = False
@@ -103,6 +105,7 @@ class Life:
         # whether the thread has been started.
         ticket = [None]
         reactor = self.reactor
+        refusal = self._bridge.refusal
         use_daemon_threads(reactor)
         with ExitStack() as undo:
             self._bell = hang_up(reactor, self._bridge.drain_in_reactor, self._on_bell_lost)
@@ -119,7 +122,9 @@ class Life:
                 )
                 self._begin(then)
             except BaseException:
-                if _took(ticket):
+                if took(ticket):
+                    self._bridge.close(_errors.not_set_up)
+                    self._bridge.refusal = refusal
                     raise
                 # A signal's exception, and the thread is on its way: what is begun is finished.
                 undo.pop_all()
@@ -128,6 +133,7 @@ class Life:
             undo.pop_all()
 
     def _begin(self, then: Callable[[], object]) -> None:
+        self.has_begun = True
         self._bridge.open(self.reactor.callFromThread, self._bell.ring if self._bell else None)
         if self.has_ended:
             # It was over before we said that it had begun. Close what open() has opened.
@@ -135,7 +141,7 @@ class Life:
         then()
 
     def _run_in_thread(self, ticket: list[None]) -> None:
-        if not _took(ticket):
+        if not took(ticket):
             return
         self.thread = threading.current_thread()
         self._bridge.reactor_thread = threading.get_ident()
@@ -165,7 +171,7 @@ class Life:
     def _on_bell_lost(self) -> None:
         self._bridge.ring_with(None)
 
-    def end(self, refusal: Callable[[str], Exception], grace: float, patience: float) -> bool:
+    def end(self, refusal: Refusal, grace: float, patience: float) -> bool:
         """
         Stop the reactor and wait for its thread to end. Blocks up to *patience* seconds.
 
@@ -219,7 +225,10 @@ class Life:
         return "".join(traceback.format_stack(frame)) if frame else "(nowhere)\n"
 
 
-def _took(ticket: list[None]) -> bool:
+def took(ticket: list[None]) -> bool:
+    """
+    Take the ticket, if it is still there.
+    """
     try:
         ticket.pop()
     except IndexError:

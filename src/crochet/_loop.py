@@ -35,7 +35,7 @@ from ._bell import hang_up
 from ._bridge import Bridge
 from ._calls import Decorators
 from ._faults import report_all
-from ._life import GRACE, Children, Life, StartThread, all_ended
+from ._life import GRACE, Children, Life, StartThread, all_ended, took
 from ._parking import Parking
 from ._reactors import Reactor, make_runnable
 from ._stash import Stash
@@ -129,10 +129,10 @@ class EventLoop:
         self.calls = Decorators(self.bridge)
         self.retrieve_result = self._stash.take
         self._setup_lock = threading.RLock()
+        self._hooks_ticket = [None]  # whoever takes it registers the hooks
         # All below are written under _setup_lock, in a forked child's only thread, or where said.
         self._is_set_up = False  # False again at the reactor's end, in its thread
         self._is_starting = False
-        self._has_hooks = False
         self._has_logs = False
         self._wants_logs = False  # in a forked child, until it has them
         self._is_exiting = False
@@ -158,6 +158,7 @@ class EventLoop:
         """
         if self._is_set_up:
             return
+        self._add_hooks()  # before there is a lock that a forked child would find held
         with self._setup_lock:
             if self._is_set_up or self._is_starting:
                 return
@@ -178,17 +179,18 @@ class EventLoop:
         if starts_logs:
             self._logs.start()
         life = Life(reactor, self.bridge, self._watch_children(reactor), self._on_end)
+        self._life = life  # before it starts: a fork in the middle of that has to find it
         try:
             life.start(self._start_thread, lambda: self._begin(life, with_logs))
         except BaseException:
-            if starts_logs and not self._has_logs:
-                self._logs.stop(0.0)
+            if not self._is_set_up and not life.has_begun:
+                self._life = None
+                if starts_logs:
+                    self._logs.stop(0.0)
             raise
 
     def _begin(self, life: Life, with_logs: bool) -> None:
-        self._life = life
         self._has_logs = self._has_logs or with_logs
-        self._add_hooks()
         self._is_set_up = True
         if life.has_ended:  # looked at after the former; its thread writes them the other way round
             self._is_set_up = False
@@ -218,6 +220,7 @@ class EventLoop:
         Raises:
             RuntimeError: ``setup()`` has started the reactor already.
         """
+        self._add_hooks()
         with self._setup_lock:
             if self._life is not None:
                 raise RuntimeError(
@@ -229,7 +232,7 @@ class EventLoop:
                 return
             reactor = self._import_reactor()
             reactor.addSystemEventTrigger("before", "shutdown", self._end_other)
-            self._add_hooks()
+            reactor.addSystemEventTrigger("after", "shutdown", self._forget_other)
             self._other_reactor = reactor
             self.bridge.open(reactor.callFromThread)
             if reactor.running:
@@ -252,6 +255,11 @@ class EventLoop:
         unfinished = self.bridge.close(_errors.stopped)
         assert self._other_reactor is not None
         return all_ended(unfinished, GRACE, self._other_reactor.callLater) if unfinished else None
+
+    def _forget_other(self) -> None:
+        # What waits in its thread from now on is refused for the reactor's end, not for a
+        # deadlock. And idents are used again for new threads.
+        self.bridge.reactor_thread = None
 
     def shutdown(self, timeout: Seconds = 10.0) -> None:
         """
@@ -312,14 +320,13 @@ class EventLoop:
             self.shutdown(timeout)
 
     def _add_hooks(self) -> None:
-        if not self._has_hooks:
+        if took(self._hooks_ticket):
             self._at_exit(self._exit)
             self._at_fork(
                 before=self._before_fork,
                 after_in_parent=self._parking.after,
                 after_in_child=self._after_fork_in_child,
             )
-            self._has_hooks = True
 
     def _exit(self) -> None:
         """

@@ -76,12 +76,16 @@ def import_reactor() -> Reactor:
 
 def _refuse_gevent() -> None:
     monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("threading"):
-        raise RuntimeError(
-            "gevent's monkey-patching has replaced Python's threads, and Crochet needs a real one "
-            "to run the reactor in. Call gevent.monkey.patch_all(thread=False), or serve this "
-            "program with threads or processes instead of gevent"
-        )
+    if monkey is None:
+        return
+    for module in ("threading", "select"):
+        if monkey.is_module_patched(module):
+            raise RuntimeError(
+                f"gevent's monkey-patching has replaced Python's {module!r} module, and the "
+                "reactor needs a real thread and a real poll. Call "
+                "gevent.monkey.patch_all(thread=False, select=False), or serve this program with "
+                "threads or processes instead of gevent"
+            )
 
 
 def make_runnable(reactor: Reactor) -> None:
@@ -129,7 +133,7 @@ def release(reactor: Any) -> None:
     Close a reactor's own descriptors, once it has run. Closed already, they stay so.
     """
     _close_waker(reactor)
-    poller = getattr(reactor, "_poller", None)
+    poller: Any = getattr(reactor, "_poller", None)
     if hasattr(poller, "close"):
         poller.close()
     loop = getattr(reactor, "_asyncioEventloop", None)

@@ -200,7 +200,9 @@ class EventualResult(Generic[T_co]):
             # Somebody who polls must not leave a lock behind each time.
             _remove(self._wakers, waker)
         if self._outcome is _PENDING:
-            raise _errors.not_answered(self._name, limit)
+            raise _errors.not_answered(
+                self._name, limit, is_running=self._home.reactor_thread is not None
+            )
 
     def cancel(self) -> None:
         """
@@ -244,8 +246,9 @@ class EventualResult(Generic[T_co]):
         """
         Have *callback* called with this result once the answer is there.
 
-        It is called in the reactor thread, in the order added, and must not block; if the answer
-        is there already, it is called here, before this returns. What it raises is logged.
+        It is called in the thread that answers, in the order added, and must not block. That is
+        the reactor thread, or the one that cancels a call which has not started. If the answer is
+        there already, it is called here, before this returns. What it raises is logged.
         Like ``concurrent.futures.Future.add_done_callback``.
 
         Call it from any thread. Blocks never.

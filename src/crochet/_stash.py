@@ -39,6 +39,8 @@ class Stash:
         """
         Take out the result of that number.
 
+        Call it from any thread. Blocks never.
+
         Raises:
             KeyError: there is none, or no more.
         """

@@ -8,9 +8,10 @@ import os
 import queue
 import sys
 
-import crochet
 from _verdict import PATIENCE, Breach, needs
 from twisted.internet.protocol import ProcessProtocol
+
+import crochet
 
 
 class _Child(ProcessProtocol):

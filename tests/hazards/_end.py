@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from _verdict import PATIENCE, check, in_threads, refusal_of
+from _verdict import PATIENCE, check, in_threads
 from twisted.internet.defer import Deferred
 
 import crochet
@@ -50,9 +50,7 @@ def check_end(end: Callable[[], object]) -> str:
     assert isinstance(thread, threading.Thread)
     thread.join(PATIENCE)
     # These have no timeout: they would hang.
-    refused = in_threads(1, lambda _: refusal_of(wait_for_ever, crochet.ReactorStopped))
-    refused += in_threads(1, lambda _: refusal_of(lambda: start().wait(None), crochet.ReactorStopped))
-    for outcome in refused:
-        if not isinstance(outcome, crochet.ReactorStopped):
-            raise outcome
+    for call in (wait_for_ever, lambda: start().wait(None)):
+        (outcome,) = in_threads(1, lambda _, call=call: call())
+        check(isinstance(outcome, crochet.ReactorStopped), f"a later call: {outcome!r}")
     return "10 waiters released, later calls refused"

@@ -3,11 +3,13 @@ A program that uses most of the library.
 """
 
 PROGRAM = """
+import logging
 import threading
 import crochet
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+logging.getLogger("twisted").addHandler(logging.NullHandler())
 crochet.setup()
 
 @crochet.wait_for(timeout=10)

@@ -9,7 +9,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NamedTuple
 
@@ -24,6 +24,8 @@ class Interrupted(NamedTuple):
     where: str
     # The call had done all and was handing over its value: its caller was left without it.
     is_after: bool
+    # It was in a ``__del__``, out of which Python itself lets no exception.
+    is_lost: bool
     outcome: object
 
 
@@ -36,12 +38,16 @@ def interrupt(number: int, call: Callable[[], object]) -> Interrupted | None:
     """
     points = 0
     where = ""
-    is_after = False
+    is_after = is_lost = False
     here = sys._getframe()
 
     def profile(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal points, where, is_after
+        nonlocal points, where, is_after, is_lost
         if argument is sys.setprofile:
+            return
+        # Python looks for signals after calls. It does not look between the end of a `with`
+        # statement's body and the __exit__ of its lock, which would stay locked.
+        if event == "c_call" and getattr(argument, "__name__", "") == "__exit__":
             return
         points += 1
         if points == number:
@@ -49,6 +55,7 @@ def interrupt(number: int, call: Callable[[], object]) -> Interrupted | None:
             where = f"{event} in {os.path.basename(code.co_filename)}:{frame.f_lineno}"
             where += f" {code.co_name}()"
             is_after = event == "return" and frame.f_back is here
+            is_lost = any(caller.f_code.co_name == "__del__" for caller in _callers(frame))
             raise KeyboardInterrupt(where)  # which ends the profiling, too
 
     # What a collection would call is not the call's own.
@@ -64,7 +71,13 @@ def interrupt(number: int, call: Callable[[], object]) -> Interrupted | None:
     finally:
         sys.setprofile(None)
         gc.enable()
-    return Interrupted(where, is_after, outcome) if where else None
+    return Interrupted(where, is_after, is_lost, outcome) if where else None
+
+
+def _callers(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
 class Struck(Exception):

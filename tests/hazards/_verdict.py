@@ -126,9 +126,7 @@ def in_threads(
         together.wait()
         outcomes[index] = outcome_of(lambda: work(index))
 
-    threads = [
-        threading.Thread(target=run, args=(index,), daemon=True) for index in range(number)
-    ]
+    threads = [threading.Thread(target=run, args=(index,), daemon=True) for index in range(number)]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + patience

@@ -42,8 +42,8 @@ def operate():
 
 @crochet.run_in_reactor
 def stubborn():
-    deferred = Deferred(lambda d: None)
-    return deferred
+    # Its canceller does nothing.
+    return Deferred(lambda deferred: None)
 
 
 @crochet.run_in_reactor

@@ -22,7 +22,7 @@ def hazard():
     signal.signal(signal.SIGCHLD, handler)
     children = Children()
     for status in range(5):
-        children.spawn(f"exit({status})", {})
+        children.spawn(f"raise SystemExit({status})", {})
     return "5 of 5 reported"
 
 

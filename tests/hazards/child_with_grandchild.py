@@ -2,13 +2,14 @@
 The end of a child whose pipes a grandchild holds open is noticed by its process's end.
 """
 
-import threading
-
-import crochet
-from _verdict import PATIENCE, happens, judge, needs
 import os
 import sys
+import threading
+
+from _verdict import PATIENCE, happens, judge, needs
 from twisted.internet.protocol import ProcessProtocol
+
+import crochet
 
 has_exited = threading.Event()
 SOURCE = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'input()'])"

@@ -12,7 +12,7 @@ def hazard():
     needs(hasattr(signal, "SIGCHLD"), "SIGCHLD")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     children = Children()
-    said = {children.spawn(f"exit({status})", {}) for status in (0, 3)}
+    said = {children.spawn(f"raise SystemExit({status})", {}) for status in (0, 3)}
     return f"reported with status {', '.join(said)}"
 
 

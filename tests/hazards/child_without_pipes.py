@@ -4,6 +4,7 @@ The end of a child process is noticed if it has no pipes, and beside children of
 
 import subprocess
 import sys
+
 from _children import Children
 from _verdict import check, judge
 
@@ -12,7 +13,7 @@ def hazard():
     children = Children()
     beside = [subprocess.Popen([sys.executable, "-c", "exit(7)"]) for _ in range(3)]
     for status in (0, 3, 0, 5):
-        said = children.spawn(f"exit({status})", {})
+        said = children.spawn(f"raise SystemExit({status})", {})
         check(said == str(status), f"status {said}, not {status}")
     said = children.spawn("import os; os.kill(os.getpid(), 9)", {})
     check(said == "signal 9", f"{said}, not signal 9")

@@ -2,10 +2,11 @@
 Callbacks for the answer are called once each, and one that raises harms nobody.
 """
 
-import crochet
 from _operations import check_alive, settled
 from _verdict import PATIENCE, check, judge, needs
 from twisted.internet.defer import Deferred
+
+import crochet
 
 pending = []
 

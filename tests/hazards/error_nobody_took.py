@@ -4,6 +4,7 @@ The error of a result that is dropped is logged once, with its traceback; one th
 
 import gc
 import logging
+from functools import partial
 
 from _operations import settled
 from _records import Records
@@ -21,7 +22,7 @@ def hazard():
     records = Records()
     crochet.setup()
     taken = fail(KeyError("taken"))
-    refusal_of(lambda: taken.wait(PATIENCE), KeyError)
+    refusal_of(partial(taken.wait, PATIENCE), KeyError)
     looked_at = fail(LookupError("looked at"))
     settled()
     check(looked_at.original_failure() is not None, "there is no failure")

@@ -10,7 +10,8 @@ class Last:
     def __init__(self, call):
         self.call, self.write = call, os.write
 
-    def __del__(self):
+    def __del__(self, Exception=Exception):  # even that name goes
+        self.write(1, b"called ")
         try:
             self.call()
             self.write(1, b"answered ")
@@ -28,8 +29,11 @@ last_of_all = Last(lambda setup=crochet.setup: setup())
 def hazard():
     ended = run_python(BEGINNING + PROGRAM).check_clean()
     said = ended.out.split()
-    check(len(said) == 5, f"only {len(said)} of 5 calls ended: {said}")
-    return f"{said.count('answered')} answered, {said.count('refused')} refused"
+    called, answered, refused = (said.count(word) for word in ("called", "answered", "refused"))
+    # Python does not promise to finalize all of them.
+    check(called >= 3, f"only {called} of 5 objects were finalized")
+    check(answered + refused == called, f"{called} called, only {answered + refused} ended")
+    return f"{answered} answered, {refused} refused"
 
 
 judge(hazard)

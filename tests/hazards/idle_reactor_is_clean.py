@@ -2,8 +2,9 @@
 Between calls the reactor holds nothing of the library's: no timer, no reader but its own.
 """
 
-import crochet
 from _verdict import PATIENCE, check, judge
+
+import crochet
 
 
 @crochet.wait_for(timeout=PATIENCE)

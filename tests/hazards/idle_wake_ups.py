@@ -7,12 +7,13 @@ import select
 import sys
 import threading
 
-import crochet
 from _operations import settled
 from _verdict import check, happens, judge, needs
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
+
+import crochet
 
 SECONDS = 2
 has_ended = threading.Event()

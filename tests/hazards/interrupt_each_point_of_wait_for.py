@@ -34,7 +34,7 @@ def hazard():
         while interrupted := interrupt(number, function):
             number += 1
             points += 1
-            if not isinstance(interrupted.outcome, KeyboardInterrupt):
+            if not (isinstance(interrupted.outcome, KeyboardInterrupt) or interrupted.is_lost):
                 swallowed.append(interrupted.where)
             if operations.settle():
                 left.append(interrupted.where)

@@ -6,9 +6,10 @@ import logging
 import threading
 import tracemalloc
 
-import crochet
 from _verdict import PATIENCE, check, happens, judge
 from twisted.logger import Logger
+
+import crochet
 
 is_stuck = threading.Event()
 may_go_on = threading.Event()

@@ -5,9 +5,10 @@ A log handler that blocks never blocks the reactor: calls that log go on being a
 import logging
 import threading
 
-import crochet
 from _verdict import PATIENCE, check, happens, judge
 from twisted.logger import Logger
+
+import crochet
 
 is_blocked = threading.Event()
 may_go_on = threading.Event()

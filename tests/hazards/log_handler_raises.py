@@ -4,11 +4,12 @@ A log handler that raises, SystemExit too, is passed over: later records get to 
 
 import logging
 
-import crochet
 from _operations import check_alive
 from _records import Records
 from _verdict import PATIENCE, check, judge
 from twisted.logger import Logger
+
+import crochet
 
 
 class Raising(logging.Handler):

@@ -6,10 +6,11 @@ import logging
 import threading
 import time
 
-import crochet
 from _records import Records
 from _verdict import PATIENCE, check, judge
 from twisted.logger import Logger
+
+import crochet
 
 
 @crochet.wait_for(timeout=PATIENCE)

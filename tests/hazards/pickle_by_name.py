@@ -7,6 +7,9 @@ from _verdict import check, judge, run_python
 CLIENT = """
     import crochet
 
+    def set_up():
+        crochet.setup()
+
     @crochet.wait_for(timeout=10)
     def double(number):
         return 2 * number
@@ -24,7 +27,7 @@ PROGRAM = """
             if pickle.loads(pickle.dumps(function)) is not function:
                 raise SystemExit(f"{function} becomes another")
         context = multiprocessing.get_context("spawn")
-        with context.Pool(1, client.crochet.setup) as pool:
+        with context.Pool(1, client.set_up) as pool:
             print(pool.map(client.double, [1, 2, 3]))
         pool.join()
 """

@@ -8,10 +8,11 @@ import sys
 import threading
 import warnings
 
-import crochet
 from _operations import settled
 from _verdict import PATIENCE, check, judge
 from twisted.logger import Logger
+
+import crochet
 
 
 @crochet.wait_for(timeout=PATIENCE)

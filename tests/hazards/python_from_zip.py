@@ -6,9 +6,10 @@ import os
 import tempfile
 import zipfile
 
-import crochet
 from _everything import PROGRAM
 from _verdict import check, judge, run_python
+
+import crochet
 
 
 def hazard():

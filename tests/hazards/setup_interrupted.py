@@ -2,30 +2,33 @@
 ``setup()`` interrupted at any call or return point of it can be called again, and then works.
 """
 
+from functools import partial
+
 import twisted.internet.reactor  # noqa: F401 - its import is not at issue
-from _interruption import interrupt
+from _interruption import check_points, interrupt
 from _operations import check_alive
-from _verdict import check, in_fork, judge
+from _verdict import Breach, in_fork, judge
 
 import crochet
 
 
 def attempt(number):
     interrupted = interrupt(number, crochet.setup)
-    crochet.setup()
-    check_alive()
-    return interrupted.where if interrupted else ""
+    where = interrupted.where if interrupted else ""
+    try:
+        crochet.setup()
+        check_alive()
+    except Exception as error:
+        raise Breach(f"after an interruption at {where}: {error!r}") from error
+    return where
 
 
 def hazard():
     # Each in a forked child, for a process is set up once.
     points = 0
-    number = 1
-    while where := in_fork(lambda: attempt(number)):
+    while in_fork(partial(attempt, points + 1)):
         points += 1
-        # Most of it is Python's start of threads, looked at here and there.
-        number += 1 if "crochet" in where or "_loop" in where else 5
-    check(points > 5, f"only {points} points were interrupted")
+    check_points(points)
     return f"{points} points, all fine"
 
 

@@ -19,8 +19,9 @@ def hazard():
     used = value().stash()
     crochet.retrieve_result(used)
     live = value().stash()
-    junk = [used, 0, -1, live + 1, live - 1, 2**200, str(live), float(live), None, "", b"", [], {}]
-    junk += [{1}, object(), (live,), decimal.Decimal(live), live + 0j, True, slice(None), float("nan")]
+    junk = [used, 0, -1, live + 1, live - 1, 2**200, str(live), float(live), None, "", b""]
+    junk += [[], {}, {1}, object(), (live,), decimal.Decimal(live), live + 0j, True, slice(None)]
+    junk += [float("nan"), (lambda: None)]
     texts, wrong = set(), []
     for each in junk:
         outcome = outcome_of(lambda each=each: crochet.retrieve_result(each))

@@ -1,0 +1,91 @@
+"""
+Every program in hazards/ finds nothing amiss, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from hazards import _runner
+
+# Seconds. Most take one; the longest, storms of signals, a dozen on a busy machine.
+BOUND = 90.0
+
+
+@pytest.fixture(scope="module")
+def verdicts(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[_runner.Verdict]]]:
+    """
+    What the programs of the tests that were selected say; as many run at once as there are cores.
+    """
+    names = [
+        item.callspec.params["name"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.originalname == "test_hazard"
+    ]
+    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    environment = _runner.own_environment()
+    try:
+        yield {
+            name: pool.submit(_runner.run, name, sys.executable, environment, BOUND)
+            for name in names
+        }
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("name", _runner.all_names())
+def test_hazard(name: str, verdicts: dict[str, Future[_runner.Verdict]]) -> None:
+    """
+    What must hold, as the program's docstring says, does.
+    """
+    verdict = verdicts[name].result(3 * 60 + BOUND)
+    assert verdict.is_fine, f"{_runner.describe(name)}\n{verdict}\n{verdict.output}"
+    if verdict.kind == "n/a":
+        pytest.skip(verdict.text)
+
+
+def test_every_hazard_says_what_must_hold() -> None:
+    """
+    Each program's docstring begins with one sentence, which the table shows.
+    """
+    for name in _runner.all_names():
+        text = _runner.describe(name)
+        assert text.endswith("."), f"{name}: {text}"
+
+
+@pytest.mark.parametrize(
+    ("program", "kind", "text"),
+    [
+        ("print('ok', 'as it should')", "ok", "as it should"),
+        ("print('n/a', 'needs a unicorn')", "n/a", "needs a unicorn"),
+        ("print('BREACH', 'it broke'); exit(1)", "BREACH", "it broke"),
+        ("print('ok', 'so far'); exit(3)", "BREACH", "ended with status 3"),
+        ("1 / 0", "BREACH", "no verdict, status 1"),
+        ("import threading; threading.Event().wait()", "hangs", "no verdict within 1 s"),
+        (
+            "import threading\nprint('ok', 'so far', flush=True)\nthreading.Event().wait()",
+            "BREACH",
+            "did not end",
+        ),
+    ],
+)
+def test_runner_judges(
+    program: str,
+    kind: str,
+    text: str,
+    tmp_path: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A program's verdict is what it says, unless it does not end as it should.
+    """
+    beginning = "import faulthandler; faulthandler.dump_traceback_later(1, exit=True)\n"
+    monkeypatch.setattr(_runner, "HERE", tmp_path)
+    (tmp_path / "program.py").write_text(beginning + program)
+    verdict = _runner.run("program", sys.executable, os.environ, 1.0)
+    assert (verdict.kind, text in verdict.text) == (kind, True), verdict

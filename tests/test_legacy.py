@@ -1,0 +1,168 @@
+"""
+The names that went out of use before 3.0.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, succeed
+
+import crochet
+from crochet import EventualResult, _calls, _legacy
+from crochet._legacy import Legacy
+from fakes import FakeLock, FakeProcess, run_python
+
+
+@pytest.fixture
+def legacy(stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Legacy]:
+    """
+    The old decorators for a process whose reactor turns whenever somebody waits.
+    """
+    monkeypatch.setattr(_calls, "allocate_lock", lambda: FakeLock(lambda _: stepped.reactor.turn()))
+    monkeypatch.setattr(_legacy, "import_reactor", lambda: stepped.reactor)
+    return Legacy(stepped.loop.calls)
+
+
+class TestWaitForReactor:
+    """
+    ``wait_for_reactor``
+    """
+
+    def test_waits_for_the_answer(self, legacy: Legacy) -> None:
+        """
+        Without a limit.
+        """
+        with pytest.warns(DeprecationWarning, match="wait_for_reactor is deprecated, use wait"):
+            decorated = legacy.wait_for_reactor(lambda number: succeed(number + 2))
+        assert decorated(5) == 7
+
+    def test_warns_where_it_is_used(self, legacy: Legacy) -> None:
+        """
+        In the program's file.
+        """
+        with pytest.warns(DeprecationWarning, match="deprecated") as caught:
+            legacy.wait_for_reactor(int)
+        assert [warning.filename for warning in caught] == [__file__]
+
+
+class TestInReactor:
+    """
+    ``in_reactor``
+    """
+
+    def test_gives_the_reactor(self, legacy: Legacy, stepped: FakeProcess) -> None:
+        """
+        As the first argument.
+        """
+
+        def body(reactor: Any, number: int, *, more: int) -> tuple[Any, int]:
+            return reactor, number + more
+
+        with pytest.warns(DeprecationWarning, match="in_reactor is deprecated, use run_in_reactor"):
+            decorated = legacy.in_reactor(body)
+        result: Any = decorated(5, more=2)
+        assert isinstance(result, EventualResult)
+        stepped.reactor.turn()
+        assert result.wait(0) == (stepped.reactor, 7)
+
+    def test_follows_a_deferred(self, legacy: Legacy, stepped: FakeProcess) -> None:
+        """
+        Like ``run_in_reactor``.
+        """
+        deferred: Deferred[int] = Deferred()
+        with pytest.warns(DeprecationWarning, match="deprecated"):
+            result: Any = legacy.in_reactor(lambda reactor: deferred)()
+        stepped.reactor.turn()
+        deferred.callback(7)
+        assert result.wait(0) == 7
+
+    def test_keeps_the_name_and_not_the_first_argument(self, legacy: Legacy) -> None:
+        """
+        Callers do not give the reactor.
+        """
+
+        def fetch(reactor: Any, number: int) -> None:
+            """
+            Fetch it.
+            """
+
+        with pytest.warns(DeprecationWarning, match="deprecated"):
+            decorated: Any = legacy.in_reactor(fetch)
+        assert decorated.__name__ == "fetch"
+        assert decorated.__doc__ == fetch.__doc__
+        assert "reactor" not in inspect.signature(decorated).parameters
+
+
+class TestNames:
+    """
+    Names of the package.
+    """
+
+    def test_deferred_result_is_an_eventual_result(self) -> None:
+        """
+        With a warning where it is used.
+        """
+        with pytest.warns(DeprecationWarning, match="DeferredResult is deprecated") as caught:
+            old = crochet.DeferredResult
+        assert old is EventualResult
+        assert [warning.filename for warning in caught] == [__file__]
+
+    def test_deferred_result_can_be_imported(self) -> None:
+        """
+        Likewise.
+        """
+        with pytest.warns(DeprecationWarning, match="DeferredResult is deprecated"):
+            from crochet import DeferredResult
+        assert DeferredResult is EventualResult
+
+    def test_others_are_attribute_errors(self) -> None:
+        """
+        With the usual text.
+        """
+        with pytest.raises(AttributeError, match="module 'crochet' has no attribute 'nothing'"):
+            _ = crochet.nothing
+
+    def test_work_in_a_program(self) -> None:
+        """
+        As they did.
+        """
+        finished = run_python(
+            """
+            import crochet
+
+            crochet.setup()
+
+            @crochet.in_reactor
+            def add(reactor, number):
+                return number + (2 if reactor.running else 0)
+
+            @crochet.wait_for_reactor
+            def waited(number):
+                return number + 2
+
+            print(add(5).wait(30), waited(5), waited.wrapped_function(6))
+            """,
+            flags=("-W", "ignore::DeprecationWarning"),
+        )
+        assert finished == (0, "7 7 8\n", "")
+
+
+def test_what_is_registered_is_called_at_exit() -> None:
+    """
+    The last registered first, with its arguments, while the reactor runs.
+    """
+    finished = run_python(
+        """
+        import crochet
+
+        crochet.setup()
+        call = crochet.wait_for(timeout=30)(lambda: "the reactor runs")
+        crochet.register(print, 1, "first", sep="-", flush=True)
+        crochet.register(lambda: print(call(), flush=True))
+        """
+    )
+    assert finished == (0, "the reactor runs\n1-first\n", "")

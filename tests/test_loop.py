@@ -1,0 +1,1072 @@
+"""
+One event loop in a thread of its own, from ``setup()`` to the interpreter's exit.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+
+from crochet import DeadlockError, ReactorStopped, _loop
+from crochet._loop import at_fork, start_thread
+from fakes import (
+    BOUND,
+    Background,
+    FakeProcess,
+    FakeThread,
+    LoggedFailures,
+    close_reactor,
+    in_reactor_thread,
+    new_real_reactor,
+    run_python,
+    together,
+)
+
+_colour: ContextVar[str] = ContextVar("colour", default="none")
+
+
+@pytest.fixture
+def threaded() -> Iterator[FakeProcess]:
+    """
+    A process whose reactor is fake and whose threads are real.
+    """
+    process = FakeProcess(start_thread=start_thread)
+    yield process
+    process.exit()
+
+
+@pytest.fixture
+def real() -> Iterator[FakeProcess]:
+    """
+    A process whose reactor and threads are real.
+    """
+    reactor = new_real_reactor()
+    process = FakeProcess(reactor, start_thread)
+    yield process
+    process.exit()
+    close_reactor(reactor)
+
+
+class TestSetup:
+    """
+    ``setup()``
+    """
+
+    def test_starts_the_reactor_in_a_thread(self, process: FakeProcess) -> None:
+        """
+        And what goes with it.
+        """
+        process.loop.setup()
+        (thread,) = process.threads.started
+        assert thread.name == "crochet-reactor"
+        assert process.logs.calls == ["start"]
+        assert process.children.calls == ["start"]
+        assert len(process.exit_hooks) == len(process.fork_hooks) == 1
+        result = process.run_in_reactor(lambda: 7)()
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        assert result.wait(0) == 7
+
+    def test_leaves_logs_alone_if_told_to(self, process: FakeProcess) -> None:
+        """
+        At exit and in a forked child, too.
+        """
+        process.loop.setup(logging=False)
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        process.loop._thread = None  # this one, which cannot wait for itself
+        process.exit()
+        process.fork()
+        assert process.logs.calls == []
+
+    def test_acts_once(self, process: FakeProcess) -> None:
+        """
+        However often it is called.
+        """
+        for _ in range(3):
+            process.loop.setup()
+        assert len(process.threads.started) == 1
+        assert process.logs.calls == process.children.calls == ["start"]
+
+    def test_acts_once_from_many_threads(self, threaded: FakeProcess) -> None:
+        """
+        And when it has returned in any of them, calls are accepted.
+        """
+
+        def set_up(index: int) -> int:
+            threaded.loop.setup()
+            return threaded.wait_for(BOUND)(lambda: index)()  # type: ignore[no-any-return]
+
+        assert together(50, set_up) == list(range(50))
+        assert threaded.logs.calls == ["start"]
+
+    def test_called_by_what_interrupts_it(self, process: FakeProcess) -> None:
+        """
+        A signal handler or a ``__del__`` in the same thread finds the work under way, and returns.
+        """
+        seen: list[int] = []
+        import_reactor = process.import_reactor
+
+        def interrupted() -> Any:
+            process.loop.setup()
+            seen.append(len(process.threads.started))
+            return import_reactor()
+
+        process.loop._import_reactor = interrupted
+        process.loop.setup()
+        assert seen == [0]
+        assert len(process.threads.started) == 1
+
+    def test_does_nothing_if_the_program_runs_the_reactor(self, process: FakeProcess) -> None:
+        """
+        As it has said.
+        """
+        process.loop.no_setup()
+        process.loop.setup()
+        assert process.threads.started == []
+        assert process.logs.calls == process.children.calls == []
+
+    def test_refuses_a_reactor_that_runs(self, process: FakeProcess) -> None:
+        """
+        For the program has not said so.
+        """
+        process.reactor.start()
+        with pytest.raises(RuntimeError, match=r"running already.*call crochet\.no_setup\(\)"):
+            process.loop.setup()
+        assert process.threads.started == []
+        process.loop.no_setup()
+
+    def test_keeps_its_callers_context_to_itself(self, process: FakeProcess) -> None:
+        """
+        What the reactor calls of its own accord sees none of it.
+        """
+        seen: list[str] = []
+        process.reactor.callWhenRunning(lambda: seen.append(_colour.get()))
+        token = _colour.set("red")
+        process.loop.setup()
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        _colour.reset(token)
+        assert seen == ["none"]
+
+    def test_runs_a_real_reactor(self, real: FakeProcess) -> None:
+        """
+        In a daemon thread.
+        """
+        real.loop.setup()
+        thread: Any = real.wait_for(BOUND)(threading.current_thread)()
+        assert (thread.name, thread.daemon) == ("crochet-reactor", True)
+        assert real.bridge.reactor_thread == thread.ident
+
+
+class TestFailedSetup:
+    """
+    A ``setup()`` that fails leaves everything as it was.
+    """
+
+    @staticmethod
+    def _check(process: FakeProcess, is_undone: bool = True) -> None:
+        """
+        See that nothing is left, and that it can be done again.
+        """
+        with pytest.raises(RuntimeError, match=r"before crochet\.setup\(\)"):
+            process.run_in_reactor(int)()
+        process.logs.errors.clear()
+        process.children.errors.clear()
+        process.threads.error = None
+        for calls in (process.logs.calls, process.children.calls):
+            assert calls in ([], ["start"], ["start", "stop"])
+            calls.clear()
+        process.loop.setup()
+        assert process.logs.calls == process.children.calls == ["start"]
+        assert len(process.exit_hooks) == len(process.fork_hooks) == 1
+        result = process.run_in_reactor(lambda: 7)()
+        called: list[object] = []
+        pending = process.run_in_reactor(Deferred)()
+        pending.add_done_callback(called.append)
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        assert result.wait(0) == 7
+        assert called == [pending]
+
+    def test_for_lack_of_descriptors(self, process: FakeProcess) -> None:
+        """
+        Of which the reactor needs some.
+        """
+        reactors: list[Any] = [process.reactor]
+
+        def import_reactor() -> Any:
+            if len(reactors) == 1:
+                raise OSError(24, "Too many open files")
+            return process.reactor
+
+        process.loop._import_reactor = import_reactor
+        with pytest.raises(OSError, match="Too many open files"):
+            process.loop.setup()
+        assert process.logs.calls == process.children.calls == []
+        reactors.append(None)
+        self._check(process)
+
+    def test_for_lack_of_a_log_writer(self, process: FakeProcess) -> None:
+        """
+        Nothing else has been started yet.
+        """
+        process.logs.errors["start"] = RuntimeError("can't start new thread")
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            process.loop.setup()
+        assert process.logs.calls == ["start"]
+        assert process.children.calls == []
+        self._check(process)
+
+    def test_for_a_child_that_cannot_be_watched(self, process: FakeProcess) -> None:
+        """
+        The logs are stopped again.
+        """
+        process.children.errors["start"] = RuntimeError("no descriptor and no thread")
+        with pytest.raises(RuntimeError, match="no descriptor and no thread"):
+            process.loop.setup()
+        assert process.logs.calls == ["start", "stop"]
+        self._check(process)
+
+    def test_for_lack_of_a_thread(self, process: FakeProcess) -> None:
+        """
+        Everything is stopped again.
+        """
+        process.threads.error = RuntimeError("can't start new thread")
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            process.loop.setup()
+        assert process.logs.calls == process.children.calls == ["start", "stop"]
+        self._check(process)
+
+    def test_before_no_setup(self, process: FakeProcess) -> None:
+        """
+        The program may still run the reactor itself.
+        """
+        process.threads.error = RuntimeError("can't start new thread")
+        with pytest.raises(RuntimeError):
+            process.loop.setup()
+        process.loop.no_setup()
+        process.reactor.start()
+        result = process.run_in_reactor(lambda: 7)()
+        process.reactor.turn()
+        assert result.wait(0) == 7
+
+    def test_takes_its_bell_with_it(self, real: FakeProcess) -> None:
+        """
+        No descriptor stays open; the fixture for all tests sees to that.
+        """
+        before = real.reactor.getReaders()
+        real.loop._start_thread = real.threads
+        real.threads.error = RuntimeError("can't start new thread")
+        with pytest.raises(RuntimeError):
+            real.loop.setup()
+        assert real.reactor.getReaders() == before
+
+
+class TestTicket:
+    """
+    A signal's exception, when nobody knows whether the thread has been started.
+    """
+
+    def test_before_the_thread_has_begun(self, process: FakeProcess) -> None:
+        """
+        1. The thread is started. 2. The exception ends ``setup()``, which takes the ticket. 3. The
+        thread finds it gone and ends; the reactor has not run.
+        """
+
+        def start_thread(target: Callable[[], object], name: str) -> Any:
+            process.threads(target, name)
+            raise KeyboardInterrupt("Ctrl-C")
+
+        process.loop._start_thread = start_thread
+        with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
+            process.loop.setup()
+        process.run_reactor()
+        assert not process.reactor._startedBefore
+        assert process.logs.calls == process.children.calls == ["start", "stop"]
+        process.loop._start_thread = process.threads
+        TestFailedSetup._check(process)
+
+    @pytest.mark.parametrize("has_opened", [False, True])
+    def test_as_calls_are_about_to_be_accepted(
+        self, process: FakeProcess, monkeypatch: pytest.MonkeyPatch, has_opened: bool
+    ) -> None:
+        """
+        1. The thread is started. 2. The exception ends ``setup()`` when it opens the bridge, and
+        takes the ticket. 3. The thread finds it gone. No call is accepted that nobody would run.
+        """
+        open_bridge = process.bridge.open
+
+        def interrupted(*args: Any) -> None:
+            monkeypatch.undo()
+            if has_opened:
+                open_bridge(*args)
+            raise KeyboardInterrupt("Ctrl-C")
+
+        monkeypatch.setattr(process.bridge, "open", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
+            process.loop.setup()
+        process.run_reactor()
+        assert not process.reactor._startedBefore
+        TestFailedSetup._check(process)
+
+    def test_after_the_thread_has_begun(self, threaded: FakeProcess) -> None:
+        """
+        1. The thread is started and takes the ticket. 2. The exception ends ``setup()``, which
+        finds the ticket gone, and finishes what it was at.
+        """
+        is_running = threading.Event()
+
+        def interrupted(target: Callable[[], object], name: str) -> Any:
+            threaded.reactor.callWhenRunning(is_running.set)
+            start_thread(target, name)
+            assert is_running.wait(BOUND)
+            raise KeyboardInterrupt("Ctrl-C")
+
+        threaded.loop._start_thread = interrupted
+        with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
+            threaded.loop.setup()
+        assert threaded.wait_for(BOUND)(lambda: 7)() == 7
+        threaded.loop.setup()
+        assert threaded.logs.calls == threaded.children.calls == ["start"]
+
+    def test_after_the_thread_has_ended(self, process: FakeProcess) -> None:
+        """
+        1. The thread is started. 2. The reactor ends at once. 3. ``setup()`` opens the bridge, sees
+        that it is over, and closes it.
+        """
+
+        def start_thread(target: Callable[[], object], name: str) -> Any:
+            process.reactor.callFromThread(process.reactor.stop)
+            thread = process.threads(target, name)
+            thread.run()
+            return thread
+
+        process.loop._start_thread = start_thread
+        process.loop.setup()
+        with pytest.raises(ReactorStopped, match="the reactor has stopped"):
+            process.run_in_reactor(int)()
+        process.loop.setup()
+        assert len(process.threads.started) == 1
+
+
+class TestEnd:
+    """
+    However the reactor ends, every call in flight is answered.
+    """
+
+    @staticmethod
+    def _end(process: FakeProcess, end: Callable[[], object]) -> list[Any]:
+        """
+        Set up, make a call that hangs, one that does something in the reactor, one after it.
+        """
+        process.loop.setup()
+        results = [process.run_in_reactor(body)() for body in (Deferred, end, Deferred)]
+        process.run_reactor()
+        return results
+
+    def test_by_a_stop(self, process: FakeProcess) -> None:
+        """
+        Operations that have started are cancelled.
+        """
+        told: list[object] = []
+        process.loop.setup()
+        result = process.run_in_reactor(Deferred)(told.append)
+        process.run_in_reactor(process.reactor.stop)()
+        process.run_reactor()
+        with pytest.raises(ReactorStopped, match="the reactor has stopped"):
+            result.wait(0)
+        assert len(told) == 1
+        assert process.children.calls == ["start", "stop"]
+
+    def test_by_a_crash(self, process: FakeProcess) -> None:
+        """
+        Which fires no triggers.
+        """
+        hanging, _, queued = self._end(process, process.reactor.crash)
+        for result in (hanging, queued):
+            with pytest.raises(ReactorStopped, match="the reactor has stopped"):
+                result.wait(0)
+        assert process.children.calls == ["start", "stop"]
+
+    @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+    def test_by_an_error(
+        self, process: FakeProcess, logged: LoggedFailures, error: type[BaseException]
+    ) -> None:
+        """
+        That goes through the reactor's ``run()``; it is logged.
+        """
+
+        def run(installSignalHandlers: bool) -> None:
+            raise error("through run()")
+
+        process.reactor.run = run
+        process.loop.setup()
+        result = process.run_in_reactor(int)()
+        process.run_reactor()
+        with pytest.raises(ReactorStopped, match="the reactor has stopped"):
+            result.wait(0)
+        assert [type(each) for each in logged.take()] == [error]
+
+    @pytest.mark.parametrize("end", ["stop", "crash"])
+    def test_refuses_later_calls(self, process: FakeProcess, end: str) -> None:
+        """
+        At once, in whichever thread.
+        """
+        self._end(process, getattr(process.reactor, end))
+        for call in (process.run_in_reactor(int), process.wait_for(5)(int)):
+            with pytest.raises(ReactorStopped, match="the reactor has stopped"):
+                call()
+        process.loop.setup()
+        assert len(process.threads.started) == 1
+
+    def test_gives_operations_time_to_clean_up(self, process: FakeProcess) -> None:
+        """
+        As long as they need, within bounds.
+        """
+        seen: list[tuple[str, float]] = []
+        reactor = process.reactor
+
+        async def operation() -> None:
+            try:
+                await Deferred()
+            except CancelledError:
+                cleaned: Deferred[None] = Deferred()
+                reactor.callLater(0.75 * _loop.GRACE, cleaned.callback, None)
+                await cleaned
+                seen.append(("cleaned", reactor.seconds()))
+
+        reactor.addSystemEventTrigger(
+            "during", "shutdown", lambda: seen.append(("ended", reactor.seconds()))
+        )
+        process.loop.setup()
+        for _ in range(2):
+            process.run_in_reactor(operation)()
+        process.run_in_reactor(reactor.stop)()
+        process.run_reactor()
+        now = 0.75 * _loop.GRACE
+        assert seen == [("cleaned", now), ("cleaned", now), ("ended", now)]
+        assert reactor.getDelayedCalls() == []
+
+    def test_does_not_wait_for_ever(self, process: FakeProcess) -> None:
+        """
+        For an operation that will not end; what it answers later is lost.
+        """
+        late: Deferred[None] = Deferred()
+        seen: list[float] = []
+        reactor = process.reactor
+
+        async def operation() -> None:
+            try:
+                await Deferred()
+            except CancelledError:
+                await late
+
+        reactor.addSystemEventTrigger(
+            "during", "shutdown", lambda: seen.append(reactor.seconds())
+        )
+        process.loop.setup()
+        process.run_in_reactor(operation)()
+        process.run_in_reactor(reactor.stop)()
+        process.run_reactor()
+        assert seen == [_loop.GRACE]
+        late.callback(None)
+
+    def test_does_not_wait_for_nothing(self, process: FakeProcess) -> None:
+        """
+        Without operations, there is not even a timer.
+        """
+        process.loop.setup()
+        process.run_in_reactor(process.reactor.stop)()
+        process.run_reactor()
+        assert process.reactor.seconds() == 0
+        assert process.reactor.getDelayedCalls() == []
+
+    def test_logs_what_fails_to_be_cancelled(
+        self, process: FakeProcess, logged: LoggedFailures
+    ) -> None:
+        """
+        And cancels the others.
+        """
+        error = ValueError("of a canceller")
+        told: list[object] = []
+
+        def fail(deferred: object) -> None:
+            raise error
+
+        process.loop.setup()
+        process.run_in_reactor(Deferred)(fail)
+        process.run_in_reactor(Deferred)(told.append)
+        process.run_in_reactor(process.reactor.stop)()
+        process.run_reactor()
+        assert len(told) == 1
+        assert logged.take() == [error]
+
+    def test_logs_an_error_of_a_cleanup(
+        self, process: FakeProcess, logged: LoggedFailures
+    ) -> None:
+        """
+        For the caller has been told something else.
+        """
+        error = ValueError("of a cleanup")
+        process.loop.setup()
+        process.run_in_reactor(Deferred)(lambda deferred: deferred.errback(error))
+        process.run_in_reactor(process.reactor.stop)()
+        process.run_reactor()
+        gc.collect()
+        assert logged.take() == [error]
+
+    def test_of_an_operation_shared_by_two_calls(self, process: FakeProcess) -> None:
+        """
+        Is waited for once.
+        """
+        shared: Deferred[None] = Deferred()
+        process.loop.setup()
+        results = [process.run_in_reactor(lambda: shared)() for _ in range(2)]
+        process.run_in_reactor(process.reactor.stop)()
+        process.run_reactor()
+        for result in results:
+            with pytest.raises(ReactorStopped):
+                result.wait(0)
+        assert process.reactor.seconds() == 0
+
+    def test_frees_the_thread_s_ident(self, process: FakeProcess) -> None:
+        """
+        Which is used again for new threads, and those may wait.
+        """
+        self._end(process, process.reactor.stop)
+        assert process.bridge.reactor_thread is None
+
+
+class TestNoSetup:
+    """
+    ``no_setup()``
+    """
+
+    def test_leaves_the_reactor_to_the_program(self, process: FakeProcess) -> None:
+        """
+        Calls made before it runs are run when it does.
+        """
+        process.loop.no_setup()
+        assert process.threads.started == []
+        assert process.logs.calls == process.children.calls == []
+        seen: list[int | None] = []
+        result = process.run_in_reactor(lambda: seen.append(process.bridge.reactor_thread))()
+        process.reactor.start()
+        process.reactor.turn()
+        assert result.wait(0) is None
+        assert seen == [threading.get_ident()]
+
+    def test_may_be_called_again(self, process: FakeProcess) -> None:
+        """
+        To no effect.
+        """
+        for _ in range(3):
+            process.loop.no_setup()
+        assert len(process.exit_hooks) == len(process.fork_hooks) == 1
+
+    def test_may_come_too_late(self, process: FakeProcess) -> None:
+        """
+        After a ``setup()`` that has acted.
+        """
+        process.loop.setup()
+        with pytest.raises(RuntimeError, match=r"no_setup\(\) came too late.*top of the program"):
+            process.loop.no_setup()
+
+    def test_while_the_reactor_runs(self, process: FakeProcess) -> None:
+        """
+        The reactor's thread is learned in that thread, not in this one.
+        """
+        running = Background(process.reactor.run, False)
+        is_running = threading.Event()
+        process.reactor.callFromThread(is_running.set)
+        assert is_running.wait(BOUND)
+        process.loop.no_setup()
+        assert process.wait_for(BOUND)(threading.get_ident)() == running.thread.ident
+        assert process.bridge.reactor_thread == running.thread.ident
+        process.reactor.callFromThread(process.reactor.stop)
+        running.outcome()
+
+    def test_with_a_real_reactor(self, real: FakeProcess) -> None:
+        """
+        That gets a bell once it runs.
+        """
+        real.loop.no_setup()
+        before = real.reactor.getReaders()
+        running = Background(real.reactor.run, False)
+        assert real.wait_for(BOUND)(threading.get_ident)() == running.thread.ident
+        assert len(real.reactor.getReaders()) == len(before) + hasattr(os, "eventfd")
+        assert real.wait_for(BOUND)(lambda: 7)() == 7
+        real.reactor.callFromThread(real.reactor.stop)
+        running.outcome()
+
+    def test_releases_waiters_when_the_reactor_stops(self, process: FakeProcess) -> None:
+        """
+        Like ``setup()``.
+        """
+        process.loop.no_setup()
+        told: list[object] = []
+        result = process.run_in_reactor(Deferred)(told.append)
+        process.run_in_reactor(process.reactor.stop)()
+        process.reactor.run(False)
+        assert len(told) == 1
+        with pytest.raises(ReactorStopped, match="the reactor has stopped"):
+            result.wait(0)
+
+    def test_refuses_calls_when_the_reactor_has_stopped(self, process: FakeProcess) -> None:
+        """
+        In what was the reactor's thread for that reason, too.
+        """
+        process.loop.no_setup()
+        refused: list[BaseException] = []
+
+        def wait() -> None:
+            try:
+                process.wait_for(5)(int)()
+            except DeadlockError as error:
+                refused.append(error)
+
+        process.run_in_reactor(wait)()
+        process.run_in_reactor(process.reactor.stop)()
+        process.reactor.run(False)
+        assert len(refused) == 1
+        for call in (process.run_in_reactor(int), process.wait_for(5)(int)):
+            with pytest.raises(ReactorStopped, match="the reactor has stopped"):
+                call()
+
+
+class TestExit:
+    """
+    The interpreter's exit.
+    """
+
+    def test_stops_the_reactor(self, threaded: FakeProcess) -> None:
+        """
+        And writes the logs.
+        """
+        threaded.loop.setup()
+        thread: Any = threaded.wait_for(BOUND)(threading.current_thread)()
+        threaded.exit()
+        assert not thread.is_alive()
+        assert threaded.logs.calls == ["start", "finish"]
+        with pytest.raises(ReactorStopped, match="the reactor has stopped"):
+            threaded.run_in_reactor(int)()
+
+    def test_ends_what_is_pending(self, threaded: FakeProcess) -> None:
+        """
+        With a text that says why.
+        """
+        told: list[object] = []
+        threaded.loop.setup()
+        result = threaded.run_in_reactor(Deferred)(told.append)
+        threaded.exit()
+        assert len(told) == 1
+        with pytest.raises(ReactorStopped, match="the interpreter is exiting"):
+            result.wait(0)
+
+    def test_of_a_reactor_that_has_stopped(self, threaded: FakeProcess) -> None:
+        """
+        There is nothing to wait for.
+        """
+        threaded.loop.setup()
+        threaded.run_in_reactor(threaded.reactor.stop)()
+        threaded.loop._thread.join(BOUND)  # type: ignore[union-attr]
+        threaded.exit()
+        assert threaded.reactor.threadCallQueue == []
+
+    def test_of_a_reactor_that_is_stopping(
+        self, threaded: FakeProcess, logged: LoggedFailures
+    ) -> None:
+        """
+        1. The program stops the reactor. 2. The exit hook, which cannot know, does, too.
+        """
+        blocked, go_on = threading.Event(), threading.Event()
+
+        def block() -> None:
+            blocked.set()
+            assert go_on.wait(BOUND)
+
+        threaded.loop.setup()
+        threaded.run_in_reactor(block)()
+        assert blocked.wait(BOUND)
+        threaded.reactor.callFromThread(threaded.reactor.stop)
+        call_from_thread = threaded.reactor.callFromThread
+
+        def call_and_go_on(*args: Any) -> None:
+            call_from_thread(*args)
+            go_on.set()
+
+        threaded.reactor.callFromThread = call_and_go_on
+        threaded.exit()
+        assert logged.events == []
+
+    def test_refuses_calls_that_come_after_it(self, process: FakeProcess) -> None:
+        """
+        While the reactor is still to stop; those that were accepted are answered.
+        """
+        process.loop.setup()
+        result = process.run_in_reactor(lambda: 7)()
+        process.loop._thread = FakeThread(int, "it has ended")  # type: ignore[assignment]
+        process.loop._thread.run()  # type: ignore[union-attr]
+        process.exit()
+        with pytest.raises(ReactorStopped, match="the interpreter is exiting"):
+            process.run_in_reactor(int)()
+        process.run_reactor()
+        assert result.wait(0) == 7
+
+    def test_right_after_setup(
+        self, process: FakeProcess, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """
+        1. ``setup()`` has returned. 2. The exit hook tells the reactor to stop, and waits. 3. The
+        thread gets to run, and ends.
+        """
+        process.loop.setup()
+        (thread,) = process.threads.started
+        thread.join = lambda timeout: thread.run()  # type: ignore[method-assign, assignment]
+        process.exit()
+        assert not thread.is_alive()
+        assert not process.reactor.running
+        assert capsys.readouterr() == ("", "")
+
+    def test_is_not_held_up_for_ever(
+        self,
+        threaded: FakeProcess,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """
+        By a reactor that is blocked; it is said where.
+        """
+        blocked, go_on = threading.Event(), threading.Event()
+
+        def a_blocking_body() -> None:
+            blocked.set()
+            assert go_on.wait(BOUND)
+
+        threaded.loop.setup()
+        threaded.run_in_reactor(a_blocking_body)()
+        assert blocked.wait(BOUND)
+        with monkeypatch.context() as patch:
+            patch.setattr(_loop, "EXIT_PATIENCE", 0.01)
+            threaded.exit()
+        said = capsys.readouterr().err
+        assert "the reactor thread has not stopped within 0.01 s" in said
+        assert "in a_blocking_body" in said
+        go_on.set()
+        threaded.loop._thread.join(BOUND)  # type: ignore[union-attr]
+
+    def test_says_what_it_knows(
+        self, process: FakeProcess, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """
+        Of a thread that has not come to life.
+        """
+        process.loop.setup()
+        process.exit()
+        said = capsys.readouterr().err
+        assert said.endswith("exiting without it. It is here:\n")
+        process.run_reactor()
+
+    def test_logs_errors_that_nobody_has_taken(
+        self, threaded: FakeProcess, logged: LoggedFailures
+    ) -> None:
+        """
+        Of results that are still held.
+        """
+        error = ValueError("of a body")
+
+        def body() -> None:
+            raise error
+
+        threaded.loop.setup()
+        result = threaded.run_in_reactor(body)()
+        threaded.exit()
+        assert logged.take() == [error]
+        threaded.exit()
+        del result
+        gc.collect()
+        assert logged.events == []
+
+    def test_without_setup(self, process: FakeProcess) -> None:
+        """
+        Is none of our business.
+        """
+        assert process.exit_hooks == []
+
+    def test_after_no_setup(self, process: FakeProcess, logged: LoggedFailures) -> None:
+        """
+        Errors are logged; the reactor is the program's.
+        """
+        error = ValueError("of a body")
+
+        def body() -> None:
+            raise error
+
+        process.loop.no_setup()
+        result = process.run_in_reactor(body)()
+        process.reactor.start()
+        process.reactor.turn()
+        process.exit()
+        assert process.reactor.running
+        assert logged.take() == [error]
+        assert process.logs.calls == []
+        assert result.done()
+
+
+class TestFork:
+    """
+    A child that is forked from a process, seen from the child.
+    """
+
+    def test_has_no_reactor_thread(self, process: FakeProcess) -> None:
+        """
+        What was in flight is answered, and later calls are refused; so is ``setup()``.
+        """
+        process.loop.setup()
+        result = process.run_in_reactor(Deferred)()
+        process.fork()
+        with pytest.raises(ReactorStopped, match="forked"):
+            result.wait(0)
+        for call in (process.run_in_reactor(int), process.wait_for(5)(int)):
+            with pytest.raises(ReactorStopped, match="forked"):
+                call()
+        with pytest.raises(RuntimeError, match="forked"):
+            process.loop.setup()
+        assert process.logs.calls == ["start", "reset_after_fork"]
+        assert process.children.calls == ["start", "forget_after_fork"]
+
+    def test_exits_without_it(self, process: FakeProcess) -> None:
+        """
+        There is no thread to wait for.
+        """
+        process.loop.setup()
+        process.fork()
+        process.exit()
+        assert process.logs.calls == ["start", "reset_after_fork", "finish"]
+
+    def test_leaves_errors_to_the_parent(
+        self, process: FakeProcess, logged: LoggedFailures
+    ) -> None:
+        """
+        Which logs them, once for both.
+        """
+
+        def body() -> None:
+            raise ValueError("of a body")
+
+        process.loop.setup()
+        result = process.run_in_reactor(body)()
+        process.reactor.callFromThread(process.reactor.crash)
+        process.run_reactor()
+        process.fork()
+        process.exit()
+        del result
+        gc.collect()
+        assert logged.events == []
+
+    def test_may_run_the_reactor_itself(self, process: FakeProcess) -> None:
+        """
+        If it did not run before: so do daemons that fork.
+        """
+        process.loop.no_setup()
+        result = process.run_in_reactor(lambda: 7)()
+        process.fork()
+        process.reactor.start()
+        process.reactor.turn()
+        assert result.wait(0) == 7
+
+    def test_of_a_process_that_ran_the_reactor_itself(self, stepped: FakeProcess) -> None:
+        """
+        Has none.
+        """
+        with in_reactor_thread(stepped.bridge):
+            stepped.fork()
+        with pytest.raises(ReactorStopped, match="forked"):
+            stepped.run_in_reactor(int)()
+
+    def test_may_be_the_first_to_set_up(self, process: FakeProcess) -> None:
+        """
+        Even if the parent has tried in vain.
+        """
+        process.threads.error = RuntimeError("can't start new thread")
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            process.loop.setup()
+        process.fork()
+        TestFailedSetup._check(process)
+
+    def test_in_the_middle_of_setup(self, process: FakeProcess) -> None:
+        """
+        1. Another thread is in ``setup()`` and holds its lock. 2. This one forks. 3. The child,
+        which does not have that thread, calls ``setup()``: it does not wait for the lock, nor
+        take the other's work for under way.
+        """
+        is_starting, go_on = threading.Event(), threading.Event()
+        import_reactor = process.import_reactor
+
+        def interrupted() -> Any:
+            is_starting.set()
+            assert go_on.wait(BOUND)
+            return import_reactor()
+
+        process.loop._import_reactor = interrupted
+        other = Background(process.loop.setup)
+        assert is_starting.wait(BOUND)
+        process.fork()
+        with pytest.raises(RuntimeError, match="forked"):
+            process.loop.setup()
+        with pytest.raises(ReactorStopped, match="forked"):
+            process.run_in_reactor(int)()
+        go_on.set()
+        other.outcome()
+
+    def test_is_heard_of_where_there_are_forks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        Elsewhere nothing is to be done.
+        """
+        hooks: list[object] = []
+
+        def register(*, after_in_child: object) -> None:
+            hooks.append(after_in_child)
+
+        monkeypatch.setattr(os, "register_at_fork", register, raising=False)
+        at_fork(int)
+        assert hooks == [int]
+        monkeypatch.delattr(os, "register_at_fork")
+        at_fork(int)
+        assert hooks == [int]
+
+
+class TestPrograms:
+    """
+    Whole programs, each in a process of its own.
+    """
+
+    def test_that_ends(self) -> None:
+        """
+        In silence.
+        """
+        finished = run_python(
+            """
+            import crochet
+            crochet.setup()
+            print(crochet.wait_for(timeout=30)(lambda: 7)())
+            """
+        )
+        assert finished == (0, "7\n", "")
+
+    def test_that_ends_right_after_setup(self) -> None:
+        """
+        Likewise.
+        """
+        assert run_python("import crochet; crochet.setup()") == (0, "", "")
+
+    def test_that_ends_with_a_status(self) -> None:
+        """
+        Keeps it, with operations pending.
+        """
+        finished = run_python(
+            """
+            import sys
+            import crochet
+            from twisted.internet.defer import Deferred
+
+            crochet.setup()
+            pending = crochet.run_in_reactor(Deferred)()
+            sys.exit(3)
+            """,
+            status=3,
+        )
+        assert finished == (3, "", "")
+
+    def test_whose_workers_go_on(self) -> None:
+        """
+        They are served until they end, if they are no daemons.
+        """
+        finished = run_python(
+            """
+            import threading
+            import crochet
+            from twisted.internet.defer import Deferred
+
+            crochet.setup()
+
+            @crochet.wait_for(timeout=30)
+            def fetch():
+                from twisted.internet import reactor
+                deferred = Deferred()
+                reactor.callLater(0.1, deferred.callback, "served")
+                return deferred
+
+            def work():
+                threading.main_thread().join()
+                print(fetch(), flush=True)
+
+            threading.Thread(target=work).start()
+            """
+        )
+        assert finished == (0, "served\n", "")
+
+    def test_that_calls_at_exit(self) -> None:
+        """
+        Is answered if its hook was registered after ``setup()``, and refused otherwise.
+        """
+        finished = run_python(
+            """
+            import atexit
+            import crochet
+
+            @crochet.wait_for(timeout=30)
+            def fetch():
+                return "answered"
+
+            def call():
+                try:
+                    print(fetch(), flush=True)
+                except crochet.ReactorStopped as error:
+                    print(error, flush=True)
+
+            atexit.register(call)
+            crochet.setup()
+            atexit.register(call)
+            """
+        )
+        assert finished.stdout.startswith("answered\nfetch() cannot be answered: the ")
+        assert finished.stderr == ""
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+    def test_that_forks(self) -> None:
+        """
+        The child is refused at once, and the parent goes on.
+        """
+        finished = run_python(
+            """
+            import os
+            import crochet
+            from twisted.internet.defer import Deferred
+
+            crochet.setup()
+            call = crochet.wait_for(timeout=30)(lambda: "answered")
+            pending = crochet.run_in_reactor(Deferred)()
+            call()
+            pid = os.fork()
+            if pid == 0:
+                for attempt in (pending.wait, call, crochet.setup):
+                    try:
+                        attempt()
+                    except Exception as error:
+                        print(type(error).__name__, "forked" in str(error), flush=True)
+                raise SystemExit(5)
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), call(), flush=True)
+            """,
+            flags=("-W", "error", "-W", "ignore:This process.*fork:DeprecationWarning"),
+        )
+        expected = "ReactorStopped True\nReactorStopped True\nRuntimeError True\n5 answered\n"
+        assert finished == (0, expected, "")

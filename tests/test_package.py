@@ -1,0 +1,296 @@
+"""
+The package as a whole: its names, its rooms, and what importing it does.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+import crochet
+from fakes import run_python
+
+_SOURCE = Path(crochet.__file__).parent
+_PROJECT = Path(__file__).parent.parent
+
+# Each room may use those above it.
+_ROOMS = [
+    {"_errors", "_timeouts", "_coroutines"},
+    {"_faults"},
+    {"_result"},
+    {"_stash", "_reactors"},
+    {"_bell", "_bridge", "_logs", "_children"},
+    {"_calls"},
+    {"_legacy", "_loop"},
+    {"__init__"},
+    {"mypy"},
+]
+
+
+def _tree(module: str) -> ast.Module:
+    return ast.parse((_SOURCE / f"{module}.py").read_text())
+
+
+def _imports(module: str) -> Iterator[str]:
+    """
+    Yield the names of all that a module imports, anywhere in it, for typing only or not.
+    """
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            dots = "." * node.level
+            for alias in node.names:
+                yield f"{dots}{node.module}.{alias.name}" if node.module else f"{dots}{alias.name}"
+
+
+class TestRooms:
+    """
+    The modules, and who uses whom.
+    """
+
+    def test_are_all_told(self) -> None:
+        """
+        A new one has to be given its place.
+        """
+        assert set().union(*_ROOMS) == {path.stem for path in _SOURCE.glob("*.py")}
+
+    @pytest.mark.parametrize("row", range(len(_ROOMS)))
+    def test_use_those_above_only(self, row: int) -> None:
+        """
+        So that there are no cycles.
+        """
+        above = set().union(*_ROOMS[:row])
+        for module in _ROOMS[row]:
+            used = {name[1:].split(".")[0] for name in _imports(module) if name.startswith(".")}
+            assert used <= above, f"{module} uses {used - above}"
+
+    def test_do_not_import_the_reactor(self) -> None:
+        """
+        But for one function of one: the first import installs it, and that is the program's choice.
+        """
+        who = {
+            module
+            for module in set().union(*_ROOMS)
+            for name in _imports(module)
+            if name.startswith("twisted.internet.reactor")
+        }
+        assert who == {"_reactors"}
+        (function,) = (
+            node
+            for node in ast.walk(_tree("_reactors"))
+            if isinstance(node, ast.FunctionDef) and node.name == "import_reactor"
+        )
+        assert "from twisted.internet import reactor" in ast.unparse(function)
+        assert ast.unparse(_tree("_reactors")).count("import reactor") == 1
+
+    def test_do_not_name_themselves_absolutely(self) -> None:
+        """
+        So that the order can be seen.
+        """
+        for module in set().union(*_ROOMS):
+            assert not [name for name in _imports(module) if name.split(".")[0] == "crochet"]
+
+
+class TestNames:
+    """
+    The public ones.
+    """
+
+    expected: ClassVar = {
+        "DeadlockError",
+        "EventualResult",
+        "ReactorStopped",
+        "TimeoutError",
+        "__version__",
+        "no_setup",
+        "register",
+        "retrieve_result",
+        "run_in_reactor",
+        "setup",
+        "wait_for",
+    }
+
+    def test_are_sorted(self) -> None:
+        """
+        And each is there.
+        """
+        assert crochet.__all__ == sorted(crochet.__all__)
+        assert set(crochet.__all__) == self.expected
+        for name in crochet.__all__:
+            assert getattr(crochet, name) is not None
+
+    @pytest.mark.parametrize(
+        "name", [*sorted(expected - {"__version__"}), "in_reactor", "wait_for_reactor"]
+    )
+    def test_say_who_may_call_and_whether_it_blocks(self, name: str) -> None:
+        """
+        In these words; for a class that is not raised, each of its methods does.
+        """
+        value = getattr(crochet, name)
+        if isinstance(value, type) and issubclass(value, BaseException):
+            assert inspect.getdoc(value)
+            return
+        functions = [value]
+        if isinstance(value, type):
+            functions = [
+                function
+                for method, function in vars(value).items()
+                if inspect.isfunction(function) and not method.startswith("_")
+            ]
+            assert len(functions) == 6
+        for function in functions:
+            documented = " ".join((inspect.getdoc(function) or "").split())
+            assert re.search(r"\bCall (it|the decorated function) from\b", documented), function
+            assert re.search(r"\bBlocks\b", documented), function
+
+    def test_of_methods_are_those_that_programs_rely_on(self) -> None:
+        """
+        And two more.
+        """
+        public = {name for name in vars(crochet.EventualResult) if not name.startswith("_")}
+        assert public == {
+            "add_done_callback",
+            "cancel",
+            "done",
+            "original_failure",
+            "stash",
+            "wait",
+        }
+
+    def test_are_found_by_inspection(self) -> None:
+        """
+        Exceptions say that they are the package's, and classes with methods where they are.
+        """
+        assert crochet.TimeoutError.__module__ == "crochet"
+        assert "def wait(" in inspect.getsource(crochet.EventualResult)
+
+    def test_have_docstrings_on_lines_of_their_own(self) -> None:
+        """
+        All of them that are there, public or not.
+        """
+        for module in set().union(*_ROOMS):
+            for node in ast.walk(_tree(module)):
+                if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                    docstring = ast.get_docstring(node, clean=False)
+                    assert docstring is None or docstring.startswith("\n"), (module, node)
+
+
+class TestVersion:
+    """
+    One version, wherever it is told.
+    """
+
+    def test_is_that_of_the_distribution(self) -> None:
+        """
+        Which pip knows.
+        """
+        assert crochet.__version__ == version("crochet")
+
+    def test_is_that_of_the_project(self) -> None:
+        """
+        Literally.
+        """
+        text = (_PROJECT / "pyproject.toml").read_text()
+        assert f'\nversion = "{crochet.__version__}"\n' in text
+
+    def test_has_its_changes_told(self) -> None:
+        """
+        As the last one.
+        """
+        text = (_PROJECT / "CHANGELOG.md").read_text()
+        match = re.search(r"^## \[?([\w.]+)\]?", text, re.MULTILINE)
+        assert match is not None
+        assert match[1] == crochet.__version__
+
+
+def test_importing_has_no_effect() -> None:
+    """
+    No reactor, no thread, no descriptor, no hook, no handler of logs, warnings or signals.
+    """
+    finished = run_python(
+        """
+        import atexit, gc, logging, os, signal, sys, threading, warnings
+        import twisted.internet.defer, twisted.logger  # they have effects of their own
+
+        registered = []
+        for name in ("register", "unregister"):
+            setattr(atexit, name, lambda *args, name=name: registered.append(name))
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork = lambda **hooks: registered.append("fork")
+        threading._register_atexit = lambda *args: registered.append("threading")
+
+        def state():
+            signals = [signal.getsignal(number) for number in signal.valid_signals()]
+            loggers = sorted(logging.root.manager.loggerDict)
+            handlers = [list(logging.getLogger(name).handlers) for name in ("", "twisted")]
+            observers = list(twisted.logger.globalLogPublisher._observers)
+            descriptors = os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd") else []
+            hooks = (sys.excepthook, sys.unraisablehook, threading.excepthook, gc.isenabled())
+            return {
+                "signals": signals,
+                "handlers": handlers,
+                "observers": observers,
+                "threads": threading.enumerate(),
+                "descriptors": len(descriptors),
+                "warnings": (warnings.showwarning, list(warnings.filters)),
+                "hooks": (hooks, sys.gettrace(), sys.getprofile(), sys.getswitchinterval()),
+            }
+
+        before = state()
+        modules = set(sys.modules)
+        import crochet
+        import crochet.mypy
+
+        after = state()
+        for what in before:
+            if before[what] != after[what]:
+                print(what, before[what], after[what])
+        if registered:
+            print("registered", registered)
+        imported = set(sys.modules) - modules
+        print(*sorted(name for name in imported if "reactor" in name and "crochet" not in name))
+        """
+    )
+    assert finished == (0, "\n", "")
+
+
+def test_the_package_imports_little_beyond_twisted() -> None:
+    """
+    What is dear and seldom needed is imported when it is.
+    """
+    finished = run_python(
+        """
+        import sys
+        import twisted.internet.defer, twisted.logger
+
+        modules = set(sys.modules)
+        import crochet
+
+        dear = {"asyncio", "mypy", "concurrent.futures", "twisted.internet.base", "inspect", "ssl"}
+        print(*sorted(dear & (set(sys.modules) - modules)))
+        """
+    )
+    assert finished == (0, "\n", "")
+
+
+class TestMypy:
+    """
+    ``crochet.mypy``
+    """
+
+    def test_loads_as_a_plugin(self) -> None:
+        """
+        That does nothing.
+        """
+        plugins: Any = pytest.importorskip("mypy.plugin")
+        module = importlib.import_module("crochet.mypy")
+        assert module.plugin("1.13.0") is plugins.Plugin
