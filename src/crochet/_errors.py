@@ -67,12 +67,11 @@ def died(error: BaseException) -> Callable[[str], ReactorStopped]:
     """
 
     def build(name: str) -> ReactorStopped:
-        stopped = ReactorStopped(
+        return ReactorStopped(
             f"{name}() cannot be answered: the reactor thread has ended with "
             f"{type(error).__name__}: {error}. It was logged with its traceback. Call "
             "crochet.setup() to start the reactor again."
         )
-        return stopped
 
     return build
 

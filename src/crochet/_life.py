@@ -123,6 +123,7 @@ class Life:
                 self._begin(then)
             except BaseException:
                 if took(ticket):
+                    self.has_begun = False
                     self._bridge.close(_errors.not_set_up)
                     self._bridge.refusal = refusal
                     raise

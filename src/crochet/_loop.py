@@ -183,7 +183,7 @@ class EventLoop:
         try:
             life.start(self._start_thread, lambda: self._begin(life, with_logs))
         except BaseException:
-            if not self._is_set_up and not life.has_begun:
+            if not life.has_begun:
                 self._life = None
                 if starts_logs:
                     self._logs.stop(0.0)
@@ -334,12 +334,12 @@ class EventLoop:
         """
         self._is_exiting = True
         life = self._life
-        if life is not None and not life.end(_errors.exiting, GRACE, EXIT_PATIENCE):
-            if sys.stderr is not None:  # pythonw has none
-                sys.stderr.write(
-                    f"crochet: the reactor thread has not stopped within {EXIT_PATIENCE:g} s; "
-                    f"exiting without it. It is here:\n{life.whereabouts()}"
-                )
+        has_ended = life is None or life.end(_errors.exiting, GRACE, EXIT_PATIENCE)
+        if life is not None and not has_ended and sys.stderr is not None:  # pythonw has none
+            sys.stderr.write(
+                f"crochet: the reactor thread has not stopped within {EXIT_PATIENCE:g} s; "
+                f"exiting without it. It is here:\n{life.whereabouts()}"
+            )
         report_all(self.bridge.uncollected)
         if self._has_logs:
             self._logs.finish(EXIT_PATIENCE)
