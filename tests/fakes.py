@@ -284,6 +284,9 @@ class FakeLogs(Recorder):
         self._note("finish")
         return True
 
+    def get_caller(self) -> None:
+        return None
+
     def reset_after_fork(self) -> None:
         self._note("reset_after_fork")
 

@@ -10,7 +10,7 @@ What must always hold:
 Exit: the reactor's thread and its pool's workers are daemons, so Python first waits for the
 program's own threads, which are served as ever, and then calls our hook.
 
-Fork: the hook before it parks the reactor thread (_parking.py). The hook after it, in the child,
+Fork: the hook before it parks our threads (_parking.py). The hook after it, in the child,
 only notes what happened and answers what is pending; most children run another program at once.
 The first call, or setup(), then starts a life of the child's own.
 
@@ -32,7 +32,7 @@ from typing import Protocol
 
 from . import _errors
 from ._bell import hang_up
-from ._bridge import Bridge
+from ._bridge import Bridge, CallFromThread
 from ._calls import Decorators
 from ._faults import report_all
 from ._life import GRACE, Children, Life, StartThread, all_ended, took
@@ -53,6 +53,7 @@ class Logs(Protocol):
     def start(self) -> None: ...
     def stop(self, timeout: float) -> bool: ...
     def finish(self, timeout: float) -> bool: ...
+    def get_caller(self) -> CallFromThread | None: ...
     def reset_after_fork(self) -> None: ...
 
 
@@ -345,10 +346,15 @@ class EventLoop:
             self._logs.finish(EXIT_PATIENCE)
 
     def _before_fork(self) -> None:
+        threads: list[CallFromThread] = []
+        call_writer = self._logs.get_caller() if self._has_logs else None
+        if call_writer is not None:
+            threads.append(call_writer)
         reactor = self._life.reactor if self._life else self._other_reactor
         ident = self.bridge.reactor_thread
         if reactor is not None and ident is not None and ident != threading.get_ident():
-            self._parking.before(reactor.callFromThread)
+            threads.append(reactor.callFromThread)
+        self._parking.before(*threads)
 
     def _after_fork_in_child(self) -> None:
         self._parking.clear()
