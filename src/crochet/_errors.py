@@ -124,7 +124,7 @@ def not_run_in_child(name: str) -> ReactorStopped:
     return ReactorStopped(
         f"{name}() cannot be answered: this process was forked from one that called "
         "crochet.no_setup() and whose reactor was running, and a reactor does not run on in a "
-        "child. Start the child by spawning, or fork before the reactor runs."
+        "child. Call crochet.no_setup() and then reactor.run() in this process, too."
     )
 
 
@@ -146,6 +146,16 @@ def shutdown_in_reactor_thread() -> DeadlockError:
     return DeadlockError(
         "shutdown() in the reactor thread would wait for that very thread to end. Call it from "
         "another thread, or call reactor.stop(), which does not wait"
+    )
+
+
+def shutdown_in_pool() -> DeadlockError:
+    """
+    Build the error of a shutdown() in a thread that the reactor, as it stops, waits for.
+    """
+    return DeadlockError(
+        "shutdown() in a thread of the reactor's pool would wait for the reactor, which waits for "
+        "the threads of its pool before it ends. Call it from another thread"
     )
 
 

@@ -36,7 +36,16 @@ from twisted.logger import Logger
 from . import _errors
 from ._bell import Bell, hang_up
 from ._bridge import Bridge, Refusal
-from ._reactors import Reactor, Timer, release, release_in_child, use_daemon_threads, wind_up
+from ._reactors import (
+    Reactor,
+    Timer,
+    disarm_clone,
+    end_clone,
+    release,
+    release_in_child,
+    use_daemon_threads,
+    wind_up,
+)
 
 _log = Logger(namespace="crochet")
 
@@ -85,7 +94,8 @@ class Life:
         # Why calls are refused once the reactor stops. Written before it is told to.
         self._refusal: Refusal = _errors.stopped
         self._grace = GRACE
-        # Whether it was the parent's, in a forked child.
+        self._ident: int | None = None  # the reactor thread's
+        # Whether it was the parent's, in a forked child. Written at the fork.
         self._is_inherited = False
 
     def start(self, start_thread: StartThread, then: Callable[[], object]) -> None:
@@ -145,13 +155,15 @@ class Life:
         if not took(ticket):
             return
         self.thread = threading.current_thread()
-        self._bridge.reactor_thread = threading.get_ident()
+        self._ident = self._bridge.reactor_thread = threading.get_ident()
         try:
             self.reactor.run(installSignalHandlers=False)
         except BaseException as error:
             self._refusal = _errors.died(error)
             _log.failure("The reactor thread has ended with an error")
         finally:
+            if self._is_inherited:
+                end_clone()  # this is the child's only thread, and all that follows the parent's
             self.has_ended = True  # before closing; _begin() looks at it after opening
             self._bridge.close(self._refusal)
             # Idents are used again for new threads, and those may wait.
@@ -203,19 +215,24 @@ class Life:
         """
         if self._bell is not None:
             self._bell.close()
-        if self._is_inherited:
-            release_in_child(self.reactor)
-        else:
-            release(self.reactor)
+        release(self.reactor)
 
     def disown(self) -> None:
         """
         Drop what is the parent's, in a forked child. Nothing there is alive but for the objects.
+
+        The descriptors are closed here and now, cheap as it is: a program that becomes a daemon
+        closes them itself in a moment, and their numbers are then some other file's.
         """
         self.has_ended = True
         self.thread = None
         self._is_inherited = True
+        if self._bell is not None:
+            self._bell.close()
         self._children.forget_after_fork()
+        release_in_child(self.reactor)
+        if threading.get_ident() == self._ident:
+            disarm_clone(self.reactor)
 
     def whereabouts(self) -> str:
         """

@@ -37,7 +37,14 @@ from ._calls import Decorators
 from ._faults import report_all
 from ._life import GRACE, Children, Life, StartThread, all_ended, took
 from ._parking import Parking
-from ._reactors import Reactor, make_runnable
+from ._reactors import (
+    Reactor,
+    imported_reactor,
+    is_pool_worker,
+    make_runnable,
+    release_in_child,
+    watch_runs,
+)
 from ._stash import Stash
 from ._timeouts import Seconds, seconds
 
@@ -121,7 +128,6 @@ class EventLoop:
         self._import_reactor = import_reactor
         self._start_thread = start_thread
         self._at_exit = at_exit
-        self._at_fork = at_fork
         self._logs = logs
         self._watch_children = watch_children
         self._stash = Stash()
@@ -130,15 +136,25 @@ class EventLoop:
         self.calls = Decorators(self.bridge)
         self.retrieve_result = self._stash.take
         self._setup_lock = threading.RLock()
-        self._hooks_ticket = [None]  # whoever takes it registers the hooks
+        self._hook_ticket = [None]  # whoever takes it registers the exit hook
         # All below are written under _setup_lock, in a forked child's only thread, or where said.
         self._is_set_up = False  # False again at the reactor's end, in its thread
-        self._is_starting = False
+        self._is_changing = False
         self._has_logs = False
         self._wants_logs = False  # in a forked child, until it has them
         self._is_exiting = False
         self._life: Life | None = None  # the present one of a reactor that is ours, or the last
         self._other_reactor: Reactor | None = None  # the one that the program runs
+        self._has_crashed = False  # that one. Reactor thread only.
+        # In a forked child: a reactor that has never run here, and shares its poller and waker
+        # with the parent's.
+        self._inherited_reactor: Reactor | None = None
+        # Here and not in setup(): a program may fork that has only imported the reactor.
+        at_fork(
+            before=self._before_fork,
+            after_in_parent=self._parking.after,
+            after_in_child=self._after_fork_in_child,
+        )
 
     def setup(self, *, logging: bool = True) -> None:
         """
@@ -159,15 +175,15 @@ class EventLoop:
         """
         if self._is_set_up:
             return
-        self._add_hooks()  # before there is a lock that a forked child would find held
+        self._add_exit_hook()
         with self._setup_lock:
-            if self._is_set_up or self._is_starting:
+            if self._is_set_up or self._is_changing:
                 return
-            self._is_starting = True
+            self._is_changing = True
             try:
                 self._start(logging)
             finally:
-                self._is_starting = False
+                self._is_changing = False
 
     def _start(self, with_logs: bool) -> None:
         if self._is_exiting:
@@ -175,7 +191,7 @@ class EventLoop:
         if self._life is not None:
             self._lay_to_rest(self._life, EXIT_PATIENCE)
         reactor = self._import_reactor()
-        make_runnable(reactor)
+        self._make_runnable(reactor)
         starts_logs = with_logs and not self._has_logs
         if starts_logs:
             self._logs.start()
@@ -189,6 +205,12 @@ class EventLoop:
                 if starts_logs:
                     self._logs.stop(0.0)
             raise
+
+    def _make_runnable(self, reactor: Reactor) -> None:
+        if reactor is self._inherited_reactor and not reactor.running:
+            release_in_child(reactor)  # and then it is to be revived
+        make_runnable(reactor)
+        self._inherited_reactor = None
 
     def _begin(self, life: Life, with_logs: bool) -> None:
         self._has_logs = self._has_logs or with_logs
@@ -216,12 +238,13 @@ class EventLoop:
         nothing.
 
         Call it from any thread, before anything calls ``setup()``. Blocks never. Installs the
-        default reactor unless another is installed.
+        default reactor unless another is installed. In a process that was forked while the
+        reactor ran, call it again, and then run the reactor there.
 
         Raises:
             RuntimeError: ``setup()`` has started the reactor already.
         """
-        self._add_hooks()
+        self._add_exit_hook()
         with self._setup_lock:
             if self._life is not None:
                 raise RuntimeError(
@@ -229,11 +252,17 @@ class EventLoop:
                     "Call no_setup() at the top of the program, before the imports whose modules "
                     "call setup()"
                 )
-            if self._is_set_up:
+            is_inherited = self._inherited_reactor is not None
+            if self._is_set_up and not (is_inherited and self._other_reactor is not None):
                 return
             reactor = self._import_reactor()
+            if self._is_set_up:
+                reactor.running = False  # it ran in the parent
+                self._make_runnable(reactor)
             reactor.addSystemEventTrigger("before", "shutdown", self._end_other)
             reactor.addSystemEventTrigger("after", "shutdown", self._forget_other)
+            if self._other_reactor is not reactor:
+                watch_runs(reactor, self._reopen_other, self._lose_other)
             self._other_reactor = reactor
             self.bridge.open(reactor.callFromThread)
             if reactor.running:
@@ -262,6 +291,24 @@ class EventLoop:
         # deadlock. And idents are used again for new threads.
         self.bridge.reactor_thread = None
 
+    def _lose_other(self) -> None:
+        """
+        Answer what is in flight, should the reactor have ended in another way than by ``stop()``.
+        """
+        self.bridge.close(_errors.stopped)
+        self._forget_other()
+        self._has_crashed = True
+
+    def _reopen_other(self) -> None:
+        """
+        Accept calls again: unlike a stopped reactor, a crashed one may be run once more.
+        """
+        reactor = self._other_reactor
+        if self._has_crashed and reactor is not None and not getattr(reactor, "_startedBefore", 0):
+            self._has_crashed = False
+            self.bridge.open(reactor.callFromThread)
+            reactor.callWhenRunning(self._join_other, reactor)
+
     def shutdown(self, timeout: Seconds = 10.0) -> None:
         """
         Stop the reactor and give back everything that :func:`setup` took.
@@ -285,27 +332,47 @@ class EventLoop:
         limit = min(seconds(timeout), threading.TIMEOUT_MAX)
         if threading.get_ident() == self.bridge.reactor_thread:
             raise _errors.shutdown_in_reactor_thread()
+        life = self._life
+        if life is not None and is_pool_worker(life.reactor):
+            raise _errors.shutdown_in_pool()
         deadline = time.monotonic() + limit
-        with self._setup_lock:
-            if self._other_reactor is not None:
+        lock = self._setup_lock  # a fork in the middle replaces it
+        if not lock.acquire(timeout=limit):
+            raise _errors.not_down(limit, life.whereabouts() if life else "(nowhere)\n")
+        try:
+            if self._is_changing:  # in this very thread, which a signal has interrupted
                 raise RuntimeError(
-                    "shutdown() stops a reactor that setup() started, and after no_setup() the "
-                    "program runs it: call reactor.stop() in the reactor thread"
+                    "shutdown() was called by a signal handler, or a __del__ method, in the "
+                    "middle of setup() or shutdown() in the same thread. Call it from another"
                 )
-            life = self._life
-            if life is not None:
-                # Of the time, what comes after the cleanup gets a second, or half of a short one.
-                grace = max(limit - 1.0, limit / 2)
-                life.end(_errors.shut_down, grace, limit)
-                self._lay_to_rest(life, max(deadline - time.monotonic(), 0.0))
-                self._is_set_up = False
-            if self._has_logs:
-                if not self._logs.stop(max(deadline - time.monotonic(), 0.1)):
-                    raise _errors.TimeoutError(
-                        f"not all that was logged has been written in {limit:g} s: the handlers of "
-                        "the logger 'twisted' block. The reactor has stopped"
-                    )
-                self._has_logs = False
+            self._is_changing = True
+            try:
+                self._shut_down(limit, deadline)
+            finally:
+                self._is_changing = False
+        finally:
+            lock.release()
+
+    def _shut_down(self, limit: float, deadline: float) -> None:
+        if self._other_reactor is not None:
+            raise RuntimeError(
+                "shutdown() stops a reactor that setup() started, and after no_setup() the "
+                "program runs it: call reactor.stop() in the reactor thread"
+            )
+        life = self._life
+        if life is not None:
+            # Of the time, what comes after the cleanup gets a second, or half of a short one.
+            grace = max(limit - 1.0, limit / 2)
+            life.end(_errors.shut_down, grace, limit)
+            self._lay_to_rest(life, max(deadline - time.monotonic(), 0.0))
+            self._is_set_up = False
+        if self._has_logs:
+            if not self._logs.stop(max(deadline - time.monotonic(), 0.1)):
+                raise _errors.TimeoutError(
+                    f"not all that was logged has been written in {limit:g} s: the handlers of "
+                    "the logger 'twisted' block. The reactor has stopped"
+                )
+            self._has_logs = False
 
     @contextmanager
     def running(self, *, logging: bool = True, timeout: Seconds = 10.0) -> Iterator[None]:
@@ -320,14 +387,9 @@ class EventLoop:
         finally:
             self.shutdown(timeout)
 
-    def _add_hooks(self) -> None:
-        if took(self._hooks_ticket):
+    def _add_exit_hook(self) -> None:
+        if took(self._hook_ticket):
             self._at_exit(self._exit)
-            self._at_fork(
-                before=self._before_fork,
-                after_in_parent=self._parking.after,
-                after_in_child=self._after_fork_in_child,
-            )
 
     def _exit(self) -> None:
         """
@@ -359,12 +421,17 @@ class EventLoop:
     def _after_fork_in_child(self) -> None:
         self._parking.clear()
         self._setup_lock = threading.RLock()
-        self._is_starting = False
+        self._is_changing = False
         life = self._life
         if life is None:
             if self.bridge.reactor_thread is not None:
                 # The program's reactor ran. Whether it will here is the program's business.
                 self.bridge.disown(_errors.forked, _errors.not_run_in_child)
+                self._inherited_reactor = self._other_reactor
+            elif self._other_reactor is None:
+                reactor = imported_reactor()
+                if reactor is not None and not reactor.running:
+                    self._inherited_reactor = reactor
             return
         self._is_set_up = False
         self.bridge.disown(_errors.forked, self._set_up_in_child)

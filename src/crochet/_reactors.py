@@ -7,11 +7,14 @@ installs the default one, which is the program's decision and not that of ``impo
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from asyncio import new_event_loop
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from contextlib import suppress
+from functools import wraps
+from typing import Any, NoReturn, Protocol, cast
 
 from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.main import CONNECTION_DONE
@@ -72,6 +75,13 @@ def import_reactor() -> Reactor:
     from twisted.internet import reactor
 
     return cast("Reactor", reactor)
+
+
+def imported_reactor() -> Reactor | None:
+    """
+    Return the process's reactor if there is one yet.
+    """
+    return cast("Reactor | None", sys.modules.get("twisted.internet.reactor"))
 
 
 def _refuse_gevent() -> None:
@@ -159,10 +169,55 @@ def release_in_child(reactor: Any) -> None:
     if selector is None:
         _not_to_be_closed.append(loop)  # uvloop's: nobody knows how to close half of one
         return
+    loop._ready.clear()  # for a clone of the reactor thread, see disarm_clone()
+    loop.stop()
     selector.close()
     for end in (loop._ssock, loop._csock):
         end.close()
     loop._closed = True
+
+
+# Where reactors keep what the loop is yet to do in its present turn.
+_WORK = (
+    "threadCallQueue",
+    "_pendingTimedCalls",
+    "_newTimedCalls",
+    "_selectables",
+    "_reads",
+    "_writes",
+)
+
+
+def disarm_clone(reactor: Any) -> None:
+    """
+    Keep a child that was forked in the reactor thread from going on as the parent's reactor.
+
+    Its only thread is a clone of the reactor's, in the middle of a callback. Should it return from
+    that, or raise SystemExit (which Twisted logs and drops), it would read from the parent's
+    connections, and wait for their events. So it finds nothing left to do, and ends; see
+    ``end_clone()``. This holds also if another thread of the child has revived the reactor.
+    """
+    for name in _WORK:
+        getattr(reactor, name, set()).clear()
+    clone = threading.get_ident()
+    iterate = type(reactor).doIteration
+
+    def do_iteration(delay: float | None) -> None:
+        if threading.get_ident() == clone:
+            end_clone()
+        iterate(reactor, delay)
+
+    reactor.doIteration = do_iteration
+
+
+def end_clone() -> NoReturn:
+    """
+    End a forked child whose only thread has come back from where it was forked.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # None, or closed by a program that became a daemon
+            stream.flush()
+    os._exit(0)
 
 
 # Event loops inherited from a parent: to collect one would close it.
@@ -190,6 +245,50 @@ def wind_up(reactor: Any) -> None:
         pool.stop()
         reactor.threadpool = None
     reactor._startedBefore = True  # to be revived before it runs again
+
+
+def watch_runs(reactor: Any, on_run: Callable[[], object], on_end: Callable[[], object]) -> None:
+    """
+    Notice the end of a reactor that the program runs, where no trigger is fired.
+
+    That is ``crash()``, and whatever is raised through ``run()``. Both are looked up in the reactor
+    object, so that they can be wrapped there; to look at the thread now and then would wake up a
+    process at rest.
+
+    Args:
+        reactor: has not been watched yet.
+        on_run: called when the program is about to run it.
+        on_end: called in the reactor thread when it has ended; perhaps twice.
+    """
+    run, crash = reactor.run, reactor.crash
+
+    @wraps(run)
+    def watched_run(*args: object, **kwargs: object) -> None:
+        if reactor.running:
+            run(*args, **kwargs)  # which refuses
+            return
+        on_run()
+        try:
+            run(*args, **kwargs)
+        finally:
+            on_end()
+
+    @wraps(crash)
+    def watched_crash() -> None:
+        try:
+            crash()
+        finally:
+            on_end()
+
+    reactor.run, reactor.crash = watched_run, watched_crash
+
+
+def is_pool_worker(reactor: Any) -> bool:
+    """
+    Tell whether this thread is one of the reactor's pool, which its end waits for.
+    """
+    pool = getattr(reactor, "threadpool", None)
+    return threading.current_thread() in getattr(pool, "threads", ())
 
 
 def use_daemon_threads(reactor: Reactor) -> None:
