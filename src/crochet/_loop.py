@@ -31,7 +31,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from . import _errors
-from ._bell import hang_up
+from ._bell import Bell, hang_up
 from ._bridge import Bridge, CallFromThread
 from ._calls import Decorators
 from ._faults import report_all
@@ -43,6 +43,7 @@ from ._reactors import (
     is_pool_worker,
     make_runnable,
     release_in_child,
+    release_signals_in_child,
     watch_runs,
 )
 from ._stash import Stash
@@ -145,6 +146,7 @@ class EventLoop:
         self._is_exiting = False
         self._life: Life | None = None  # the present one of a reactor that is ours, or the last
         self._other_reactor: Reactor | None = None  # the one that the program runs
+        self._other_bell: Bell | None = None  # its bell. Reactor thread only.
         self._has_crashed = False  # that one. Reactor thread only.
         # In a forked child: a reactor that has never run here, and shares its poller and waker
         # with the parent's.
@@ -278,6 +280,7 @@ class EventLoop:
         """
         self.bridge.reactor_thread = threading.get_ident()
         bell = hang_up(reactor, self.bridge.drain_in_reactor, lambda: self.bridge.ring_with(None))
+        self._other_bell = bell
         if bell is not None:
             self.bridge.ring_with(bell.ring)
 
@@ -427,6 +430,9 @@ class EventLoop:
             if self.bridge.reactor_thread is not None:
                 # The program's reactor ran. Whether it will here is the program's business.
                 self.bridge.disown(_errors.forked, _errors.not_run_in_child)
+                if self._other_bell is not None:
+                    self._other_bell.close()
+                release_signals_in_child(self._other_reactor)
                 self._inherited_reactor = self._other_reactor
             elif self._other_reactor is None:
                 reactor = imported_reactor()

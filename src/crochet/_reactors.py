@@ -177,6 +177,18 @@ def release_in_child(reactor: Any) -> None:
     loop._closed = True
 
 
+def release_signals_in_child(reactor: Any) -> None:
+    """
+    Have this forked child's SIGCHLD no longer wake the parent's reactor, whose pipe it shares.
+    """
+    handling = vars(reactor).pop("_signals", None)
+    for part in getattr(handling, "_signalHandlings", ()):
+        waker = getattr(part, "_childWaker", None)
+        if waker is not None:
+            waker.uninstall()
+            waker.connectionLost(Failure(CONNECTION_DONE))  # type: ignore[no-untyped-call]
+
+
 # Where reactors keep what the loop is yet to do in its present turn.
 _WORK = (
     "threadCallQueue",
