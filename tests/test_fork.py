@@ -687,10 +687,10 @@ class TestOtherPrograms:
             add(1, 2)
             hanging = hang()
             before = descriptors()
-            command = [sys.executable, "-S", "-c", "import os; print(sorted(os.listdir('/proc/self/fd')))"]
+            command = [sys.executable, "-S", "-c", "import os; print(os.listdir('/proc/self/fd'))"]
             for preexec in (None, os.getpid, os.setsid):
-                said = subprocess.run(command, preexec_fn=preexec, stdout=subprocess.PIPE, check=True)
-                assert said.stdout.count(b"'") == 8, said
+                said = subprocess.check_output(command, preexec_fn=preexec)
+                assert said.count(b"'") == 8, said
             pid = os.fork()
             if not pid:
                 os.execv(command[0], command[:3] + ["raise SystemExit(3)"])
@@ -714,7 +714,7 @@ class TestOtherPrograms:
             before = descriptors()
             def check():
                 assert threading.active_count() == 1
-                assert descriptors() == before
+                assert set(descriptors()) <= set(before)
                 crochet.run_in_reactor(lambda: 1)
                 assert threading.active_count() == 1
             end_of(in_child(check))

@@ -191,7 +191,7 @@ class EventLoop:
         if self._is_exiting:
             raise RuntimeError("setup() was called while the interpreter exits: it is too late")
         if self._life is not None:
-            self._lay_to_rest(self._life, EXIT_PATIENCE)
+            self._lay_to_rest(self._life, EXIT_PATIENCE, EXIT_PATIENCE)
         reactor = self._import_reactor()
         self._make_runnable(reactor)
         starts_logs = with_logs and not self._has_logs
@@ -223,14 +223,19 @@ class EventLoop:
     def _on_end(self) -> None:
         self._is_set_up = False
 
-    def _lay_to_rest(self, life: Life, patience: float) -> None:
+    def _lay_to_rest(self, life: Life, patience: float, total: float) -> None:
         """
         Wait for the thread of a reactor that has ended, and give back what it had.
+
+        Args:
+            life: the reactor's.
+            patience: seconds to wait at most.
+            total: seconds that the caller will have waited by then, to be told.
         """
         if life.thread is not None:
             life.thread.join(patience)
             if life.thread.is_alive():
-                raise _errors.not_down(patience, life.whereabouts())
+                raise _errors.not_down(total, life.whereabouts())
         life.bury()
         self._life = None
 
@@ -367,7 +372,7 @@ class EventLoop:
             # Of the time, what comes after the cleanup gets a second, or half of a short one.
             grace = max(limit - 1.0, limit / 2)
             life.end(_errors.shut_down, grace, limit)
-            self._lay_to_rest(life, max(deadline - time.monotonic(), 0.0))
+            self._lay_to_rest(life, max(deadline - time.monotonic(), 0.0), limit)
             self._is_set_up = False
         if self._has_logs:
             if not self._logs.stop(max(deadline - time.monotonic(), 0.1)):

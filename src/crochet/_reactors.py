@@ -249,7 +249,9 @@ def wind_up(reactor: Any) -> None:
     Its connections are closed and its thread pool is ended. Blocks until the pool's workers are
     done with what they do. After a proper stop there is nothing left to do.
     """
-    if reactor.running or getattr(reactor, "_stopped", True):
+    if reactor.running:
+        reactor.crash()  # it was left by an exception, and does not know
+    if getattr(reactor, "_stopped", True):
         return
     reactor.disconnectAll()
     pool = getattr(reactor, "threadpool", None)
