@@ -12,6 +12,7 @@ import pytest
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 
+from crochet import _bell
 from crochet._bell import Bell, hang_up
 from crochet._loop import start_thread
 from fakes import BOUND, Background, FakeProcess, FakeReactor, close_reactor, new_real_reactor
@@ -110,6 +111,54 @@ class TestBell:
         assert reactor.getReaders() == before
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(fd)
+
+    def test_closed_harms_no_other_file(self) -> None:
+        """
+        Its number may be another's by then: a thread that rings it late gets an error, twice closed
+        is closed once.
+        """
+        bell = Bell(_nothing, _nothing)
+        fd = bell.fileno()
+        bell.close()
+        reading, writing = os.pipe()
+        try:
+            if fd not in (reading, writing):
+                os.dup2(writing, fd)
+            with pytest.raises(ValueError, match="closed file"):
+                bell.ring()
+            bell.close()
+            os.set_blocking(reading, False)
+            with pytest.raises(BlockingIOError):
+                os.read(reading, 8)
+            os.fstat(fd)
+        finally:
+            for each in {reading, writing, fd}:
+                os.close(each)
+
+    def test_is_not_closed_under_a_thread_that_rings(self) -> None:
+        """
+        Steps the interleaving: a thread has found the bell open and is about to call the kernel;
+        another closes the bell. The second waits until the first is through.
+        """
+        bell = Bell(_nothing, _nothing)
+        bell._ringing.append(None)  # it is in the middle
+        closing = Background(bell.close)
+        os.fstat(bell.fileno())
+        assert not bell._file.closed
+        bell._ringing.pop()
+        closing.outcome()
+        assert bell._file.closed
+
+    def test_is_closed_although_a_ring_never_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        A signal's exception may have left it so; or it was a thread of a forked child's parent.
+        """
+        monkeypatch.setattr(_bell, "CLOSE_PATIENCE", 0.01)
+        for close in (Bell.close, Bell.close_in_child):
+            bell = Bell(_nothing, _nothing)
+            bell._ringing.append(None)
+            close(bell)
+            assert bell._file.closed
 
     def test_tells_that_it_was_lost(self) -> None:
         """

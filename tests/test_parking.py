@@ -4,15 +4,21 @@ Holding threads still while another forks.
 
 from __future__ import annotations
 
+import io
+import logging
+import sys
 import threading
+import warnings
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
+from twisted.logger import LogBeginner, LogPublisher
 
 from crochet import _parking
-from crochet._loop import EventLoop
+from crochet._logs import LogBridge
+from crochet._loop import EventLoop, start_thread
 from crochet._parking import Parking
 from fakes import BOUND, Background, FakeChildren, FakeLogs, FakeReactor, FakeThreads, together
 
@@ -238,3 +244,86 @@ class TestReentry:
                 Background(process.loop.shutdown, 0.01).outcome()
         finally:
             process.loop._setup_lock.release()
+
+
+def log_bridge(logger: logging.Logger) -> LogBridge:
+    """
+    Return one that hands on what is put into it, and no event of this process's.
+    """
+    publisher = LogPublisher()
+    beginner = LogBeginner(publisher, io.StringIO(), sys, warnings)
+    return LogBridge(start_thread, publisher=publisher, beginner=beginner, logger=logger)
+
+
+class TestLogWriter:
+    """
+    It is one of those held.
+    """
+
+    def test_comes_between_two_records(self) -> None:
+        """
+        Steps the interleaving that hung children: a fork while the writer is within a handler,
+        which holds its stream's lock. The writer finishes that record, and then stays, before the
+        next.
+        """
+        handled: list[str] = []
+        entered, way_out = threading.Event(), threading.Event()
+
+        class Handler(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                handled.append(f"begins {record.msg}")
+                if record.msg == 1:
+                    entered.set()
+                    assert way_out.wait(BOUND)
+                handled.append(f"ends {record.msg}")
+
+        logger = logging.Logger("of a test")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(Handler())
+        bridge = log_bridge(logger)
+        assert bridge.get_caller() is None  # there is no thread
+        bridge.start()
+        try:
+            writer = bridge._writer
+            for number in (1, 2):
+                writer.put(logging.LogRecord("", logging.INFO, "", 0, number, (), None), 0)
+            assert entered.wait(BOUND)
+            caller = bridge.get_caller()
+            assert caller is not None
+            parking = Parking()
+            queued = threading.Event()
+
+            def call_writer(function: Callable[..., object], /, *args: object) -> None:
+                caller(function, *args)
+                queued.set()
+
+            forking = Background(parking.before, call_writer)
+            assert queued.wait(BOUND)
+            assert handled == ["begins 1"]
+            way_out.set()
+            forking.outcome()
+            assert handled == ["begins 1", "ends 1"]
+            parking._exits.popitem()[1][0][0].release()  # as after() does, in the thread that forks
+        finally:
+            bridge.stop(BOUND)
+        assert handled == ["begins 1", "ends 1", "begins 2", "ends 2"]
+
+    def test_is_not_held_by_itself(self) -> None:
+        """
+        A handler may fork.
+        """
+        callers: list[object] = []
+
+        class Handler(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                callers.append(bridge.get_caller())
+
+        logger = logging.Logger("of a test")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(Handler())
+        bridge = log_bridge(logger)
+        bridge.start()
+        bridge._writer.put(logging.LogRecord("", logging.INFO, "", 0, "", (), None), 0)
+        assert bridge.stop(BOUND)
+        assert callers == [None]
+        assert bridge.get_caller() is None  # nor after its end

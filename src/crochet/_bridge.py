@@ -117,6 +117,10 @@ class Bridge:
         self._ring = ring or partial(call_from_thread, self.drain_in_reactor)
         self._is_awake = False
         self.refusal = None
+        if self._queue:
+            # Entered by a thread that found the bridge open in an earlier life, and that may have
+            # rung for that one.
+            self._wake()
 
     def ring_with(self, ring: Callable[[], object] | None) -> None:
         """
@@ -148,13 +152,16 @@ class Bridge:
         self._queue.append(result)
         if not self._is_awake:
             # As _wake() does, but that it would be one more call for each.
+            ring = self._ring
             try:
                 self._is_awake = True
-                self._ring()
-            except BaseException:
+                ring()
+            except BaseException as error:
                 self._is_awake = False
                 self._take_back(result)  # what failed may be a bell that has just been closed
-                raise
+                if ring is self._ring or not isinstance(error, ValueError):
+                    raise
+                self._wake()  # for a life that has begun since
         # The second look, after entering; see the head of this file.
         if self.refusal is not None:
             self._take_back(result)

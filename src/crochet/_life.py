@@ -228,7 +228,7 @@ class Life:
         self.thread = None
         self._is_inherited = True
         if self._bell is not None:
-            self._bell.close()
+            self._bell.close_in_child()
         self._children.forget_after_fork()
         release_in_child(self.reactor)
         if threading.get_ident() == self._ident:

@@ -436,7 +436,7 @@ class EventLoop:
                 # The program's reactor ran. Whether it will here is the program's business.
                 self.bridge.disown(_errors.forked, _errors.not_run_in_child)
                 if self._other_bell is not None:
-                    self._other_bell.close()
+                    self._other_bell.close_in_child()
                 release_signals_in_child(self._other_reactor)
                 self._inherited_reactor = self._other_reactor
             elif self._other_reactor is None:
