@@ -36,7 +36,7 @@ lint: $(VENV)/test.stamp $(VENV)/examples.stamp $(VENV)/lint.stamp
 	rm -rf $(VENV)/typed
 	$(PYTHON) -m venv $(VENV)/typed
 	$(VENV)/typed/bin/python -m pip --disable-pip-version-check --quiet install .
-	$(BIN)/pyright --pythonpath $(VENV)/typed/bin/python --verifytypes crochet --ignoreexternal
+	PATH="$(CURDIR)/$(VENV)/typed/bin:$$PATH" $(CURDIR)/$(BIN)/pyright --verifytypes crochet --ignoreexternal
 
 docs: $(VENV)/docs.stamp
 	$(BIN)/python -m sphinx -W --keep-going -E -q -b html docs docs/_build/html

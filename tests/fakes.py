@@ -316,12 +316,12 @@ class FakeProcess:
         self.logs = FakeLogs()
         self.children = FakeChildren()
         self.exit_hooks: list[Callable[[], object]] = []
-        self.fork_hooks: list[Callable[[], object]] = []
+        self.fork_hooks: dict[str, Callable[[], object]] = {}
         self.loop = EventLoop(
             import_reactor=self.import_reactor,
             start_thread=start_thread or self.threads,
             at_exit=self.exit_hooks.append,
-            at_fork=self.fork_hooks.append,
+            at_fork=self._at_fork,
             logs=self.logs,
             watch_children=lambda reactor: self.children,
         )
@@ -331,6 +331,9 @@ class FakeProcess:
 
     def import_reactor(self) -> Any:
         return self.reactor
+
+    def _at_fork(self, **hooks: Callable[[], object]) -> None:
+        self.fork_hooks = hooks
 
     def run_reactor(self) -> None:
         """
@@ -349,8 +352,8 @@ class FakeProcess:
         """
         Do what the interpreter does in a forked child.
         """
-        for hook in self.fork_hooks:
-            hook()
+        if self.fork_hooks:
+            self.fork_hooks["after_in_child"]()
 
 
 def stepped_process() -> FakeProcess:

@@ -338,6 +338,28 @@ class TestWaking:
         reactor.turn()
         assert result.wait(0) == 0
 
+    def test_a_signal_within_a_nudge(self, reactor: FakeReactor) -> None:
+        """
+        Likewise.
+        """
+        errors: list[BaseException] = []
+
+        def call_from_thread(function: Callable[..., object], *args: object) -> None:
+            if errors:
+                raise errors.pop()
+            reactor.callFromThread(function, *args)
+
+        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge.open(call_from_thread)
+        _submitted(bridge, int)
+        reactor.turn()
+        errors.append(KeyboardInterrupt("Ctrl-C"))
+        with pytest.raises(KeyboardInterrupt):
+            bridge.nudge()
+        result = _submitted(bridge, int)
+        reactor.turn()
+        assert result.wait(0) == 0
+
     def test_a_nudge_wakes_in_any_case(self, reactor: FakeReactor, bridge: Bridge) -> None:
         """
         Whatever the flag says.

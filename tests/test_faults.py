@@ -15,9 +15,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from twisted.internet.defer import CancelledError, FirstError
+from twisted.internet.error import ConnectingCancelledError
+from twisted.python.failure import Failure
 
 from crochet import _faults
-from crochet._faults import Fault, Uncollected, report_all
+from crochet._faults import Fault, Uncollected, is_cancellation, report_all
 from fakes import LoggedFailures, together
 
 
@@ -429,6 +432,64 @@ class TestReports:
         del cycle
         gc.collect()
         assert logged.take() == [error]
+
+
+class TestCancellations:
+    """
+    Errors that say no more than that an operation was cancelled.
+    """
+
+    class Wrapper(Exception):
+        """
+        An exception that gives others as its reasons, as those of Twisted's web client do.
+        """
+
+        def __init__(self, reasons: object) -> None:
+            self.reasons = reasons
+
+    class Touchy(Exception):
+        """
+        An exception with other ideas of what reasons are.
+        """
+
+        @property
+        def reasons(self) -> object:
+            raise LookupError("there are none")
+
+    @staticmethod
+    def _wrap(*errors: Exception) -> Exception:
+        return TestCancellations.Wrapper([Failure(error) for error in errors])
+
+    def test_are_told(self) -> None:
+        """
+        However they are wrapped.
+        """
+        cancelled = CancelledError()
+        for error in (
+            cancelled,
+            ConnectingCancelledError(None),
+            FirstError(Failure(cancelled), 0),
+            self._wrap(cancelled),
+            self._wrap(cancelled, self._wrap(cancelled)),
+        ):
+            assert is_cancellation(error)
+
+    def test_are_not_taken_for_others(self) -> None:
+        """
+        Nor are others taken for them.
+        """
+        other = ValueError("why")
+        for error in (
+            other,
+            FirstError(Failure(other), 0),
+            self._wrap(),
+            self._wrap(CancelledError(), other),
+            self.Wrapper(None),
+            self.Wrapper("cancelled"),
+            self.Wrapper([CancelledError()]),
+            self.Touchy(),
+        ):
+            assert not is_cancellation(error)
 
 
 class TestFailures:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -52,6 +53,31 @@ def real() -> Iterator[FakeProcess]:
     yield process
     process.exit()
     close_reactor(reactor)
+
+
+def _check_that_nothing_is_left(process: FakeProcess) -> None:
+    """
+    See that a setup() that failed has left nothing behind, and that it can be done again.
+    """
+    with pytest.raises(RuntimeError, match=r"before crochet\.setup\(\)"):
+        process.run_in_reactor(int)()
+    process.logs.errors.clear()
+    process.children.errors.clear()
+    process.threads.error = None
+    for calls in (process.logs.calls, process.children.calls):
+        assert calls in ([], ["start"], ["start", "stop"])
+        calls.clear()
+    process.loop.setup()
+    assert process.logs.calls == process.children.calls == ["start"]
+    assert len(process.exit_hooks) == len(process.fork_hooks) == 1
+    result = process.run_in_reactor(lambda: 7)()
+    called: list[object] = []
+    pending = process.run_in_reactor(Deferred)()
+    pending.add_done_callback(called.append)
+    process.reactor.callFromThread(process.reactor.stop)
+    process.run_reactor()
+    assert result.wait(0) == 7
+    assert called == [pending]
 
 
 class TestSetup:
@@ -171,31 +197,6 @@ class TestFailedSetup:
     A ``setup()`` that fails leaves everything as it was.
     """
 
-    @staticmethod
-    def _check(process: FakeProcess, is_undone: bool = True) -> None:
-        """
-        See that nothing is left, and that it can be done again.
-        """
-        with pytest.raises(RuntimeError, match=r"before crochet\.setup\(\)"):
-            process.run_in_reactor(int)()
-        process.logs.errors.clear()
-        process.children.errors.clear()
-        process.threads.error = None
-        for calls in (process.logs.calls, process.children.calls):
-            assert calls in ([], ["start"], ["start", "stop"])
-            calls.clear()
-        process.loop.setup()
-        assert process.logs.calls == process.children.calls == ["start"]
-        assert len(process.exit_hooks) == len(process.fork_hooks) == 1
-        result = process.run_in_reactor(lambda: 7)()
-        called: list[object] = []
-        pending = process.run_in_reactor(Deferred)()
-        pending.add_done_callback(called.append)
-        process.reactor.callFromThread(process.reactor.stop)
-        process.run_reactor()
-        assert result.wait(0) == 7
-        assert called == [pending]
-
     def test_for_lack_of_descriptors(self, process: FakeProcess) -> None:
         """
         Of which the reactor needs some.
@@ -212,7 +213,7 @@ class TestFailedSetup:
             process.loop.setup()
         assert process.logs.calls == process.children.calls == []
         reactors.append(None)
-        self._check(process)
+        _check_that_nothing_is_left(process)
 
     def test_for_lack_of_a_log_writer(self, process: FakeProcess) -> None:
         """
@@ -223,7 +224,7 @@ class TestFailedSetup:
             process.loop.setup()
         assert process.logs.calls == ["start"]
         assert process.children.calls == []
-        self._check(process)
+        _check_that_nothing_is_left(process)
 
     def test_for_a_child_that_cannot_be_watched(self, process: FakeProcess) -> None:
         """
@@ -233,7 +234,7 @@ class TestFailedSetup:
         with pytest.raises(RuntimeError, match="no descriptor and no thread"):
             process.loop.setup()
         assert process.logs.calls == ["start", "stop"]
-        self._check(process)
+        _check_that_nothing_is_left(process)
 
     def test_for_lack_of_a_thread(self, process: FakeProcess) -> None:
         """
@@ -243,7 +244,7 @@ class TestFailedSetup:
         with pytest.raises(RuntimeError, match="can't start new thread"):
             process.loop.setup()
         assert process.logs.calls == process.children.calls == ["start", "stop"]
-        self._check(process)
+        _check_that_nothing_is_left(process)
 
     def test_before_no_setup(self, process: FakeProcess) -> None:
         """
@@ -292,7 +293,7 @@ class TestTicket:
         assert not process.reactor._startedBefore
         assert process.logs.calls == process.children.calls == ["start", "stop"]
         process.loop._start_thread = process.threads
-        TestFailedSetup._check(process)
+        _check_that_nothing_is_left(process)
 
     @pytest.mark.parametrize("has_opened", [False, True])
     def test_as_calls_are_about_to_be_accepted(
@@ -315,7 +316,7 @@ class TestTicket:
             process.loop.setup()
         process.run_reactor()
         assert not process.reactor._startedBefore
-        TestFailedSetup._check(process)
+        _check_that_nothing_is_left(process)
 
     def test_after_the_thread_has_begun(self, threaded: FakeProcess) -> None:
         """
@@ -469,9 +470,7 @@ class TestEnd:
             except CancelledError:
                 await late
 
-        reactor.addSystemEventTrigger(
-            "during", "shutdown", lambda: seen.append(reactor.seconds())
-        )
+        reactor.addSystemEventTrigger("during", "shutdown", lambda: seen.append(reactor.seconds()))
         process.loop.setup()
         process.run_in_reactor(operation)()
         process.run_in_reactor(reactor.stop)()
@@ -509,9 +508,7 @@ class TestEnd:
         assert len(told) == 1
         assert logged.take() == [error]
 
-    def test_logs_an_error_of_a_cleanup(
-        self, process: FakeProcess, logged: LoggedFailures
-    ) -> None:
+    def test_logs_an_error_of_a_cleanup(self, process: FakeProcess, logged: LoggedFailures) -> None:
         """
         For the caller has been told something else.
         """
@@ -656,7 +653,7 @@ class TestExit:
         threaded.exit()
         assert not thread.is_alive()
         assert threaded.logs.calls == ["start", "finish"]
-        with pytest.raises(ReactorStopped, match="the reactor has stopped"):
+        with pytest.raises(ReactorStopped, match="the interpreter is exiting"):
             threaded.run_in_reactor(int)()
 
     def test_ends_what_is_pending(self, threaded: FakeProcess) -> None:
@@ -762,6 +759,18 @@ class TestExit:
         assert "in a_blocking_body" in said
         go_on.set()
         threaded.loop._thread.join(BOUND)  # type: ignore[union-attr]
+
+    def test_says_nothing_if_there_is_nobody_to_tell(
+        self, process: FakeProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        As in a program without a console.
+        """
+        process.loop.setup()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", None)
+            process.exit()
+        process.run_reactor()
 
     def test_says_what_it_knows(
         self, process: FakeProcess, capsys: pytest.CaptureFixture[str]
@@ -900,7 +909,7 @@ class TestFork:
         with pytest.raises(RuntimeError, match="can't start new thread"):
             process.loop.setup()
         process.fork()
-        TestFailedSetup._check(process)
+        _check_that_nothing_is_left(process)
 
     def test_in_the_middle_of_setup(self, process: FakeProcess) -> None:
         """

@@ -9,7 +9,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,7 +26,7 @@ _ROOMS = [
     {"_errors", "_timeouts", "_coroutines"},
     {"_faults"},
     {"_result"},
-    {"_stash", "_reactors"},
+    {"_stash", "_reactors", "_log_writer"},
     {"_bell", "_bridge", "_logs", "_children"},
     {"_calls"},
     {"_legacy", "_loop"},
@@ -191,9 +191,13 @@ class TestVersion:
 
     def test_is_that_of_the_distribution(self) -> None:
         """
-        Which pip knows.
+        Which pip knows, unless the package is used from its source.
         """
-        assert crochet.__version__ == version("crochet")
+        try:
+            installed = version("crochet")
+        except PackageNotFoundError:
+            pytest.skip("crochet is not installed here")
+        assert crochet.__version__ == installed
 
     def test_is_that_of_the_project(self) -> None:
         """

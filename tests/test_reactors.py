@@ -48,16 +48,19 @@ class TestImport:
         """
         assert import_reactor() is installed
 
-    def test_refuses_gevents_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("module", ["threading", "select"])
+    def test_refuses_what_gevent_has_replaced(
+        self, monkeypatch: pytest.MonkeyPatch, module: str
+    ) -> None:
         """
         In which no reactor can run beside the program.
         """
-        monkey = SimpleNamespace(is_module_patched=lambda name: name == "threading")
+        monkey = SimpleNamespace(is_module_patched=lambda name: name == module)
         monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
-        with pytest.raises(RuntimeError, match=r"gevent.*patch_all\(thread=False\)"):
+        with pytest.raises(RuntimeError, match=rf"gevent.*'{module}'.*patch_all\(thread=False"):
             import_reactor()
 
-    def test_accepts_a_gevent_that_left_threads_alone(
+    def test_accepts_a_gevent_that_left_them_alone(
         self, installed: object, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """

@@ -218,7 +218,6 @@ class Bridge:
         self.reactor_thread = None
         self.uncollected.clear()  # the parent logs its errors itself
         self._queue.clear()
-        self.uncollected.clear()  # they are the parent's to log
         for result in self.in_flight.copy():
             _result.orphan(result, refusal(_result.name_of(result)))
 

@@ -27,7 +27,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from . import _errors
@@ -54,6 +54,42 @@ class Logs(Protocol):
     def stop(self, timeout: float) -> bool: ...
     def finish(self, timeout: float) -> bool: ...
     def reset_after_fork(self) -> None: ...
+
+
+class Setup(Protocol):
+    """
+    The type of :func:`setup`.
+    """
+
+    def __call__(self, *, logging: bool = True) -> None:
+        """
+        Start the reactor.
+        """
+
+
+class Shutdown(Protocol):
+    """
+    The type of :func:`shutdown`.
+    """
+
+    def __call__(self, timeout: Seconds = 10.0) -> None:
+        """
+        Stop the reactor.
+        """
+
+
+class Running(Protocol):
+    """
+    The type of :func:`running`.
+    """
+
+    def __call__(
+        self, *, logging: bool = True, timeout: Seconds = 10.0
+    ) -> AbstractContextManager[None]:
+        """
+        Have the reactor run for the length of a ``with`` block.
+        """
+        ...
 
 
 class AtFork(Protocol):
@@ -186,7 +222,7 @@ class EventLoop:
             if not life.has_begun:
                 self._life = None
                 if starts_logs:
-                    self._logs.stop(0.0)
+                    self._logs.stop(1.0)
             raise
 
     def _begin(self, life: Life, with_logs: bool) -> None:

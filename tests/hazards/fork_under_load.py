@@ -3,9 +3,10 @@
 """
 
 import threading
+from functools import partial
 
 from _operations import check_alive
-from _verdict import PATIENCE, check, in_fork, judge, outcome_of
+from _verdict import PATIENCE, check, in_fork, judge, outcome_of, refusal_of
 
 import crochet
 
@@ -19,13 +20,14 @@ def value():
 
 @crochet.run_in_reactor
 def fail():
-    raise ValueError("nobody takes this")
+    raise ValueError("it failed")
 
 
 def load():
     while not is_over:
         value()
-        fail().stash()
+        uid = fail().stash()
+        refusal_of(partial(crochet.retrieve_result(uid).wait, PATIENCE), ValueError)
 
 
 def in_child():
