@@ -84,7 +84,7 @@ class TestBell:
         try:
             bell.doRead()
         finally:
-            bell._close()
+            bell.close()
         assert answers == ["answered"]
 
     def test_is_a_reader(self, reactor: Any) -> None:
@@ -118,7 +118,7 @@ class TestBell:
         lost: list[str] = []
         bell = Bell(_nothing, lambda: lost.append("lost"))
         bell.connectionLost(Failure(ValueError("why")))
-        bell._close()
+        bell.close()
         assert lost == ["lost"]
 
 
@@ -173,4 +173,4 @@ class TestAbsence:
         assert results[0].wait(BOUND) == 5
         assert process.wait_for(BOUND)(lambda: 7)() == 7
         process.exit()
-        bells[0]._close()
+        bells[0].close()

@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
-from crochet import DeadlockError, ReactorStopped, _loop
+from crochet import DeadlockError, ReactorStopped, _life, _loop
 from crochet._loop import at_fork, start_thread
 from fakes import (
     BOUND,
     Background,
     FakeProcess,
-    FakeThread,
     LoggedFailures,
     close_reactor,
     in_reactor_thread,
@@ -55,6 +54,14 @@ def real() -> Iterator[FakeProcess]:
     close_reactor(reactor)
 
 
+def _thread_of(process: FakeProcess) -> Any:
+    """
+    Return the thread that the reactor runs in.
+    """
+    assert process.loop._life is not None
+    return process.loop._life.thread
+
+
 def _check_that_nothing_is_left(process: FakeProcess) -> None:
     """
     See that a setup() that failed has left nothing behind, and that it can be done again.
@@ -69,7 +76,7 @@ def _check_that_nothing_is_left(process: FakeProcess) -> None:
         calls.clear()
     process.loop.setup()
     assert process.logs.calls == process.children.calls == ["start"]
-    assert len(process.exit_hooks) == len(process.fork_hooks) == 1
+    assert (len(process.exit_hooks), len(process.fork_hooks)) == (1, 3)
     result = process.run_in_reactor(lambda: 7)()
     called: list[object] = []
     pending = process.run_in_reactor(Deferred)()
@@ -94,7 +101,7 @@ class TestSetup:
         assert thread.name == "crochet-reactor"
         assert process.logs.calls == ["start"]
         assert process.children.calls == ["start"]
-        assert len(process.exit_hooks) == len(process.fork_hooks) == 1
+        assert (len(process.exit_hooks), len(process.fork_hooks)) == (1, 3)
         result = process.run_in_reactor(lambda: 7)()
         process.reactor.callFromThread(process.reactor.stop)
         process.run_reactor()
@@ -107,9 +114,9 @@ class TestSetup:
         process.loop.setup(logging=False)
         process.reactor.callFromThread(process.reactor.stop)
         process.run_reactor()
-        process.loop._thread = None  # this one, which cannot wait for itself
-        process.exit()
         process.fork()
+        assert process.run_in_reactor(int)() is not None  # the child sets up for itself
+        process.exit()
         assert process.logs.calls == []
 
     def test_acts_once(self, process: FakeProcess) -> None:
@@ -354,8 +361,14 @@ class TestTicket:
         process.loop.setup()
         with pytest.raises(ReactorStopped, match="the reactor has stopped"):
             process.run_in_reactor(int)()
+        process.loop._start_thread = process.threads
+        process.threads.started[0].join(BOUND)
+        process.loop._life.thread = process.threads.started[0]  # type: ignore[union-attr, assignment]
         process.loop.setup()
-        assert len(process.threads.started) == 1
+        result = process.run_in_reactor(lambda: 7)()
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        assert result.wait(0) == 7
 
 
 class TestEnd:
@@ -412,8 +425,10 @@ class TestEnd:
         process.loop.setup()
         result = process.run_in_reactor(int)()
         process.run_reactor()
-        with pytest.raises(ReactorStopped, match="the reactor has stopped"):
-            result.wait(0)
+        text = f"the reactor thread has ended with {error.__name__}: through run().*logged"
+        for late in (result.wait, process.run_in_reactor(int)):
+            with pytest.raises(ReactorStopped, match=text):
+                late()
         assert [type(each) for each in logged.take()] == [error]
 
     @pytest.mark.parametrize("end", ["stop", "crash"])
@@ -425,8 +440,6 @@ class TestEnd:
         for call in (process.run_in_reactor(int), process.wait_for(5)(int)):
             with pytest.raises(ReactorStopped, match="the reactor has stopped"):
                 call()
-        process.loop.setup()
-        assert len(process.threads.started) == 1
 
     def test_gives_operations_time_to_clean_up(self, process: FakeProcess) -> None:
         """
@@ -440,7 +453,7 @@ class TestEnd:
                 await Deferred()
             except CancelledError:
                 cleaned: Deferred[None] = Deferred()
-                reactor.callLater(0.75 * _loop.GRACE, cleaned.callback, None)
+                reactor.callLater(0.75 * _life.GRACE, cleaned.callback, None)
                 await cleaned
                 seen.append(("cleaned", reactor.seconds()))
 
@@ -452,7 +465,7 @@ class TestEnd:
             process.run_in_reactor(operation)()
         process.run_in_reactor(reactor.stop)()
         process.run_reactor()
-        now = 0.75 * _loop.GRACE
+        now = 0.75 * _life.GRACE
         assert seen == [("cleaned", now), ("cleaned", now), ("ended", now)]
         assert reactor.getDelayedCalls() == []
 
@@ -475,7 +488,7 @@ class TestEnd:
         process.run_in_reactor(operation)()
         process.run_in_reactor(reactor.stop)()
         process.run_reactor()
-        assert seen == [_loop.GRACE]
+        assert seen == [_life.GRACE]
         late.callback(None)
 
     def test_does_not_wait_for_nothing(self, process: FakeProcess) -> None:
@@ -567,7 +580,7 @@ class TestNoSetup:
         """
         for _ in range(3):
             process.loop.no_setup()
-        assert len(process.exit_hooks) == len(process.fork_hooks) == 1
+        assert (len(process.exit_hooks), len(process.fork_hooks)) == (1, 3)
 
     def test_may_come_too_late(self, process: FakeProcess) -> None:
         """
@@ -674,7 +687,7 @@ class TestExit:
         """
         threaded.loop.setup()
         threaded.run_in_reactor(threaded.reactor.stop)()
-        threaded.loop._thread.join(BOUND)  # type: ignore[union-attr]
+        _thread_of(threaded).join(BOUND)
         threaded.exit()
         assert threaded.reactor.threadCallQueue == []
 
@@ -710,8 +723,6 @@ class TestExit:
         """
         process.loop.setup()
         result = process.run_in_reactor(lambda: 7)()
-        process.loop._thread = FakeThread(int, "it has ended")  # type: ignore[assignment]
-        process.loop._thread.run()  # type: ignore[union-attr]
         process.exit()
         with pytest.raises(ReactorStopped, match="the interpreter is exiting"):
             process.run_in_reactor(int)()
@@ -727,7 +738,7 @@ class TestExit:
         """
         process.loop.setup()
         (thread,) = process.threads.started
-        thread.join = lambda timeout: thread.run()  # type: ignore[method-assign, assignment]
+        process.will_run_reactor()
         process.exit()
         assert not thread.is_alive()
         assert not process.reactor.running
@@ -758,7 +769,7 @@ class TestExit:
         assert "the reactor thread has not stopped within 0.01 s" in said
         assert "in a_blocking_body" in said
         go_on.set()
-        threaded.loop._thread.join(BOUND)  # type: ignore[union-attr]
+        _thread_of(threaded).join(BOUND)
 
     def test_says_nothing_if_there_is_nobody_to_tell(
         self, process: FakeProcess, monkeypatch: pytest.MonkeyPatch
@@ -781,7 +792,7 @@ class TestExit:
         process.loop.setup()
         process.exit()
         said = capsys.readouterr().err
-        assert said.endswith("exiting without it. It is here:\n")
+        assert said.endswith("exiting without it. It is here:\n(nowhere)\n")
         process.run_reactor()
 
     def test_logs_errors_that_nobody_has_taken(
@@ -835,31 +846,106 @@ class TestFork:
     A child that is forked from a process, seen from the child.
     """
 
-    def test_has_no_reactor_thread(self, process: FakeProcess) -> None:
+    def test_answers_what_was_in_flight(self, process: FakeProcess) -> None:
         """
-        What was in flight is answered, and later calls are refused; so is ``setup()``.
+        The parent's reactor thread is not here to do it.
         """
         process.loop.setup()
         result = process.run_in_reactor(Deferred)()
         process.fork()
-        with pytest.raises(ReactorStopped, match="forked"):
+        with pytest.raises(ReactorStopped, match=r"forked.*Make the call again in this process"):
             result.wait(0)
-        for call in (process.run_in_reactor(int), process.wait_for(5)(int)):
-            with pytest.raises(ReactorStopped, match="forked"):
-                call()
-        with pytest.raises(RuntimeError, match="forked"):
-            process.loop.setup()
         assert process.logs.calls == ["start", "reset_after_fork"]
         assert process.children.calls == ["start", "forget_after_fork"]
 
-    def test_exits_without_it(self, process: FakeProcess) -> None:
+    def test_starts_nothing_of_its_own_accord(self, process: FakeProcess) -> None:
         """
-        There is no thread to wait for.
+        Most children run another program at once.
+        """
+        process.loop.setup()
+        process.fork()
+        assert len(process.threads.started) == 1
+
+    @pytest.mark.parametrize("logging", [True, False])
+    def test_sets_up_for_the_first_call(self, process: FakeProcess, logging: bool) -> None:
+        """
+        A reactor thread of its own, and what the parent's ``setup()`` asked for.
+        """
+        process.loop.setup(logging=logging)
+        process.fork()
+        results = [process.run_in_reactor(lambda: 7)() for _ in range(2)]
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        assert [result.wait(0) for result in results] == [7, 7]
+        assert len(process.threads.started) == 2
+        assert process.logs.calls == ["start", "reset_after_fork", "start"] * logging
+        assert process.children.calls == ["start", "forget_after_fork", "start", "stop"]
+
+    def test_may_set_up_itself(self, process: FakeProcess) -> None:
+        """
+        As if nobody had, with logs or without.
+        """
+        process.loop.setup()
+        process.fork()
+        process.loop.setup(logging=False)
+        result = process.run_in_reactor(lambda: 7)()
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        assert result.wait(0) == 7
+        assert process.logs.calls == ["start", "reset_after_fork"]
+
+    def test_refuses_a_call_for_which_it_cannot_set_up(self, process: FakeProcess) -> None:
+        """
+        And accepts the next if that can be.
+        """
+        process.loop.setup()
+        process.fork()
+        process.threads.error = RuntimeError("can't start new thread")
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            process.run_in_reactor(int)()
+        process.threads.error = None
+        assert not process.run_in_reactor(int)().done()
+        assert len(process.threads.started) == 2
+
+    def test_may_fork_in_turn(self, process: FakeProcess) -> None:
+        """
+        Before it has made any call, or after.
+        """
+        process.loop.setup()
+        process.fork()
+        process.fork()
+        lost = process.run_in_reactor(int)()
+        process.fork()
+        with pytest.raises(ReactorStopped, match="forked"):
+            lost.wait(0)
+        result = process.run_in_reactor(lambda: 7)()
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        assert result.wait(0) == 7
+        assert process.logs.calls == ["start", "reset_after_fork"] * 2 + ["start"]
+
+    def test_exits_without_it(
+        self, process: FakeProcess, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """
+        There is no thread to wait for, and nothing to be logged.
         """
         process.loop.setup()
         process.fork()
         process.exit()
-        assert process.logs.calls == ["start", "reset_after_fork", "finish"]
+        assert process.logs.calls == ["start", "reset_after_fork"]
+        assert capsys.readouterr() == ("", "")
+
+    def test_needs_not_be_shut_down(self, process: FakeProcess) -> None:
+        """
+        But may be.
+        """
+        process.loop.setup()
+        process.fork()
+        process.loop.shutdown()
+        with pytest.raises(ReactorStopped, match=r"shutdown\(\) has stopped"):
+            process.run_in_reactor(int)()
+        assert len(process.threads.started) == 1
 
     def test_leaves_errors_to_the_parent(
         self, process: FakeProcess, logged: LoggedFailures
@@ -923,34 +1009,65 @@ class TestFork:
         def interrupted() -> Any:
             is_starting.set()
             assert go_on.wait(BOUND)
-            return import_reactor()
+            raise OSError(24, "of the parent")
 
         process.loop._import_reactor = interrupted
         other = Background(process.loop.setup)
         assert is_starting.wait(BOUND)
         process.fork()
-        with pytest.raises(RuntimeError, match="forked"):
-            process.loop.setup()
-        with pytest.raises(ReactorStopped, match="forked"):
+        with pytest.raises(RuntimeError, match=r"before crochet\.setup\(\)"):
             process.run_in_reactor(int)()
+        process.loop._import_reactor = import_reactor
+        process.loop.setup()
+        result = process.run_in_reactor(lambda: 7)()
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        assert result.wait(0) == 7
+        assert process.logs.calls == ["reset_after_fork", "start"]
         go_on.set()
-        other.outcome()
+        with pytest.raises(OSError, match="of the parent"):
+            other.outcome()
+
+    def test_as_the_thread_is_started(self, process: FakeProcess) -> None:
+        """
+        1. Another thread is in ``setup()`` and has started everything but the reactor's thread.
+        2. This one forks. 3. The child forgets what it has of that, and begins anew.
+        """
+        is_starting, go_on = threading.Event(), threading.Event()
+
+        def start_thread(target: Callable[[], object], name: str) -> Any:
+            is_starting.set()
+            assert go_on.wait(BOUND)
+            raise SystemExit  # the parent goes on elsewhere, and not with this memory
+
+        process.loop._start_thread = start_thread
+        other = Background(process.loop.setup)
+        assert is_starting.wait(BOUND)
+        process.fork()
+        process.loop._start_thread = process.threads
+        result = process.run_in_reactor(lambda: 7)()
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        assert result.wait(0) == 7
+        assert process.logs.calls == ["start", "reset_after_fork", "start"]
+        assert process.children.calls == ["start", "forget_after_fork", "start", "stop"]
+        go_on.set()
+        other.thread.join(BOUND)
 
     def test_is_heard_of_where_there_are_forks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """
         Elsewhere nothing is to be done.
         """
-        hooks: list[object] = []
-
-        def register(*, after_in_child: object) -> None:
-            hooks.append(after_in_child)
-
-        monkeypatch.setattr(os, "register_at_fork", register, raising=False)
-        at_fork(int)
-        assert hooks == [int]
+        registered: list[object] = []
+        monkeypatch.setattr(
+            os, "register_at_fork", lambda **hooks: registered.append(hooks), raising=False
+        )
+        hooks = {"before": int, "after_in_parent": str, "after_in_child": list}
+        at_fork(**hooks)
+        assert registered == [hooks]
         monkeypatch.delattr(os, "register_at_fork")
-        at_fork(int)
-        assert hooks == [int]
+        at_fork(**hooks)
+        assert registered == [hooks]
 
 
 class TestPrograms:
@@ -1053,7 +1170,7 @@ class TestPrograms:
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
     def test_that_forks(self) -> None:
         """
-        The child is refused at once, and the parent goes on.
+        The child gets a reactor of its own, and the parent goes on.
         """
         finished = run_python(
             """
@@ -1062,20 +1179,20 @@ class TestPrograms:
             from twisted.internet.defer import Deferred
 
             crochet.setup()
-            call = crochet.wait_for(timeout=30)(lambda: "answered")
+            call = crochet.wait_for(timeout=30)(os.getpid)
             pending = crochet.run_in_reactor(Deferred)()
             call()
             pid = os.fork()
             if pid == 0:
-                for attempt in (pending.wait, call, crochet.setup):
-                    try:
-                        attempt()
-                    except Exception as error:
-                        print(type(error).__name__, "forked" in str(error), flush=True)
+                try:
+                    pending.wait()
+                except crochet.ReactorStopped as error:
+                    print("forked" in str(error), flush=True)
+                print(call() == os.getpid(), flush=True)
                 raise SystemExit(5)
-            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), call(), flush=True)
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            print(status, call() == os.getpid(), pending.done(), flush=True)
             """,
             flags=("-W", "error", "-W", "ignore:This process.*fork:DeprecationWarning"),
         )
-        expected = "ReactorStopped True\nReactorStopped True\nRuntimeError True\n5 answered\n"
-        assert finished == (0, expected, "")
+        assert finished == (0, "True\nTrue\n5 True False\n", "")

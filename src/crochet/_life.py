@@ -30,7 +30,7 @@ from contextvars import Context
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ReactorNotRunning
+from twisted.internet.error import ReactorAlreadyRunning, ReactorNotRunning
 from twisted.logger import Logger
 
 from . import _errors
@@ -151,6 +151,8 @@ class Life:
         except BaseException as error:
             self._refusal = _errors.died(error)
             _log.failure("The reactor thread has ended with an error")
+            if not isinstance(error, ReactorAlreadyRunning):
+                self._crash_in_reactor()
         finally:
             self.has_ended = True  # before closing; _begin() looks at it after opening
             self._bridge.close(self._refusal)
@@ -161,6 +163,11 @@ class Life:
                 wind_up(self.reactor)
             finally:
                 self._on_end()
+
+    def _crash_in_reactor(self) -> None:
+        # One whose run() was left by an exception takes itself to be running.
+        if self.reactor.running:
+            self.reactor.crash()
 
     def _end_in_reactor(self) -> Deferred[None] | None:
         """

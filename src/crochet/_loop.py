@@ -170,7 +170,7 @@ class EventLoop:
         self._is_set_up = False  # False again at the reactor's end, in its thread
         self._is_starting = False
         self._has_logs = False
-        self._wants_logs = False  # in a forked child, until it has them
+        self._wants_logs = False  # a forked child does, too
         self._is_exiting = False
         self._life: Life | None = None  # the present one of a reactor that is ours, or the last
         self._other_reactor: Reactor | None = None  # the one that the program runs
@@ -211,12 +211,13 @@ class EventLoop:
             self._lay_to_rest(self._life, EXIT_PATIENCE)
         reactor = self._import_reactor()
         make_runnable(reactor)
+        life = Life(reactor, self.bridge, self._watch_children(reactor), self._on_end)
+        self._wants_logs = with_logs or self._has_logs
         starts_logs = with_logs and not self._has_logs
         if starts_logs:
             self._logs.start()
-        life = Life(reactor, self.bridge, self._watch_children(reactor), self._on_end)
-        self._life = life  # before it starts: a fork in the middle of that has to find it
         try:
+            self._life = life  # before it starts: a fork in the middle of that has to find it
             life.start(self._start_thread, lambda: self._begin(life, with_logs))
         except BaseException:
             if not life.has_begun:
@@ -348,6 +349,15 @@ class EventLoop:
         Have the reactor run for the length of a ``with`` block, for scripts and tests.
 
         The same as :func:`setup` before the block and :func:`shutdown` after it.
+
+        Call it from any thread but the reactor's. Blocks up to *timeout* seconds at the end.
+
+        Args:
+            logging: as for ``setup()``.
+            timeout: as for ``shutdown()``.
+
+        Raises:
+            Exception: what ``setup()`` and ``shutdown()`` raise.
         """
         self.setup(logging=logging)
         try:
@@ -389,6 +399,9 @@ class EventLoop:
     def _after_fork_in_child(self) -> None:
         self._parking.clear()
         self._setup_lock = threading.RLock()
+        if self._has_logs or self._is_starting:
+            self._logs.reset_after_fork()
+            self._has_logs = False
         self._is_starting = False
         life = self._life
         if life is None:
@@ -399,10 +412,6 @@ class EventLoop:
         self._is_set_up = False
         self.bridge.disown(_errors.forked, self._set_up_in_child)
         life.disown()
-        if self._has_logs:
-            self._logs.reset_after_fork()
-            self._has_logs = False
-            self._wants_logs = True
 
     def _set_up_in_child(self, name: str) -> Exception | None:
         """

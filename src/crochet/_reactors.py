@@ -37,6 +37,7 @@ class Reactor(Protocol):
     def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> Timer: ...
     def run(self, installSignalHandlers: bool = True) -> None: ...
     def stop(self) -> None: ...
+    def crash(self) -> None: ...
     def callFromThread(self, callable: Callable[..., object], *args: object) -> None: ...
     def callWhenRunning(self, callable: Callable[..., object], *args: object) -> object: ...
     def addSystemEventTrigger(
@@ -106,7 +107,7 @@ def make_runnable(reactor: Reactor) -> None:
             "thread of its own. If the program runs the reactor itself, call crochet.no_setup() "
             "before anything calls setup()"
         )
-    if getattr(reactor, "_startedBefore", False) or getattr(reactor, "waker", True) is None:
+    if getattr(reactor, "_startedBefore", False):
         release(reactor)
         _initialize(reactor)
 
@@ -126,12 +127,16 @@ def _initialize(reactor: Any) -> None:
             f"this process's reactor, a {type(reactor).__name__}, has run and was stopped, and "
             "cannot be started again. Keep it running: do not call reactor.stop() or shutdown()"
         ) from error
+    except BaseException:
+        reactor._startedBefore = True  # half of it is done, and the next attempt begins anew
+        raise
 
 
 def release(reactor: Any) -> None:
     """
     Close a reactor's own descriptors, once it has run. Closed already, they stay so.
     """
+    reactor._startedBefore = True  # to be revived before it runs again
     _close_waker(reactor)
     poller: Any = getattr(reactor, "_poller", None)
     if hasattr(poller, "close"):
@@ -153,6 +158,7 @@ def release_in_child(reactor: Any) -> None:
     if loop is None:
         release(reactor)
         return
+    reactor._startedBefore = True
     _close_waker(reactor)
     reactor._asyncioEventloop = None
     selector = getattr(loop, "_selector", None)
