@@ -13,14 +13,16 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 
-from crochet import DeadlockError, ReactorStopped, _life, _loop
+import crochet
+from crochet import DeadlockError, ReactorStopped, _loop
 from crochet._loop import at_fork, start_thread
 from fakes import (
     BOUND,
     Background,
     FakeProcess,
+    FakeThread,
     LoggedFailures,
     close_reactor,
     in_reactor_thread,
@@ -371,188 +373,202 @@ class TestTicket:
         assert result.wait(0) == 7
 
 
-class TestEnd:
+class TestRestart:
     """
-    However the reactor ends, every call in flight is answered.
+    ``setup()`` once the reactor has ended.
     """
-
-    @staticmethod
-    def _end(process: FakeProcess, end: Callable[[], object]) -> list[Any]:
-        """
-        Set up, make a call that hangs, one that does something in the reactor, one after it.
-        """
-        process.loop.setup()
-        results = [process.run_in_reactor(body)() for body in (Deferred, end, Deferred)]
-        process.run_reactor()
-        return results
-
-    def test_by_a_stop(self, process: FakeProcess) -> None:
-        """
-        Operations that have started are cancelled.
-        """
-        told: list[object] = []
-        process.loop.setup()
-        result = process.run_in_reactor(Deferred)(told.append)
-        process.run_in_reactor(process.reactor.stop)()
-        process.run_reactor()
-        with pytest.raises(ReactorStopped, match="the reactor has stopped"):
-            result.wait(0)
-        assert len(told) == 1
-        assert process.children.calls == ["start", "stop"]
-
-    def test_by_a_crash(self, process: FakeProcess) -> None:
-        """
-        Which fires no triggers.
-        """
-        hanging, _, queued = self._end(process, process.reactor.crash)
-        for result in (hanging, queued):
-            with pytest.raises(ReactorStopped, match="the reactor has stopped"):
-                result.wait(0)
-        assert process.children.calls == ["start", "stop"]
-
-    @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
-    def test_by_an_error(
-        self, process: FakeProcess, logged: LoggedFailures, error: type[BaseException]
-    ) -> None:
-        """
-        That goes through the reactor's ``run()``; it is logged.
-        """
-
-        def run(installSignalHandlers: bool) -> None:
-            raise error("through run()")
-
-        process.reactor.run = run
-        process.loop.setup()
-        result = process.run_in_reactor(int)()
-        process.run_reactor()
-        text = f"the reactor thread has ended with {error.__name__}: through run().*logged"
-        for late in (result.wait, process.run_in_reactor(int)):
-            with pytest.raises(ReactorStopped, match=text):
-                late()
-        assert [type(each) for each in logged.take()] == [error]
 
     @pytest.mark.parametrize("end", ["stop", "crash"])
-    def test_refuses_later_calls(self, process: FakeProcess, end: str) -> None:
+    def test_starts_it_again(self, process: FakeProcess, end: str) -> None:
         """
-        At once, in whichever thread.
+        With the same logs, and a watcher of the new life's children.
         """
-        self._end(process, getattr(process.reactor, end))
-        for call in (process.run_in_reactor(int), process.wait_for(5)(int)):
-            with pytest.raises(ReactorStopped, match="the reactor has stopped"):
-                call()
+        for life in range(3):
+            process.loop.setup()
+            result = process.run_in_reactor(lambda life=life: life)()
+            process.reactor.callFromThread(getattr(process.reactor, end))
+            process.run_reactor()
+            assert result.wait(0) == life
+        assert len(process.threads.started) == 3
+        assert process.logs.calls == ["start"]
+        assert process.children.calls == ["start", "stop"] * 3
+        assert (len(process.exit_hooks), len(process.fork_hooks)) == (1, 3)
 
-    def test_gives_operations_time_to_clean_up(self, process: FakeProcess) -> None:
+    def test_begins_to_log_if_it_is_told_to(self, process: FakeProcess) -> None:
         """
-        As long as they need, within bounds.
+        Although the life before did not; and goes on to, although the next does not ask for it.
         """
-        seen: list[tuple[str, float]] = []
-        reactor = process.reactor
+        for logging in (False, True, False):
+            process.loop.setup(logging=logging)
+            process.reactor.callFromThread(process.reactor.stop)
+            process.run_reactor()
+        assert process.logs.calls == ["start"]
 
-        async def operation() -> None:
-            try:
-                await Deferred()
-            except CancelledError:
-                cleaned: Deferred[None] = Deferred()
-                reactor.callLater(0.75 * _life.GRACE, cleaned.callback, None)
-                await cleaned
-                seen.append(("cleaned", reactor.seconds()))
-
-        reactor.addSystemEventTrigger(
-            "during", "shutdown", lambda: seen.append(("ended", reactor.seconds()))
-        )
-        process.loop.setup()
-        for _ in range(2):
-            process.run_in_reactor(operation)()
-        process.run_in_reactor(reactor.stop)()
-        process.run_reactor()
-        now = 0.75 * _life.GRACE
-        assert seen == [("cleaned", now), ("cleaned", now), ("ended", now)]
-        assert reactor.getDelayedCalls() == []
-
-    def test_does_not_wait_for_ever(self, process: FakeProcess) -> None:
-        """
-        For an operation that will not end; what it answers later is lost.
-        """
-        late: Deferred[None] = Deferred()
-        seen: list[float] = []
-        reactor = process.reactor
-
-        async def operation() -> None:
-            try:
-                await Deferred()
-            except CancelledError:
-                await late
-
-        reactor.addSystemEventTrigger("during", "shutdown", lambda: seen.append(reactor.seconds()))
-        process.loop.setup()
-        process.run_in_reactor(operation)()
-        process.run_in_reactor(reactor.stop)()
-        process.run_reactor()
-        assert seen == [_life.GRACE]
-        late.callback(None)
-
-    def test_does_not_wait_for_nothing(self, process: FakeProcess) -> None:
-        """
-        Without operations, there is not even a timer.
-        """
-        process.loop.setup()
-        process.run_in_reactor(process.reactor.stop)()
-        process.run_reactor()
-        assert process.reactor.seconds() == 0
-        assert process.reactor.getDelayedCalls() == []
-
-    def test_logs_what_fails_to_be_cancelled(
-        self, process: FakeProcess, logged: LoggedFailures
+    def test_waits_for_the_thread_before(
+        self, process: FakeProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """
-        And cancels the others.
+        But not for ever; then nothing was changed.
         """
-        error = ValueError("of a canceller")
-        told: list[object] = []
-
-        def fail(deferred: object) -> None:
-            raise error
-
         process.loop.setup()
-        process.run_in_reactor(Deferred)(fail)
-        process.run_in_reactor(Deferred)(told.append)
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        life: Any = process.loop._life
+        ended, life.thread = life.thread, FakeThread(int, "its pool's workers go on")
+        with pytest.raises(TimeoutError, match="the reactor thread has not stopped in"):
+            process.loop.setup()
+        with pytest.raises(ReactorStopped, match="the reactor has stopped"):
+            process.run_in_reactor(int)()
+        life.thread = ended
+        process.loop.setup()
+        assert len(process.threads.started) == 2
+
+    def test_that_fails_leaves_the_refusal_as_it_was(self, process: FakeProcess) -> None:
+        """
+        For it is still true.
+        """
+        process.loop.setup()
+        process.will_run_reactor()
+        process.loop.shutdown()
+        process.threads.error = RuntimeError("can't start new thread")
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            process.loop.setup()
+        with pytest.raises(ReactorStopped, match=r"shutdown\(\) has stopped"):
+            process.run_in_reactor(int)()
+
+    def test_is_refused_while_the_interpreter_exits(self, process: FakeProcess) -> None:
+        """
+        Nobody would stop it.
+        """
+        process.loop.setup()
+        process.will_run_reactor()
+        process.exit()
+        with pytest.raises(RuntimeError, match="too late"):
+            process.loop.setup()
+
+
+class TestShutdown:
+    """
+    ``shutdown()``
+    """
+
+    def test_stops_everything(self, threaded: FakeProcess) -> None:
+        """
+        And refuses calls, until the next ``setup()``.
+        """
+        for _ in range(2):
+            threaded.loop.setup()
+            thread: Any = threaded.wait_for(BOUND)(threading.current_thread)()
+            pending = threaded.run_in_reactor(Deferred)()
+            threaded.loop.shutdown(BOUND)
+            assert not thread.is_alive()
+            for call in (pending.wait, threaded.run_in_reactor(int)):
+                with pytest.raises(ReactorStopped, match=r"shutdown\(\) has stopped"):
+                    call()
+        assert threaded.logs.calls == ["start", "stop"] * 2
+        assert threaded.children.calls == ["start", "stop"] * 2
+
+    def test_has_nothing_to_do_without_setup(self, process: FakeProcess) -> None:
+        """
+        Or twice.
+        """
+        process.loop.shutdown()
+        process.loop.setup()
+        process.will_run_reactor()
+        process.loop.shutdown()
+        process.loop.shutdown(0)
+        assert process.logs.calls == process.children.calls == ["start", "stop"]
+
+    def test_of_a_reactor_that_has_ended(self, process: FakeProcess) -> None:
+        """
+        Gives back what it had.
+        """
+        process.loop.setup()
+        process.reactor.callFromThread(process.reactor.crash)
+        process.run_reactor()
+        process.loop.shutdown()
+        assert process.logs.calls == ["start", "stop"]
+
+    def test_may_be_called_again_if_it_was_not_done_in_time(self, process: FakeProcess) -> None:
+        """
+        Meanwhile calls are refused.
+        """
+        process.loop.setup()
+        with pytest.raises(TimeoutError, match="has not stopped in") as caught:
+            process.loop.shutdown(0)
+        assert isinstance(caught.value, crochet.TimeoutError)
+        with pytest.raises(ReactorStopped, match=r"shutdown\(\) has stopped"):
+            process.run_in_reactor(int)()
+        assert process.logs.calls == ["start"]
+        process.will_run_reactor()
+        process.loop.shutdown()
+        assert process.logs.calls == ["start", "stop"]
+
+    def test_says_that_logs_were_not_written_in_time(
+        self, process: FakeProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        The reactor has stopped; it can be asked again.
+        """
+        process.loop.setup()
+        process.will_run_reactor()
+        with monkeypatch.context() as patch:
+            patch.setattr(process.logs, "stop", lambda timeout: False)
+            with pytest.raises(TimeoutError, match="handlers of the logger 'twisted' block"):
+                process.loop.shutdown()
+        process.loop.shutdown()
+        assert process.logs.calls == ["start", "stop"]
+
+    def test_is_refused_in_the_reactor_thread(self, process: FakeProcess) -> None:
+        """
+        Which it would wait for.
+        """
+        process.loop.setup()
+        refused = process.run_in_reactor(process.loop.shutdown)()
         process.run_in_reactor(process.reactor.stop)()
         process.run_reactor()
-        assert len(told) == 1
-        assert logged.take() == [error]
+        with pytest.raises(DeadlockError, match=r"shutdown\(\) in the reactor thread"):
+            refused.wait(0)
 
-    def test_logs_an_error_of_a_cleanup(self, process: FakeProcess, logged: LoggedFailures) -> None:
+    def test_is_refused_after_no_setup(self, stepped: FakeProcess) -> None:
         """
-        For the caller has been told something else.
+        The reactor is the program's.
         """
-        error = ValueError("of a cleanup")
+        with pytest.raises(RuntimeError, match=r"call reactor\.stop\(\)"):
+            stepped.loop.shutdown()
+        assert stepped.reactor.running
+
+    @pytest.mark.parametrize("timeout", [-1, float("nan"), "5"])
+    def test_refuses_what_is_no_timeout(self, process: FakeProcess, timeout: Any) -> None:
+        """
+        Before it does anything.
+        """
         process.loop.setup()
-        process.run_in_reactor(Deferred)(lambda deferred: deferred.errback(error))
-        process.run_in_reactor(process.reactor.stop)()
-        process.run_reactor()
-        gc.collect()
-        assert logged.take() == [error]
+        with pytest.raises((ValueError, TypeError)):
+            process.loop.shutdown(timeout)
+        assert not process.run_in_reactor(int)().done()
 
-    def test_of_an_operation_shared_by_two_calls(self, process: FakeProcess) -> None:
+    def test_leaves_no_descriptor_open(self) -> None:
         """
-        Is waited for once.
+        The fixture for all tests sees to that.
         """
-        shared: Deferred[None] = Deferred()
-        process.loop.setup()
-        results = [process.run_in_reactor(lambda: shared)() for _ in range(2)]
-        process.run_in_reactor(process.reactor.stop)()
-        process.run_reactor()
-        for result in results:
-            with pytest.raises(ReactorStopped):
-                result.wait(0)
-        assert process.reactor.seconds() == 0
+        process = FakeProcess(new_real_reactor(), start_thread)
+        for _ in range(3):
+            process.loop.setup()
+            assert process.wait_for(BOUND)(lambda: 7)() == 7
+            process.loop.shutdown(BOUND)
 
-    def test_frees_the_thread_s_ident(self, process: FakeProcess) -> None:
+    def test_after_a_block(self, threaded: FakeProcess) -> None:
         """
-        Which is used again for new threads, and those may wait.
+        However it ends.
         """
-        self._end(process, process.reactor.stop)
-        assert process.bridge.reactor_thread is None
+        with threaded.loop.running(logging=False, timeout=BOUND):
+            assert threaded.wait_for(BOUND)(lambda: 7)() == 7
+        with pytest.raises(ZeroDivisionError), threaded.loop.running(timeout=BOUND):
+            1 / 0  # noqa: B018
+        with pytest.raises(ReactorStopped):
+            threaded.run_in_reactor(int)()
+        assert threaded.logs.calls == ["start", "stop"]
 
 
 class TestNoSetup:
@@ -946,6 +962,29 @@ class TestFork:
         with pytest.raises(ReactorStopped, match=r"shutdown\(\) has stopped"):
             process.run_in_reactor(int)()
         assert len(process.threads.started) == 1
+
+    def test_finds_the_reactor_thread_parked(self, threaded: FakeProcess) -> None:
+        """
+        In the parent, before and until it has been forked.
+        """
+        threaded.loop.setup()
+        seen: list[str] = []
+        threaded.fork_hooks["before"]()
+        result = threaded.run_in_reactor(lambda: seen.append("gone on"))()
+        assert seen == []
+        threaded.fork_hooks["after_in_parent"]()
+        assert result.wait(BOUND) is None
+        assert seen == ["gone on"]
+
+    def test_of_the_reactor_thread_needs_no_parking(self, stepped: FakeProcess) -> None:
+        """
+        It is here; nor of a process whose reactor does not run.
+        """
+        with in_reactor_thread(stepped.bridge):
+            stepped.stay_parent()
+        stepped.bridge.reactor_thread = None
+        stepped.stay_parent()
+        assert stepped.reactor.threadCallQueue == []
 
     def test_leaves_errors_to_the_parent(
         self, process: FakeProcess, logged: LoggedFailures
