@@ -494,15 +494,73 @@ class TestShutdown:
         Meanwhile calls are refused.
         """
         process.loop.setup()
-        with pytest.raises(TimeoutError, match="has not stopped in") as caught:
-            process.loop.shutdown(0)
-        assert isinstance(caught.value, crochet.TimeoutError)
+        with pytest.raises(crochet.TimeoutError, match=r"has not stopped in 0\.5 s"):
+            process.loop.shutdown(0.5)
         with pytest.raises(ReactorStopped, match=r"shutdown\(\) has stopped"):
             process.run_in_reactor(int)()
         assert process.logs.calls == ["start"]
         process.will_run_reactor()
         process.loop.shutdown()
         assert process.logs.calls == ["start", "stop"]
+
+    @pytest.mark.parametrize("timeout", [0, -5, 0.5, None])
+    def test_with_little_time_or_all(self, process: FakeProcess, timeout: Any) -> None:
+        """
+        Cancels operations.
+        """
+        told: list[object] = []
+        process.loop.setup()
+        result = process.run_in_reactor(Deferred)(told.append)
+        process.will_run_reactor()
+        process.loop.shutdown(timeout)
+        assert len(told) == 1
+        assert result.done()
+
+    def test_is_followed_by_setup_only_when_it_is_done(self, process: FakeProcess) -> None:
+        """
+        ``setup()`` does not take a reactor that is to stop for one that runs.
+        """
+        process.loop.setup()
+        with pytest.raises(TimeoutError):
+            process.loop.shutdown(0)
+        with pytest.raises(TimeoutError, match="the reactor thread has not stopped"):
+            process.loop.setup()
+        process.will_run_reactor()
+        process.loop.setup()
+        assert len(process.threads.started) == 2
+
+    def test_is_not_interrupted_by_setup(self, process: FakeProcess) -> None:
+        """
+        Nor the other way round, which a signal handler may try.
+        """
+        refused: list[str] = []
+
+        def try_to(function: Callable[[], object]) -> None:
+            with pytest.raises(RuntimeError, match=r"in the middle of") as caught:
+                function()
+            refused.append(str(caught.value).split()[0])
+
+        import_reactor = process.import_reactor
+
+        def interrupted() -> Any:
+            try_to(process.loop.shutdown)
+            return import_reactor()
+
+        process.loop._import_reactor = interrupted
+        process.loop.setup()
+        process.will_run_reactor()
+        thread: Any = process.threads.started[0]
+        run = thread.join
+
+        def run_and_try(timeout: float | None = None) -> None:
+            run()
+            if not refused[1:]:
+                try_to(process.loop.setup)
+
+        thread.join = run_and_try
+        process.loop.shutdown()
+        assert refused == ["shutdown()", "setup()"]
+        assert len(process.threads.started) == 1
 
     def test_says_that_logs_were_not_written_in_time(
         self, process: FakeProcess, monkeypatch: pytest.MonkeyPatch
@@ -538,7 +596,7 @@ class TestShutdown:
             stepped.loop.shutdown()
         assert stepped.reactor.running
 
-    @pytest.mark.parametrize("timeout", [-1, float("nan"), "5"])
+    @pytest.mark.parametrize("timeout", [float("nan"), "5"])
     def test_refuses_what_is_no_timeout(self, process: FakeProcess, timeout: Any) -> None:
         """
         Before it does anything.

@@ -16,8 +16,8 @@ The first call, or setup(), then starts a life of the child's own.
 
 Threads: any may call setup(), no_setup() and shutdown(). The lock is reentrant, for a garbage
 collection or a signal handler in the middle of setup() may call setup(); it finds the work under
-way and returns. A forked child gets a new lock: the old one may have been held by a thread that it
-does not have.
+way and returns. setup() in the middle of shutdown() is refused, as is the other way round. A forked
+child gets a new lock: the old one may have been held by a thread that it does not have.
 """
 
 from __future__ import annotations
@@ -130,6 +130,13 @@ def at_fork(
         )
 
 
+def _interrupted(inner: str, outer: str) -> RuntimeError:
+    return RuntimeError(
+        f"{inner}() was called, by a signal handler or a garbage collection, in the middle of "
+        f"{outer}() in the same thread. Call it when that has returned"
+    )
+
+
 class EventLoop:
     """
     Composes the reactor, its lives and the bridge to it. All process-wide effects come in.
@@ -169,6 +176,7 @@ class EventLoop:
         # All below are written under _setup_lock, in a forked child's only thread, or where said.
         self._is_set_up = False  # False again at the reactor's end, in its thread
         self._is_starting = False
+        self._is_stopping = False
         self._has_logs = False
         self._wants_logs = False  # a forked child does, too
         self._is_exiting = False
@@ -198,6 +206,8 @@ class EventLoop:
         with self._setup_lock:
             if self._is_set_up or self._is_starting:
                 return
+            if self._is_stopping:
+                raise _interrupted("setup", "shutdown")
             self._is_starting = True
             try:
                 self._start(logging)
@@ -316,9 +326,10 @@ class EventLoop:
             TimeoutError: the reactor thread, or a log handler, was not done in time. No calls are
                 accepted any more; call shutdown() again to go on waiting.
             DeadlockError: this is the reactor thread.
-            RuntimeError: the program runs the reactor itself, after :func:`no_setup`.
+            RuntimeError: the program runs the reactor itself, after :func:`no_setup`; or a signal
+                handler called this in the middle of ``setup()``.
         """
-        limit = min(seconds(timeout), threading.TIMEOUT_MAX)
+        limit = min(max(seconds(timeout), 0.0), threading.TIMEOUT_MAX)
         if threading.get_ident() == self.bridge.reactor_thread:
             raise _errors.shutdown_in_reactor_thread()
         deadline = time.monotonic() + limit
@@ -328,20 +339,30 @@ class EventLoop:
                     "shutdown() stops a reactor that setup() started, and after no_setup() the "
                     "program runs it: call reactor.stop() in the reactor thread"
                 )
-            life = self._life
-            if life is not None:
-                # Of the time, what comes after the cleanup gets a second, or half of a short one.
-                grace = max(limit - 1.0, limit / 2)
-                life.end(_errors.shut_down, grace, limit)
-                self._lay_to_rest(life, max(deadline - time.monotonic(), 0.0))
-                self._is_set_up = False
-            if self._has_logs:
-                if not self._logs.stop(max(deadline - time.monotonic(), 0.1)):
-                    raise _errors.TimeoutError(
-                        f"not all that was logged has been written in {limit:g} s: the handlers of "
-                        "the logger 'twisted' block. The reactor has stopped"
-                    )
-                self._has_logs = False
+            if self._is_starting:
+                raise _interrupted("shutdown", "setup")
+            self._is_stopping = True
+            try:
+                self._stop(limit, deadline)
+            finally:
+                self._is_stopping = False
+
+    def _stop(self, limit: float, deadline: float) -> None:
+        life = self._life
+        if life is not None:
+            self._is_set_up = False  # even if the thread goes on: setup() is not to take it for one
+            # Of the time, what comes after the cleanup gets a second, or half of a short one.
+            grace = max(limit - 1.0, limit / 2)
+            if not life.end(_errors.shut_down, grace, limit):
+                raise _errors.not_down(limit, life.whereabouts())
+            self._lay_to_rest(life, 0.0)
+        if self._has_logs:
+            if not self._logs.stop(max(deadline - time.monotonic(), 0.1)):
+                raise _errors.TimeoutError(
+                    f"not all that was logged has been written in {limit:g} s: the handlers of "
+                    "the logger 'twisted' block. The reactor has stopped"
+                )
+            self._has_logs = False
 
     @contextmanager
     def running(self, *, logging: bool = True, timeout: Seconds = 10.0) -> Iterator[None]:
@@ -402,7 +423,7 @@ class EventLoop:
         if self._has_logs or self._is_starting:
             self._logs.reset_after_fork()
             self._has_logs = False
-        self._is_starting = False
+        self._is_starting = self._is_stopping = False
         life = self._life
         if life is None:
             if self.bridge.reactor_thread is not None:
