@@ -26,7 +26,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -365,7 +365,9 @@ class EventLoop:
             self._has_logs = False
 
     @contextmanager
-    def running(self, *, logging: bool = True, timeout: Seconds = 10.0) -> Iterator[None]:
+    def running(
+        self, *, logging: bool = True, timeout: Seconds = 10.0
+    ) -> Generator[None, None, None]:
         """
         Have the reactor run for the length of a ``with`` block, for scripts and tests.
 
