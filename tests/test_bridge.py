@@ -300,6 +300,29 @@ class TestWaking:
         reactor.turn()
         assert [result.wait(0), seen[1].wait(0)] == [0, 0]
 
+    def test_a_handler_that_waits_within_the_waking(self, reactor: FakeReactor) -> None:
+        """
+        1. A caller finds the flag cleared, sets it, and is about to wake. 2. A signal handler
+        interrupts it, makes a call and waits. The flag is set, but it must wake all the same, for
+        nobody else will. 3. The caller wakes, for nothing.
+        """
+        nested: list[EventualResult[int]] = []
+
+        def call_from_thread(function: Callable[..., object], *args: object) -> None:
+            if not nested:
+                nested.append(_call(bridge, int))
+                bridge.submit(nested[0])
+                reactor.turn()  # as it would, while the handler waits
+                assert nested[0].wait(0) == 0
+            reactor.callFromThread(function, *args)
+
+        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge.open(call_from_thread)
+        result = _submitted(bridge, int)
+        reactor.turn()
+        assert result.wait(0) == 0
+        assert reactor.threadCallQueue == []
+
     def test_a_signal_within_the_waking(self, reactor: FakeReactor) -> None:
         """
         Its exception clears the flag on its way out, so that the next caller wakes.

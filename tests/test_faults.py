@@ -162,6 +162,35 @@ class TestTaking:
             assert each.args == ("why",)
             assert _functions(each) == ["_taken", "throw", "_fault", "_body"]
 
+    def test_two_takers_who_have_both_seen_the_original(self) -> None:
+        """
+        1. The first has copied the error and holds the original. 2. The second does likewise,
+        deletes `_is_fresh` and raises the original. 3. The first finds `_is_fresh` gone.
+        """
+        second: list[BaseException] = []
+
+        class SteppedFault(Fault):
+            reads = 0
+
+            @property
+            def _error(self) -> BaseException:
+                error = self.held
+                type(self).reads += 1
+                if self.reads == 2:  # one to copy it, one to give it away
+                    second.append(_taken(self))
+                return error
+
+            @_error.setter
+            def _error(self, error: BaseException) -> None:
+                self.held = error
+
+        error = ValueError("why")
+        fault = SteppedFault("body", error, None, {})
+        first = _taken(fault)
+        assert second == [error]
+        assert first is not error
+        assert first.args == error.args
+
     def test_many_takers_in_threads(self) -> None:
         """
         No two get the same object, and each sees its own frames only.
@@ -517,6 +546,7 @@ class TestFailures:
         failure = fault.failure()
         assert failure.value is not taken
         assert failure.value.args == taken.args
+        assert _functions(failure.value) == ["_fault", "_body"]
         assert [frame[0] for frame in failure.frames] == ["_fault", "_body"]
 
     def test_of_an_error_without_frames(self) -> None:

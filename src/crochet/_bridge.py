@@ -21,6 +21,11 @@ twice, and finds nothing the second time. A signal's exception that ends ``_wake
 clears the flag on its way out, and whoever gives up a call wakes the reactor whatever the flag
 says: a flag that stayed True with no wake-up on its way would be the end of all calls.
 
+Nor may it be True while the wake-up is still to come: a signal handler that interrupts ``_wake``
+there, and waits for a call of its own, would wait for the very thread that it interrupts. To ring
+a bell is one step of the interpreter, and no handler comes between. ``callFromThread()`` is many:
+so whoever is at it says so in ``_ringing``, and meanwhile everybody wakes the reactor anew.
+
 The end, and a call that meets it:
 
 1. The caller finds the bridge open.
@@ -101,6 +106,10 @@ class Bridge:
         self._is_awake = False
         self._call_from_thread: CallFromThread | None = None
         self._ring: Callable[[], object] = _nobody
+        # Whether ringing is one step of the interpreter. If not, the list is not empty while
+        # anybody is at it.
+        self._has_bell = False
+        self._ringing: list[None] = []
 
     def open(
         self, call_from_thread: CallFromThread, ring: Callable[[], object] | None = None
@@ -115,6 +124,7 @@ class Bridge:
         """
         self._call_from_thread = call_from_thread
         self._ring = ring or partial(call_from_thread, self.drain_in_reactor)
+        self._has_bell = ring is not None
         self._is_awake = False
         self.refusal = None
 
@@ -124,6 +134,7 @@ class Bridge:
         """
         assert self._call_from_thread is not None
         self._ring = ring or partial(self._call_from_thread, self.drain_in_reactor)
+        self._has_bell = ring is not None
         self._wake()  # should the last one have been lost
 
     def refuse(self, refusal: Refusal) -> None:
@@ -146,14 +157,11 @@ class Bridge:
                 raise error
         self.in_flight.add(result)
         self._queue.append(result)
-        if not self._is_awake:
-            # As _wake() does, but that it would be one more call for each.
+        if not self._is_awake or self._ringing:
             try:
-                self._is_awake = True
-                self._ring()
-            except BaseException:
-                self._is_awake = False
-                self._take_back(result)  # what failed may be a bell that has just been closed
+                self._wake()
+            except ValueError:
+                self._take_back(result)  # the bell has just been closed
                 raise
         # The second look, after entering; see the head of this file.
         if self.refusal is not None:
@@ -166,12 +174,18 @@ class Bridge:
             raise refusal(_result.name_of(result)) or _errors.stopped(_result.name_of(result))
 
     def _wake(self) -> None:
+        has_bell = self._has_bell
+        if not has_bell:
+            self._ringing.append(None)  # before the flag is set; see the head of this file
         try:
             self._is_awake = True
             self._ring()
         except BaseException:
             self._is_awake = False
             raise
+        finally:
+            if not has_bell:
+                self._ringing.pop()
 
     def drain_in_reactor(self) -> None:
         """

@@ -190,7 +190,11 @@ class Decorators:
             try:
                 submit(result)
             except BaseException:
-                _result.abandon(result)
+                try:
+                    _result.abandon(result)
+                except BaseException:
+                    _result.abandon(result)  # interrupted before it had begun to guard itself
+                    raise
                 raise
             return result
 
@@ -218,7 +222,11 @@ class Decorators:
                 if not (gate.acquire(True, first) or (rest and acquire(gate, rest))):
                     error = _result.give_up(result, gate, limit)
             except BaseException:
-                _result.abandon(result, gate)
+                try:
+                    _result.abandon(result, gate)
+                except BaseException:
+                    _result.abandon(result, gate)  # interrupted before it had begun to guard itself
+                    raise
                 raise
             if error is not None:
                 try:

@@ -107,7 +107,8 @@ class Life:
         reactor = self.reactor
         refusal = self._bridge.refusal
         use_daemon_threads(reactor)
-        with ExitStack() as undo:
+        undo = ExitStack()
+        try:
             self._bell = hang_up(reactor, self._bridge.drain_in_reactor, self._on_bell_lost)
             if self._bell is not None:
                 undo.callback(self._bell.take_down, reactor)
@@ -115,23 +116,21 @@ class Life:
             undo.callback(self._children.stop)
             trigger = reactor.addSystemEventTrigger("before", "shutdown", self._end_in_reactor)
             undo.callback(reactor.removeSystemEventTrigger, trigger)
-            try:
-                # In a context of its own, or it would hold whatever the caller's holds.
-                self.thread = start_thread(
-                    lambda: Context().run(self._run_in_thread, ticket), "crochet-reactor"
-                )
-                self._begin(then)
-            except BaseException:
-                if took(ticket):
-                    self.has_begun = False
-                    self._bridge.close(_errors.not_set_up)
-                    self._bridge.refusal = refusal
-                    raise
-                # A signal's exception, and the thread is on its way: what is begun is finished.
-                undo.pop_all()
-                self._begin(then)
+            # In a context of its own, or it would hold whatever the caller's holds.
+            self.thread = start_thread(
+                lambda: Context().run(self._run_in_thread, ticket), "crochet-reactor"
+            )
+            self._begin(then)
+        except BaseException:
+            if took(ticket):
+                self.has_begun = False
+                self._bridge.close(_errors.not_set_up)
+                self._bridge.refusal = refusal
+                undo.close()
                 raise
-            undo.pop_all()
+            # A signal's exception, and the thread is on its way: what is begun is finished.
+            self._begin(then)
+            raise
 
     def _begin(self, then: Callable[[], object]) -> None:
         self.has_begun = True

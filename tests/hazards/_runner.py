@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import signal
 import subprocess
 import tempfile
+import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -135,6 +137,14 @@ def title(python: str, environment: Mapping[str, str]) -> str:
     ).stdout.strip()
 
 
+def _as_cell(text: str) -> str:
+    # Neither folders nor addresses of the machine are of interest to anybody else.
+    text = re.sub(r"(?:/[\w.+-]+)+/", "", text)
+    text = re.sub(r"(?: at)? 0x[0-9a-f]+", "", text)
+    text = textwrap.shorten(text, 160)
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[").replace("*", "\\*")
+
+
 def as_markdown(titles: Sequence[str], rows: Mapping[str, Sequence[Verdict]]) -> str:
     """
     Return a table: a row for each hazard, a column for each implementation.
@@ -144,8 +154,7 @@ def as_markdown(titles: Sequence[str], rows: Mapping[str, Sequence[Verdict]]) ->
         f"|---|{'---|' * len(titles)}",
     ]
     for name, verdicts in rows.items():
-        cells = [f"**{each.kind}** {each.text}" if each.text else each.kind for each in verdicts]
-        cells = [cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells]
+        cells = [f"**{each.kind}** {_as_cell(each.text)}" for each in verdicts]
         lines.append(f"| {describe(name)} (`{name}`) | {' | '.join(cells)} |")
     counts = [
         f"{sum(each[column].kind == 'ok' for each in rows.values())} ok"
