@@ -1,19 +1,20 @@
 # Every target creates what it needs in .venv; nothing outside the checkout is touched.
 #
-#   make demo    the Flask application, with an origin server of its own; offline
-#   make test    the test suite, with the coverage of branches
-#   make lint    ruff, mypy and pyright
-#   make docs    the documentation, in docs/_build/html
-#   make bench   the benchmarks, against the other bridges there are
-#   make downstream  public programs that depend on crochet, with this one in its place
-#   make matrix  the suite on the built wheel, on every supported Python that is found
+#   make demo	the Flask application, with an origin server of its own; offline
+#   make test	the test suite, with the coverage of branches
+#   make lint	ruff, mypy and pyright
+#   make docs	the documentation, in docs/_build/html
+#   make bench	the benchmarks, against the other bridges there are
+#   make downstream	public programs that depend on crochet, with this one in its place
+#   make hazards	what can go wrong, here and with crochet 2.1.1, as a table
+#   make matrix	the suite on the built wheel, on every supported Python that is found
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/$(VENV)/pyright
 
-.PHONY: demo test lint docs bench matrix downstream clean
+.PHONY: demo test lint docs bench hazards matrix downstream clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.stamp
@@ -36,13 +37,19 @@ lint: $(VENV)/test.stamp $(VENV)/examples.stamp $(VENV)/lint.stamp
 	rm -rf $(VENV)/typed
 	$(PYTHON) -m venv $(VENV)/typed
 	$(VENV)/typed/bin/python -m pip --disable-pip-version-check --quiet install .
-	$(BIN)/pyright --pythonpath $(VENV)/typed/bin/python --verifytypes crochet --ignoreexternal
+	PATH="$(CURDIR)/$(VENV)/typed/bin:$$PATH" $(CURDIR)/$(BIN)/pyright --verifytypes crochet --ignoreexternal
 
 docs: $(VENV)/docs.stamp
 	$(BIN)/python -m sphinx -W --keep-going -E -q -b html docs docs/_build/html
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks
+
+hazards: $(VENV)/test.stamp
+	$(PYTHON) -m venv $(VENV)/crochet-2.1.1
+	$(VENV)/crochet-2.1.1/bin/python -m pip --disable-pip-version-check --quiet install crochet==2.1.1
+	$(BIN)/python -m tests.hazards --bound 30 --with $(VENV)/crochet-2.1.1/bin/python \
+	    --markdown docs/explanation/hazards-table.md
 
 matrix: $(VENV)/pip.stamp
 	$(BIN)/python tools/matrix.py --lowest

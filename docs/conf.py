@@ -16,7 +16,7 @@ copyright = "2026, The Crochet maintainers"
 release = version = crochet.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "explanation/hazards-table.md"]
 
 html_theme = "furo"
 html_title = f"Crochet {release}"

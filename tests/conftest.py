@@ -69,6 +69,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """
+    Fail a run that has skipped something, where it is told that nothing is to be missing.
+    """
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    is_strict = os.environ.get("CROCHET_TEST_SKIPS") == "fail"
+    if is_strict and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def _open_descriptors() -> dict[int, str]:
     """
     Return the process's file descriptors and what they are, as far as the system tells.

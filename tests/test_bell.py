@@ -12,7 +12,6 @@ import pytest
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 
-from crochet import _bell
 from crochet._bell import Bell, hang_up
 from crochet._loop import start_thread
 from fakes import BOUND, Background, FakeProcess, FakeReactor, close_reactor, new_real_reactor
@@ -85,7 +84,7 @@ class TestBell:
         try:
             bell.doRead()
         finally:
-            bell._close()
+            bell.close()
         assert answers == ["answered"]
 
     def test_is_a_reader(self, reactor: Any) -> None:
@@ -135,31 +134,6 @@ class TestBell:
             for each in {reading, writing, fd}:
                 os.close(each)
 
-    def test_is_not_closed_under_a_thread_that_rings(self) -> None:
-        """
-        Steps the interleaving: a thread has found the bell open and is about to call the kernel;
-        another closes the bell. The second waits until the first is through.
-        """
-        bell = Bell(_nothing, _nothing)
-        bell._ringing.append(None)  # it is in the middle
-        closing = Background(bell.close)
-        os.fstat(bell.fileno())
-        assert not bell._file.closed
-        bell._ringing.pop()
-        closing.outcome()
-        assert bell._file.closed
-
-    def test_is_closed_although_a_ring_never_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """
-        A signal's exception may have left it so; or it was a thread of a forked child's parent.
-        """
-        monkeypatch.setattr(_bell, "CLOSE_PATIENCE", 0.01)
-        for close in (Bell.close, Bell.close_in_child):
-            bell = Bell(_nothing, _nothing)
-            bell._ringing.append(None)
-            close(bell)
-            assert bell._file.closed
-
     def test_tells_that_it_was_lost(self) -> None:
         """
         Should the reactor read it no more.
@@ -167,7 +141,7 @@ class TestBell:
         lost: list[str] = []
         bell = Bell(_nothing, lambda: lost.append("lost"))
         bell.connectionLost(Failure(ValueError("why")))
-        bell._close()
+        bell.close()
         assert lost == ["lost"]
 
 
@@ -222,4 +196,4 @@ class TestAbsence:
         assert results[0].wait(BOUND) == 5
         assert process.wait_for(BOUND)(lambda: 7)() == 7
         process.exit()
-        bells[0]._close()
+        bells[0].close()

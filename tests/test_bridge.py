@@ -300,6 +300,29 @@ class TestWaking:
         reactor.turn()
         assert [result.wait(0), seen[1].wait(0)] == [0, 0]
 
+    def test_a_handler_that_waits_within_the_waking(self, reactor: FakeReactor) -> None:
+        """
+        1. A caller finds the flag cleared, sets it, and is about to wake. 2. A signal handler
+        interrupts it, makes a call and waits. The flag is set, but it must wake all the same, for
+        nobody else will. 3. The caller wakes, for nothing.
+        """
+        nested: list[EventualResult[int]] = []
+
+        def call_from_thread(function: Callable[..., object], *args: object) -> None:
+            if not nested:
+                nested.append(_call(bridge, int))
+                bridge.submit(nested[0])
+                reactor.turn()  # as it would, while the handler waits
+                assert nested[0].wait(0) == 0
+            reactor.callFromThread(function, *args)
+
+        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge.open(call_from_thread)
+        result = _submitted(bridge, int)
+        reactor.turn()
+        assert result.wait(0) == 0
+        assert reactor.threadCallQueue == []
+
     def test_a_signal_within_the_waking(self, reactor: FakeReactor) -> None:
         """
         Its exception clears the flag on its way out, so that the next caller wakes.
@@ -335,6 +358,28 @@ class TestWaking:
         reactor.turn()
         assert [type(error) for error in logged.take()] == [KeyboardInterrupt]
         assert not result.done()
+        reactor.turn()
+        assert result.wait(0) == 0
+
+    def test_a_signal_within_a_nudge(self, reactor: FakeReactor) -> None:
+        """
+        Likewise.
+        """
+        errors: list[BaseException] = []
+
+        def call_from_thread(function: Callable[..., object], *args: object) -> None:
+            if errors:
+                raise errors.pop()
+            reactor.callFromThread(function, *args)
+
+        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge.open(call_from_thread)
+        _submitted(bridge, int)
+        reactor.turn()
+        errors.append(KeyboardInterrupt("Ctrl-C"))
+        with pytest.raises(KeyboardInterrupt):
+            bridge.nudge()
+        result = _submitted(bridge, int)
         reactor.turn()
         assert result.wait(0) == 0
 
@@ -576,12 +621,39 @@ class TestFork:
         queued = _submitted(bridge, int)
         for result in (running, queued):
             result.add_done_callback(called.append)
-        bridge.disown(_errors.forked)
+        bridge.disown(_errors.forked, _errors.not_run_in_child)
         assert called == []
         for result in (running, queued):
-            with pytest.raises(ReactorStopped, match="forked"):
+            with pytest.raises(ReactorStopped, match="forked while the call was under way"):
                 result.wait(0)
-        with pytest.raises(ReactorStopped, match="forked"):
+        with pytest.raises(ReactorStopped, match="a reactor does not run on in a child"):
             _submitted(bridge, int)
         assert bridge.reactor_thread is None
         assert bridge.in_flight == set()
+
+    def test_wakes_no_reactor_of_the_parent_s(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        Whoever gives up a call there, say.
+        """
+        bridge.disown(_errors.forked, _errors.not_run_in_child)
+        before = reactor.number_of_wakings()
+        bridge.nudge()
+        assert reactor.number_of_wakings() == before
+
+    def test_accepts_the_call_for_which_the_gatekeeper_opens_it(
+        self, reactor: FakeReactor, bridge: Bridge
+    ) -> None:
+        """
+        That and later ones; it is asked once.
+        """
+        asked: list[str] = []
+
+        def gatekeeper(name: str) -> None:
+            asked.append(name)
+            bridge.open(reactor.callFromThread)
+
+        bridge.disown(_errors.forked, gatekeeper)
+        results = [_submitted(bridge, int) for _ in range(2)]
+        reactor.turn()
+        assert [result.wait(0) for result in results] == [0, 0]
+        assert asked == ["body"]

@@ -21,7 +21,8 @@ _BUILDERS: list[Callable[[str], Exception]] = [
     _errors.exiting,
     _errors.forked,
     _errors.in_reactor_thread,
-    lambda name: _errors.not_answered(name, 1.5),
+    lambda name: _errors.not_answered(name, 1.5, is_running=True),
+    lambda name: _errors.not_answered(name, 1.5, is_running=False),
     lambda name: _errors.gave_up(name, 1.5, ended=True),
     lambda name: _errors.gave_up(name, 1.5, ended=False),
     lambda name: _errors.never_started(name, 1.5, is_running=True),
@@ -105,7 +106,7 @@ def test_timeouts_name_their_seconds(timeout: float, text: str) -> None:
     """
     Without needless digits.
     """
-    assert text in str(_errors.not_answered("fetch", timeout))
+    assert text in str(_errors.not_answered("fetch", timeout, is_running=True))
     assert text in str(_errors.gave_up("fetch", timeout, ended=True))
     assert text in str(_errors.never_started("fetch", timeout, is_running=True))
 
@@ -116,5 +117,14 @@ def test_timeouts_say_why() -> None:
     """
     assert "was cancelled" in str(_errors.gave_up("fetch", 1.0, ended=True))
     assert "has not ended yet" in str(_errors.gave_up("fetch", 1.0, ended=False))
-    assert "was busy" in str(_errors.never_started("fetch", 1.0, is_running=True))
-    assert "not running yet" in str(_errors.never_started("fetch", 1.0, is_running=False))
+    assert "has not come to it" in str(_errors.never_started("fetch", 1.0, is_running=True))
+    assert "It goes on" in str(_errors.not_answered("fetch", 1.0, is_running=True))
+    for build in (_errors.never_started, _errors.not_answered):
+        assert "not running yet" in str(build("fetch", 1.0, is_running=False))
+
+
+def test_a_negative_timeout_is_told_as_none_at_all() -> None:
+    """
+    For that is what was waited.
+    """
+    assert " 0 s." in str(_errors.not_answered("fetch", -3, is_running=True))

@@ -15,9 +15,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from twisted.internet.defer import CancelledError, FirstError
+from twisted.internet.error import ConnectingCancelledError
+from twisted.python.failure import Failure
 
 from crochet import _faults
-from crochet._faults import Fault, Uncollected, report_all
+from crochet._faults import Fault, Uncollected, is_cancellation, report_all
 from fakes import LoggedFailures, together
 
 
@@ -158,6 +161,35 @@ class TestTaking:
             assert type(each) is Hooked
             assert each.args == ("why",)
             assert _functions(each) == ["_taken", "throw", "_fault", "_body"]
+
+    def test_two_takers_who_have_both_seen_the_original(self) -> None:
+        """
+        1. The first has copied the error and holds the original. 2. The second does likewise,
+        deletes `_is_fresh` and raises the original. 3. The first finds `_is_fresh` gone.
+        """
+        second: list[BaseException] = []
+
+        class SteppedFault(Fault):
+            reads = 0
+
+            @property
+            def _error(self) -> BaseException:
+                error = self.held
+                type(self).reads += 1
+                if self.reads == 2:  # one to copy it, one to give it away
+                    second.append(_taken(self))
+                return error
+
+            @_error.setter
+            def _error(self, error: BaseException) -> None:
+                self.held = error
+
+        error = ValueError("why")
+        fault = SteppedFault("body", error, None, {})
+        first = _taken(fault)
+        assert second == [error]
+        assert first is not error
+        assert first.args == error.args
 
     def test_many_takers_in_threads(self) -> None:
         """
@@ -431,6 +463,64 @@ class TestReports:
         assert logged.take() == [error]
 
 
+class TestCancellations:
+    """
+    Errors that say no more than that an operation was cancelled.
+    """
+
+    class Wrapper(Exception):
+        """
+        An exception that gives others as its reasons, as those of Twisted's web client do.
+        """
+
+        def __init__(self, reasons: object) -> None:
+            self.reasons = reasons
+
+    class Touchy(Exception):
+        """
+        An exception with other ideas of what reasons are.
+        """
+
+        @property
+        def reasons(self) -> object:
+            raise LookupError("there are none")
+
+    @staticmethod
+    def _wrap(*errors: Exception) -> Exception:
+        return TestCancellations.Wrapper([Failure(error) for error in errors])
+
+    def test_are_told(self) -> None:
+        """
+        However they are wrapped.
+        """
+        cancelled = CancelledError()
+        for error in (
+            cancelled,
+            ConnectingCancelledError(None),
+            FirstError(Failure(cancelled), 0),
+            self._wrap(cancelled),
+            self._wrap(cancelled, self._wrap(cancelled)),
+        ):
+            assert is_cancellation(error)
+
+    def test_are_not_taken_for_others(self) -> None:
+        """
+        Nor are others taken for them.
+        """
+        other = ValueError("why")
+        for error in (
+            other,
+            FirstError(Failure(other), 0),
+            self._wrap(),
+            self._wrap(CancelledError(), other),
+            self.Wrapper(None),
+            self.Wrapper("cancelled"),
+            self.Wrapper([CancelledError()]),
+            self.Touchy(),
+        ):
+            assert not is_cancellation(error)
+
+
 class TestFailures:
     """
     An error as Twisted's Failure.
@@ -456,6 +546,7 @@ class TestFailures:
         failure = fault.failure()
         assert failure.value is not taken
         assert failure.value.args == taken.args
+        assert _functions(failure.value) == ["_fault", "_body"]
         assert [frame[0] for frame in failure.frames] == ["_fault", "_body"]
 
     def test_of_an_error_without_frames(self) -> None:

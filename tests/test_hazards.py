@@ -17,6 +17,13 @@ from hazards import _runner
 BOUND = 90.0
 
 
+@pytest.fixture(autouse=True)
+def logged() -> None:
+    """
+    Do not look for what a test has left behind: the programs beside it have pipes open to here.
+    """
+
+
 @pytest.fixture(scope="module")
 def verdicts(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[_runner.Verdict]]]:
     """

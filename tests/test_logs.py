@@ -4,158 +4,28 @@ Twisted's log events become records of ``logging``, and whoever logs waits for n
 
 from __future__ import annotations
 
-import _thread
 import contextvars
-import gc
-import io
-import itertools
 import logging
-import os
-import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 import traceback
-import tracemalloc
 import warnings
-import weakref
-from collections import deque
-from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
-from twisted.logger import LimitedHistoryLogObserver, LogBeginner, Logger, LogLevel, LogPublisher
+from twisted.logger import LimitedHistoryLogObserver, LogLevel
 from twisted.python.failure import Failure
-from twisted.python.log import LogPublisher as LegacyPublisher
 
+import log_fakes
 from crochet import _logs
-from crochet._logs import LogBridge, Writer
+from crochet._logs import LogBridge
+from log_fakes import BOUND, PRELUDE, Collector, Gate, call_in_thread, fail, start_thread
 
-BOUND = 60.0  # seconds; whatever takes longer will never come
-
-
-def start_thread(target, name):
-    """
-    Start a daemon thread, as the library does.
-    """
-    thread = threading.Thread(target=target, name=name, daemon=True)
-    thread.start()
-    return thread
-
-
-def call_in_thread(function, *args):
-    """
-    Call something in a thread of its own, and wait for it.
-    """
-    thread = threading.Thread(target=function, args=args, name="another")
-    thread.start()
-    thread.join(BOUND)
-    assert not thread.is_alive()
-
-
-class Collector(logging.Handler):
-    """
-    Keeps the records it is handed, and does for each what it is told to.
-    """
-
-    def __init__(self, action=None):
-        super().__init__()
-        self.records = []
-        self.action = action
-
-    def emit(self, record):
-        self.records.append(record)
-        if self.action is not None:
-            self.action(record)
-
-    def messages(self):
-        return [record.getMessage() for record in self.records]
-
-
-class Gate:
-    """
-    An action for a Collector that keeps the writer until the gate is opened.
-    """
-
-    def __init__(self):
-        self.entered = threading.Event()
-        self.opened = threading.Event()
-
-    def __call__(self, record):
-        self.entered.set()
-        assert self.opened.wait(BOUND)
-
-
-class World:
-    """
-    A bridge between a Twisted publisher and a logger that nobody else uses.
-    """
-
-    def __init__(self, action=None, **options):
-        self.publisher = LogPublisher()
-        self.stderr = io.StringIO()
-        self.warnings = SimpleNamespace(showwarning=warnings.showwarning)
-        stdio = SimpleNamespace(stdout=None, stderr=None)
-        self.beginner = LogBeginner(self.publisher, self.stderr, stdio, self.warnings)
-        self.log = Logger(namespace="tests", observer=self.publisher)
-        self.legacy = LegacyPublisher(self.publisher, self.publisher, self.beginner)
-        self.handler = Collector(action)
-        self.logger = logging.Logger("twisted", logging.DEBUG)
-        self.logger.addHandler(self.handler)
-        options.setdefault("start_thread", start_thread)
-        self.bridge = LogBridge(
-            publisher=self.publisher, beginner=self.beginner, logger=self.logger, **options
-        )
-
-    def written(self):
-        """
-        Stop the bridge and return the messages that were handled.
-        """
-        assert self.bridge._writer.flush(BOUND)  # and now there is what handlers have logged
-        assert self.bridge.stop(BOUND)
-        return self.handler.messages()
-
-    def only_record(self):
-        """
-        Stop the bridge and return the one record that was handled.
-        """
-        self.written()
-        (record,) = self.handler.records
-        return record
-
-
-@pytest.fixture
-def make_world():
-    """
-    Make worlds, and take care that none leaves a thread behind.
-    """
-    worlds = []
-
-    def make(*args, **options):
-        worlds.append(World(*args, **options))
-        return worlds[-1]
-
-    before = set(threading.enumerate())
-    yield make
-    for world in worlds:
-        if isinstance(world.handler.action, Gate):
-            world.handler.action.opened.set()
-        assert world.bridge.stop(BOUND)
-    for thread in set(threading.enumerate()) - before:
-        thread.join(BOUND)
-        assert not thread.is_alive()
-
-
-@pytest.fixture
-def world(make_world):
-    """
-    Make a world whose bridge has been started.
-    """
-    world = make_world()
-    world.bridge.start()
-    return world
+# Fixtures, which pytest finds here by these names.
+make_world, world, run = log_fakes.make_world, log_fakes.world, log_fakes.run
 
 
 # What a record says
@@ -227,10 +97,6 @@ def test_event_with_nothing_but_text(world):
     assert (record.levelno, record.getMessage()) == (logging.INFO, "bare")
     assert record.twisted_namespace is None
     assert record.created == pytest.approx(time.time(), abs=BOUND)
-
-
-def fail():
-    raise ValueError("deliberate")
 
 
 def test_failure_is_exc_info(world):
@@ -410,6 +276,19 @@ def test_level_is_looked_at_before_formatting(world):
     assert thing.times == 1
 
 
+def test_full_queue_costs_no_formatting(make_world):
+    """
+    Behind a stuck handler, an event that will be dropped is not formatted first.
+    """
+    world = make_world(Gate(), limit_bytes=10_000)
+    world.bridge.start()
+    for _ in range(100):
+        world.log.info("text")
+    thing = Unprintable()
+    world.log.info("{thing}", thing=thing)
+    assert thing.times == 0
+
+
 def test_disabled_logging_is_heeded(world, monkeypatch):
     """
     A disabled logger, logging.disable() and a level inherited from the parent are heeded.
@@ -464,40 +343,7 @@ def test_logger_is_not_patched():
     assert vars(logger) == before
 
 
-# Handlers that block, raise and log
-
-
-def test_blocked_handler_blocks_nobody_who_logs(make_world):
-    """
-    While a handler blocks, events are taken all the same, and written in their order afterwards.
-    """
-    world = make_world(Gate())
-    world.bridge.start()
-    for number in range(100):
-        world.log.info("{number}", number=number)
-    assert world.handler.action.entered.wait(BOUND)
-    assert world.handler.messages() == ["0"]
-    world.handler.action.opened.set()
-    assert world.written() == [str(number) for number in range(100)]
-
-
-@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
-def test_raising_handler_is_reported_once(make_world, capfd, error):
-    """
-    Whatever a handler raises is said once on stderr, and the writer goes on.
-    """
-
-    def action(record):
-        raise error("of the handler")
-
-    world = make_world(action)
-    world.bridge.start()
-    for text in ("one", "two", "three"):
-        world.log.info(text)
-    assert world.written() == ["one", "two", "three"]
-    err = capfd.readouterr().err
-    assert err.count("A log handler raised") == 1
-    assert f"{error.__name__}: of the handler" in err
+# Handlers that log
 
 
 def test_handler_that_logs_to_twisted_ends_in_no_loop(make_world, capfd):
@@ -530,361 +376,6 @@ def test_handler_that_logs_by_way_of_another_thread_ends_in_no_loop(make_world):
     world.bridge.start()
     world.log.info("one")
     assert world.written() == ["one", "handled one"]
-
-
-def test_handler_that_stops_the_bridge_does_not_wait_for_itself(make_world):
-    """
-    stop() in a handler returns at once, with what is true: not all is written.
-    """
-    answers, is_queued = [], threading.Event()
-
-    def action(record):
-        assert is_queued.wait(BOUND)
-        answers.append(world.bridge.stop(BOUND))
-
-    world = make_world(action)
-    world.bridge.start()
-    writer = world.bridge._writer
-    world.log.info("one")
-    world.log.info("two")
-    is_queued.set()
-    writer._thread.join(BOUND)
-    assert not writer._thread.is_alive()
-    assert world.handler.messages() == ["one", "two"]
-    assert answers[0] is False
-
-
-def test_nothing_of_the_last_record_is_kept(world):
-    """
-    A writer at rest keeps no exception and no frame alive, without a garbage collection.
-    """
-
-    class Local:
-        pass
-
-    def emit():
-        local = Local()
-        references.append(weakref.ref(local))
-        try:
-            fail()
-        except ValueError:
-            world.log.failure("once")
-
-    references = []
-    gc.disable()
-    try:
-        emit()
-        assert world.bridge._writer.flush(BOUND)
-        assert world.bridge._writer.flush(BOUND)  # the first one is forgotten by now
-        world.handler.records.clear()
-        assert [reference() for reference in references] == [None]
-    finally:
-        gc.enable()
-
-
-# The queue's bound
-
-
-def emit_text(world, number):
-    world.log.info("{number}", number=number)
-
-
-def emit_wide_text(world, number):
-    world.log.info("{text}{number}", text="\N{SNOWMAN}" * 1000, number=number)
-
-
-def emit_failure(world, number):
-    payload = [b"%d" % number * 2000]
-    try:
-        raise ValueError("deliberate", number, payload)
-    except ValueError:
-        world.log.failure("failed")
-
-
-def emit_failure_of_a_call(world, number):
-    def inner(argument):
-        values = {"a": b"%d" % number * 5000}
-        raise ValueError(len(argument + str(values)))
-
-    try:
-        inner(f"{number}" * 2000)
-    except ValueError:
-        world.log.failure("failed")
-
-
-@pytest.mark.parametrize("emit", [emit_text, emit_wide_text, emit_failure, emit_failure_of_a_call])
-def test_queue_is_bounded_behind_a_stuck_handler(make_world, emit):
-    """
-    The memory that waiting records take stays below the limit, and well above a quarter of it:
-    the guess is neither too low nor far too high.
-    """
-    limit = 2_000_000
-    world = make_world(Gate(), limit_bytes=limit)
-    world.bridge.start()
-    world.log.info("stuck")
-    assert world.handler.action.entered.wait(BOUND)
-    tracemalloc.start()
-    try:
-        for number in itertools.count():
-            emit(world, number)
-            if world.bridge._writer._dropped >= 100:
-                break
-        gc.collect()
-        held = tracemalloc.get_traced_memory()[0]
-    finally:
-        tracemalloc.stop()
-    assert limit // 4 < held < limit * 1.02
-    world.handler.action.opened.set()
-    written = world.written()
-    assert written.pop() == (
-        "100 log records were dropped: log handlers were stuck or too slow, and about 2000000 "
-        "bytes of records were waiting for them"
-    )
-    assert world.handler.records[-1].levelno == logging.WARNING
-    assert len(written) == 1 + number + 1 - 100
-
-
-def test_gap_is_told_where_it_is(make_world):
-    """
-    The number of dropped records is told between those before the gap and those after it.
-    """
-    world = make_world(Gate(), limit_bytes=10_000)
-    world.bridge.start()
-    for number in range(100):
-        world.log.info("{number}", number=number)
-    writer = world.bridge._writer
-    dropped = writer._dropped
-    assert 80 < dropped < 100
-    world.handler.action.opened.set()
-    assert writer.flush(BOUND)
-    world.log.info("after")
-    written = world.written()
-    assert written[:-2] == [str(number) for number in range(100 - dropped)]
-    assert written[-2].startswith(f"{dropped} log records were dropped")
-    assert written[-1] == "after"
-
-
-def test_gap_in_the_middle_of_the_queue(make_world):
-    """
-    A record that is taken after others were dropped brings the number along.
-    """
-    world = make_world(limit_bytes=10_000)
-    writer = Writer(world.logger, 10_000, _thread.allocate_lock)
-    writer.has_ended = False  # as if a thread were busy
-    record = logging.makeLogRecord({"msg": "before", "levelno": logging.INFO})
-    large = logging.makeLogRecord({"msg": "x" * 10_000, "levelno": logging.INFO})
-    after = logging.makeLogRecord({"msg": "after", "levelno": logging.INFO})
-    writer.put(record, 0)
-    writer.put(large, 0)
-    writer.put(after, 0)
-    assert writer.unwritten() == 3
-    writer.drain()
-    before, told, last = world.handler.messages()
-    assert (before, last) == ("before", "after")
-    assert told.startswith("1 log records were dropped")
-    assert writer.unwritten() == 0
-
-
-def test_gap_is_not_told_to_a_logger_that_wants_no_warnings(make_world):
-    """
-    The record that tells of dropped ones is a WARNING, and as such is subject to the level.
-    """
-    world = make_world(Gate(), limit_bytes=10_000)
-    world.bridge.start()
-    for _ in range(100):
-        world.log.error("text")
-    world.logger.setLevel(logging.ERROR)
-    world.handler.action.opened.set()
-    assert set(world.written()) == {"text"}
-
-
-def test_full_queue_costs_no_formatting(make_world):
-    """
-    Behind a stuck handler, an event that will be dropped is not formatted first.
-    """
-    world = make_world(Gate(), limit_bytes=10_000)
-    world.bridge.start()
-    for _ in range(100):
-        world.log.info("text")
-    thing = Unprintable()
-    world.log.info("{thing}", thing=thing)
-    assert thing.times == 0
-
-
-def test_traceback_gives_way_to_its_text(make_world):
-    """
-    Behind a stuck handler, failures beyond half of the limit keep their traceback as text only.
-    """
-    world = make_world(Gate(), limit_bytes=100_000)
-    world.bridge.start()
-    for _ in range(10):
-        try:
-            fail()
-        except ValueError:
-            world.log.failure("failed")
-    world.handler.action.opened.set()
-    assert world.written() == ["failed"] * 10
-    has_exception = [record.exc_info is not None for record in world.handler.records]
-    assert has_exception[0]
-    assert not has_exception[-1]
-    texts = {logging.Formatter().format(record) for record in world.handler.records}
-    assert len(texts) == 1
-    assert "in fail" in texts.pop()
-
-
-def test_guess_of_memory_survives_odd_objects():
-    """
-    Objects that raise when measured, cycles and large containers do not trouble the guess.
-    """
-
-    class Odd:
-        def __sizeof__(self):
-            raise ValueError
-
-    cycle = [Odd()]
-    cycle.append(cycle)
-    assert _logs._guess_bytes_held([cycle, Odd()], 10**9) == _logs._LEAST_BYTES_HELD
-    assert _logs._guess_bytes_held([[b"x" * 10**6]], 10**9) > 10**6
-    assert _logs._guess_bytes_held([[bytes(10**6) for _ in range(9)]], 10**3) < 2 * 10**6
-    assert _logs._guess_bytes_held([[object() for _ in range(1000)]], 10**9) < 10**5
-
-
-def test_reservation_of_an_interrupted_emitter_is_given_back(world):
-    """
-    Bytes that were reserved by an emitter which never queued its record do not stay reserved.
-    """
-    writer = world.bridge._writer
-    writer._bytes_in += 10**9
-    assert writer.flush(BOUND)
-    assert writer.flush(BOUND)  # the queue has been found empty
-    world.log.info("fits")
-    assert world.written() == ["fits"]
-
-
-# Interleavings, see the design note
-
-
-class SteppedLock:
-    """
-    A raw lock that runs a step of the test before an operation, once.
-    """
-
-    def __init__(self):
-        self._lock = _thread.allocate_lock()
-        self.steps = {}
-
-    def _step(self, operation):
-        step = self.steps.pop(operation, None)
-        if step is not None:
-            step()
-
-    def acquire(self, blocking=True, timeout=-1):
-        self._step("acquire")
-        return self._lock.acquire(blocking, timeout)
-
-    def release(self):
-        self._step("release")
-        self._lock.release()
-
-    def locked(self):
-        self._step("locked")
-        return self._lock.locked()
-
-
-def idle_wake(world):
-    """
-    Return the lock that the writer waits for, once it does.
-    """
-    wake = world.bridge._writer._wake
-    at_rest = threading.Event()
-    wake.steps["acquire"] = at_rest.set
-    assert world.bridge._writer.flush(BOUND)
-    assert at_rest.wait(BOUND)
-    return wake
-
-
-def test_event_between_the_writers_last_look_and_its_wait(make_world):
-    """
-    "Waking the writer": the writer finds no entry, an emitter appends one and unlocks, the writer
-    locks. It does not wait.
-    """
-    world = make_world(allocate_lock=SteppedLock)
-    world.bridge.start()
-    wake = idle_wake(world)
-    wake.steps["acquire"] = lambda: world.log.info("between")
-    world.log.info("first")
-    assert world.bridge._writer.flush(BOUND)
-    assert world.written() == ["first", "between"]
-
-
-def test_emitter_that_is_interrupted_by_another(make_world):
-    """
-    "Waking the writer": two emitters both find the lock locked; the second unlocking is an error
-    that does not matter. The other emitter is a signal handler's, or a __del__'s, in the same
-    thread.
-    """
-    world = make_world(Gate(), allocate_lock=SteppedLock)
-    world.bridge.start()
-    wake = idle_wake(world)
-    world.log.info("first")
-    assert world.handler.action.entered.wait(BOUND)
-    # The writer is busy, so nobody but the inner emitter will unlock.
-    wake.steps["release"] = lambda: world.log.info("inner")
-    world.log.info("outer")
-    world.handler.action.opened.set()
-    assert world.written() == ["first", "outer", "inner"]
-
-
-def test_emitter_that_a_signal_ends_before_it_wakes_the_writer(make_world):
-    """
-    "Waking the writer": a KeyboardInterrupt between append and unlock. The entry goes out with
-    the next event.
-    """
-
-    def interrupt():
-        raise KeyboardInterrupt
-
-    world = make_world(allocate_lock=SteppedLock)
-    world.bridge.start()
-    wake = idle_wake(world)
-    wake.steps["locked"] = interrupt
-    with pytest.raises(KeyboardInterrupt):
-        world.log.info("interrupted")
-    world.log.info("next")
-    assert world.written() == ["interrupted", "next"]
-
-
-def test_event_that_meets_the_end(make_world):
-    """
-    "The end": an emitter fetches the writer, the writer ends, the emitter appends. It handles
-    its record itself.
-    """
-    world = make_world()
-
-    class Stopping:
-        def __str__(self):
-            assert world.bridge.stop(BOUND)
-            return "stopping"
-
-    world.bridge.start()
-    world.log.info("{it}", it=Stopping())
-    assert world.handler.messages() == ["stopping"]
-
-
-def test_event_that_meets_the_last_look(make_world):
-    """
-    "The end": an entry that follows the end's mark in the queue is handled by the last look.
-    """
-    world = make_world(Gate())
-    world.bridge.start()
-    writer = world.bridge._writer
-    world.log.info("first")
-    assert world.handler.action.entered.wait(BOUND)
-    assert not writer.end(0.0)
-    world.log.info("after the mark")
-    world.handler.action.opened.set()
-    writer._thread.join(BOUND)
-    assert world.handler.messages() == ["first", "after the mark"]
 
 
 # Start, stop, restart
@@ -1114,254 +605,7 @@ def test_replay_that_another_thread_adds_to(make_world, monkeypatch):
     assert world.written() == ["one", "two"]
 
 
-# Reentrancy and interruption
-
-
-def test_garbage_collection_that_logs(world):
-    """
-    __del__ methods that log, run by garbage collections anywhere in an emission, lose nothing.
-    """
-
-    class Logging:
-        def __init__(self):
-            self.itself = self
-
-        def __del__(self):
-            deleted.append(1)
-            world.log.info("deleted")
-
-    deleted = []
-    threshold = gc.get_threshold()
-    gc.set_threshold(1)
-    try:
-        for _ in range(1000):
-            Logging()
-            world.log.info("emitted")
-    finally:
-        gc.set_threshold(*threshold)
-    written = world.written()
-    assert written.count("emitted") == 1000
-    assert written.count("deleted") == len(deleted) > 100
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
-def test_signal_handler_that_logs(world):
-    """
-    Signal handlers that log, anywhere in an emission of the main thread, lose nothing.
-    """
-
-    def on_signal(signum, frame):
-        signals.append(1)
-        world.log.info("signalled")
-
-    signals, emitted = [], 0
-    before = signal.signal(signal.SIGALRM, on_signal)
-    signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
-    try:
-        while len(signals) < 500:
-            world.log.info("emitted")
-            emitted += 1
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    written = world.written()
-    dropped = world.bridge._writer._dropped
-    assert written.count("signalled") + written.count("emitted") + dropped == len(signals) + emitted
-
-
-def test_interruption_anywhere_in_an_emission(world):
-    """
-    A KeyboardInterrupt at any call or return of an emission costs at most that one record; the
-    next one is written.
-    """
-
-    class Interrupter:
-        def __init__(self, at):
-            self.left = at
-
-        def __call__(self, frame, event, arg):
-            self.left -= 1
-            if self.left == 0:
-                sys.setprofile(None)
-                raise KeyboardInterrupt
-
-    for at in itertools.count(1):
-        interrupter = Interrupter(at)
-        with suppress(KeyboardInterrupt):
-            try:
-                sys.setprofile(interrupter)
-                world.log.info("interrupted")
-            finally:
-                left, interrupter.left = interrupter.left, 0  # no interruption from here
-                sys.setprofile(None)
-        world.log.info("{at}", at=at)
-        assert world.bridge._writer.flush(BOUND)
-        if left > 0:
-            break
-    assert at > 30
-    written = [text for text in world.written() if "interrupt" not in text.lower()]
-    assert written == [str(number) for number in range(1, at + 1)]
-
-
-def test_order_of_each_thread_under_stress(world):
-    """
-    Eight threads that log at once lose nothing, and each finds its own events in order.
-    """
-    barrier = threading.Barrier(8)
-
-    def emit(name):
-        barrier.wait(BOUND)
-        for number in range(300):
-            world.log.info("{name} {number}", name=name, number=number)
-
-    threads = [threading.Thread(target=emit, args=(str(name),)) for name in range(8)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(BOUND)
-    finally:
-        sys.setswitchinterval(interval)
-    writer = world.bridge._writer
-    written = world.written()
-    for name in "01234567":
-        mine = [text.split()[1] for text in written if text.split()[0] == name]
-        assert mine == [str(number) for number in range(300)]
-    assert writer._bytes_in == writer._bytes_out
-
-
-# How long the end waits, in virtual time
-
-
-class Pause(BaseException):
-    """
-    Ends a drain after a record, as if the handler were busy with the next one.
-    """
-
-
-class VirtualWriter:
-    """
-    A writer whose records take virtual seconds each, handled only while somebody waits for it.
-    """
-
-    def __init__(self, monkeypatch, costs):
-        self.now = self.deadline = 0.0
-        self.costs = deque(costs)
-        monkeypatch.setattr(_logs.time, "monotonic", lambda: self.now)
-        self.handler = Collector(self.handle)
-        logger = logging.Logger("slow")
-        logger.addHandler(self.handler)
-        self.writer = Writer(logger, 10**9, lambda: VirtualLock(self))
-        self.writer.has_ended = False
-
-    def next_comes_too_late(self):
-        return bool(self.costs) and self.now + self.costs[0] > self.deadline
-
-    def handle(self, record):
-        self.now += self.costs.popleft()
-        if self.next_comes_too_late():
-            raise Pause
-
-    def wait(self, seconds):
-        self.deadline = self.now + max(seconds, 1e-6)  # as real time cannot but pass
-        with suppress(Pause):
-            if not self.next_comes_too_late():
-                self.writer.drain()
-        if self.costs:
-            self.costs[0] -= self.deadline - self.now
-            self.now = self.deadline
-
-
-class VirtualLock(SteppedLock):
-    """
-    A raw lock whose waits pass virtual time.
-    """
-
-    def __init__(self, virtual):
-        super().__init__()
-        self._virtual = virtual
-
-    def acquire(self, blocking=True, timeout=-1):
-        if not self._lock.acquire(False):
-            self._virtual.wait(timeout)
-            return self._lock.acquire(False)
-        return True
-
-
-@pytest.mark.parametrize(
-    ("costs", "has_flushed", "took"),
-    [
-        pytest.param([0.001] * 10_000, True, 10.0, id="many, steadily"),
-        pytest.param([0.001] * 100 + [1e9], False, 5.1, id="stuck after a hundred"),
-        pytest.param([1e9], False, 5.0, id="stuck from the start"),
-        pytest.param([3.0] * 100, False, 5.0, id="each slow"),
-        pytest.param([0.001] * 6000 + [1e9], False, 11.0, id="stuck after a long while"),
-        pytest.param([], True, 0.0, id="nothing queued"),
-    ],
-)
-def test_patience(monkeypatch, costs, has_flushed, took):
-    """
-    Handlers that get on with it are waited for; stuck and slow ones for the time that was given.
-    """
-    virtual = VirtualWriter(monkeypatch, costs)
-    for _ in costs:
-        virtual.writer.put(logging.makeLogRecord({"msg": "text", "levelno": 20}), 0)
-    assert virtual.writer.flush(5.0) is has_flushed
-    assert virtual.now == pytest.approx(took, abs=0.01)
-    left = 0 if has_flushed else len(costs) - len(virtual.handler.records)
-    assert virtual.writer.unwritten() == left
-
-
 # Exit, in processes of their own
-
-PRELUDE = """
-import atexit, logging, os, sys, threading, time, types, warnings
-from twisted.logger import Logger, globalLogBeginner, globalLogPublisher
-from twisted.python import log as legacy
-from crochet._logs import LogBridge
-
-def start_thread(target, name):
-    thread = threading.Thread(target=target, name=name, daemon=True)
-    thread.start()
-    return thread
-
-def set_up(timeout=5.0):
-    bridge.start()
-    atexit.register(bridge.finish, timeout)
-
-def log_to_file(**options):
-    logging.basicConfig(filename="log", level="DEBUG", format="%(message)s", **options)
-
-log = Logger()
-bridge = LogBridge(start_thread)
-"""
-
-
-@pytest.fixture
-def run(tmp_path):
-    """
-    Run a program in a process of its own, and return its exit status, stderr and log file.
-    """
-
-    def run_program(program, *options):
-        path = tmp_path / "program.py"
-        path.write_text(PRELUDE + textwrap.dedent(program))
-        done = subprocess.run(
-            [sys.executable, *options, str(path)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=BOUND,
-            check=False,
-        )
-        log = tmp_path / "log"
-        print(done.stdout, done.stderr)
-        lines = log.read_text().splitlines() if log.exists() else []
-        return SimpleNamespace(status=done.returncode, err=done.stderr, out=done.stdout, log=lines)
-
-    return run_program
 
 
 def test_exit_writes_ten_thousand_queued_records(run):
@@ -1558,6 +802,7 @@ class Last:
     def __del__(self):
         assert sys.is_finalizing()
         log.warn("last")
+        assert not bridge.stop(threading.TIMEOUT_MAX)
         os.write(1, b"gone on")
 set_up(0.2)
 sys.modules["late"] = module = types.ModuleType("late")
@@ -1567,64 +812,6 @@ log.warn("main")
 """
     )
     assert (done.status, done.out) == (0, "gone on")
-
-
-def test_forked_child_logs_in_the_thread_that_emits(run):
-    """
-    A forked child writes its own records, before os._exit() too, and none of its parent's.
-    """
-    done = run(
-        """
-        log_to_file()
-        entered, opened = threading.Event(), threading.Event()
-        class Slow(logging.Handler):
-            def emit(self, record):
-                if os.getpid() == parent:
-                    entered.set()
-                    assert opened.wait(60)
-        parent = os.getpid()
-        logging.getLogger().addHandler(Slow())
-        os.register_at_fork(after_in_child=bridge.reset_after_fork)
-        set_up()
-        log.info("parent")
-        log.info("parent, queued")
-        assert entered.wait(60)
-        child = os.fork()
-        if child == 0:
-            log.info("child")
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        opened.set()
-        """,
-        "-Wignore::DeprecationWarning",
-    )
-    assert (done.status, done.err) == (0, "")
-    assert sorted(done.log) == ["child", "parent", "parent, queued"]
-
-
-def test_forked_child_may_start_anew(run):
-    """
-    start() in a forked child gives it a writer of its own; exit writes what is queued there.
-    """
-    done = run(
-        """
-        log_to_file()
-        os.register_at_fork(after_in_child=bridge.reset_after_fork)
-        set_up()
-        child = os.fork()
-        if child == 0:
-            bridge.start()
-            for number in range(1000):
-                log.info("child {number}", number=number)
-            assert "crochet-log-writer" in [thread.name for thread in threading.enumerate()]
-            sys.exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        log.info("parent")
-        """,
-        "-Wignore::DeprecationWarning",
-    )
-    assert (done.status, done.err) == (0, "")
-    assert done.log == [f"child {number}" for number in range(1000)] + ["parent"]
 
 
 def test_process_wide_state_is_left_alone(run):
@@ -1669,28 +856,3 @@ def test_import_has_no_effect(run):
         """
     )
     assert (done.status, done.err, done.log) == (0, "", ["configured"])
-
-
-@pytest.mark.skipif(os.name != "posix", reason="counts context switches as Linux does")
-@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="needs /proc")
-def test_idle_writer_does_not_wake(run):
-    """
-    A writer with nothing to do is not scheduled at all.
-    """
-    done = run(
-        """
-        log_to_file()
-        bridge.start()
-        log.info("once")
-        assert bridge._writer.flush(60)
-        (writer,) = [t for t in threading.enumerate() if t.name == "crochet-log-writer"]
-        def switches():
-            with open(f"/proc/self/task/{writer.native_id}/status") as status:
-                return [line for line in status if "ctxt_switches" in line]
-        time.sleep(0.2)  # until it is at rest
-        before = switches()
-        time.sleep(1.0)
-        assert switches() == before
-        """
-    )
-    assert (done.status, done.err) == (0, "")

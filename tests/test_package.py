@@ -9,7 +9,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,9 +26,9 @@ _ROOMS = [
     {"_errors", "_timeouts", "_coroutines"},
     {"_faults"},
     {"_result"},
-    {"_stash", "_reactors"},
+    {"_stash", "_reactors", "_log_writer"},
     {"_bell", "_bridge", "_logs", "_children"},
-    {"_calls"},
+    {"_calls", "_parking", "_life"},
     {"_legacy", "_loop"},
     {"__init__"},
     {"mypy"},
@@ -90,7 +90,7 @@ class TestRooms:
             if isinstance(node, ast.FunctionDef) and node.name == "import_reactor"
         )
         assert "from twisted.internet import reactor" in ast.unparse(function)
-        assert ast.unparse(_tree("_reactors")).count("import reactor") == 1
+        assert [*_imports("_reactors")].count("twisted.internet.reactor") == 1
 
     def test_do_not_name_themselves_absolutely(self) -> None:
         """
@@ -115,7 +115,9 @@ class TestNames:
         "register",
         "retrieve_result",
         "run_in_reactor",
+        "running",
         "setup",
+        "shutdown",
         "wait_for",
     }
 
@@ -191,9 +193,13 @@ class TestVersion:
 
     def test_is_that_of_the_distribution(self) -> None:
         """
-        Which pip knows.
+        Which pip knows, unless the package is used from its source.
         """
-        assert crochet.__version__ == version("crochet")
+        try:
+            installed = version("crochet")
+        except PackageNotFoundError:
+            pytest.skip("crochet is not installed here")
+        assert crochet.__version__ == installed
 
     def test_is_that_of_the_project(self) -> None:
         """

@@ -1,5 +1,5 @@
 """
-Holding threads still while another forks.
+Holding the reactor thread still while a thread forks.
 """
 
 from __future__ import annotations
@@ -10,17 +10,135 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from twisted.logger import LogBeginner, LogPublisher
 
-from crochet import _parking
+from crochet import _bridge, _errors, _parking
+from crochet._bridge import Bridge
 from crochet._logs import LogBridge
-from crochet._loop import EventLoop, start_thread
+from crochet._loop import start_thread
 from crochet._parking import Parking
-from fakes import BOUND, Background, FakeChildren, FakeLogs, FakeReactor, FakeThreads, together
+from crochet._result import EventualResult
+from crochet._stash import Stash
+from fakes import BOUND, Background, FakeProcess, FakeReactor, together
+
+
+@pytest.fixture
+def parking() -> Parking:
+    """
+    A place where nobody stands.
+    """
+    return Parking()
+
+
+class Calls:
+    """
+    Notes what the reactor thread is to call, for the test to have it called.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __call__(self, function: Callable[..., object], /, *args: object) -> None:
+        self.calls.append((function, *args))
+
+    def make_next(self) -> None:
+        """
+        Make the call that has been waiting for longest.
+        """
+        function, *args = self.calls.pop(0)
+        function(*args)
+
+
+def test_holds_the_reactor_thread_from_before_to_after(parking: Parking) -> None:
+    """
+    1. This thread is about to fork. 2. The reactor thread comes, and stays. 3. The fork is over.
+    4. The reactor thread goes on.
+    """
+    reactor = FakeReactor()
+    running = Background(reactor.run, False)
+    seen: list[str] = []
+    has_gone_on = threading.Event()
+    parking.before(reactor.callFromThread)
+    reactor.callFromThread(seen.append, "gone on")
+    reactor.callFromThread(has_gone_on.set)
+    assert seen == []
+    parking.after()
+    assert has_gone_on.wait(BOUND)
+    reactor.callFromThread(reactor.stop)
+    running.outcome()
+
+
+def test_does_not_wait_for_one_that_does_not_come(
+    parking: Parking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It may be blocked by what this thread holds. When it comes, it does not stay.
+    """
+    monkeypatch.setattr(_parking, "_PATIENCE", 0.01)
+    calls = Calls()
+    parking.before(calls)
+    parking.after()
+    calls.make_next()
+
+
+def test_does_not_hold_it_for_ever(parking: Parking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Should nobody say that the fork is over.
+    """
+    monkeypatch.setattr(_parking, "_PATIENCE", 0.01)
+    monkeypatch.setattr(_parking, "_STAY", 0.01)
+    calls = Calls()
+    parking.before(calls)
+    calls.make_next()
+
+
+def test_lets_several_threads_fork_at_once(
+    parking: Parking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The reactor thread stays for each of them, one after the other.
+    """
+    monkeypatch.setattr(_parking, "_PATIENCE", 0.01)
+    calls = Calls()
+    parking.before(calls)
+    Background(parking.before, calls).outcome()
+    parking.after()
+    calls.make_next()  # it does not stay, for this fork is over
+    _, entrance, way_out = calls.calls[0]
+    assert entrance.locked()
+    assert way_out.locked()
+
+
+def test_of_a_fork_within_a_fork(parking: Parking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    1. This thread is about to fork. 2. A signal handler interrupts that and forks. 3. It is done.
+    4. So is this thread.
+    """
+    monkeypatch.setattr(_parking, "_PATIENCE", 0.01)
+    calls = Calls()
+    parking.before(calls)
+    parking.before(calls)
+    ways_out = [way_out for _, _, way_out in calls.calls]
+    parking.after()
+    assert [way_out.locked() for way_out in ways_out] == [True, False]
+    parking.after()
+    assert [way_out.locked() for way_out in ways_out] == [False, False]
+
+
+def test_nothing_to_end(parking: Parking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    As after a fork before which there was no reactor thread, and in a child.
+    """
+    monkeypatch.setattr(_parking, "_PATIENCE", 0.01)
+    parking.after()
+    parking.before(FakeReactor().callFromThread)
+    parking.clear()
+    parking.after()
 
 
 class Worker:
@@ -66,9 +184,9 @@ def workers() -> Any:
         each.end()
 
 
-class TestParking:
+class TestThreads:
     """
-    Where threads stand.
+    Several are held, in real ones.
     """
 
     def test_holds_them_until_it_is_over(self, workers: list[Worker]) -> None:
@@ -90,44 +208,6 @@ class TestParking:
         parking.after()
         parking.after()
 
-    def test_waits_no_longer_than_its_patience(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """
-        For one that does not come. When it does, the fork is over, and it does not stay.
-        """
-        monkeypatch.setattr(_parking, "_PATIENCE", 0.01)
-        later: list[Any] = []
-        parking = Parking()
-        parking.before(lambda function, *args: later.append((function, args)))
-        parking.after()
-        for function, args in later:
-            function(*args)
-
-    def test_does_not_hold_them_for_ever(
-        self, workers: list[Worker], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """
-        Should the end of a fork never be told.
-        """
-        monkeypatch.setattr(_parking, "_STAY", 0.01)
-        parking = Parking()
-        parking.before(*workers)
-        came = threading.Event()
-        workers[0](came.set)
-        assert came.wait(BOUND)
-
-    def test_one_fork_within_another(self, workers: list[Worker]) -> None:
-        """
-        In a signal handler that interrupts it: the outer one still holds the thread.
-        """
-        parking = Parking()
-        parking.before(workers[0])
-        parking.before(workers[1])
-        parking.after()
-        assert workers[1].is_idle()
-        assert not workers[0].is_idle()
-        parking.after()
-        assert workers[0].is_idle()
-
     def test_many_threads_fork(self, workers: list[Worker]) -> None:
         """
         At once. Each has the thread held while it forks, one after another.
@@ -142,108 +222,6 @@ class TestParking:
         together(8, fork)
         assert all(each.is_idle() for each in workers)
         assert not parking._exits
-
-    def test_forgets_in_a_child(self) -> None:
-        """
-        Where nobody is held.
-        """
-        parking = Parking()
-        parking.before(lambda function, *args: function(*_released(args)))
-        parking.clear()
-        assert not parking._exits
-
-
-def _released(args: Any) -> Any:
-    """
-    Have ``_stay`` return at once.
-    """
-    args[1].release()
-    return args
-
-
-class Process:
-    """
-    A process with a fake reactor, whose fork hooks are not called.
-    """
-
-    def __init__(self) -> None:
-        self.reactor = FakeReactor()
-        self.threads = FakeThreads()
-        self.logs = FakeLogs()
-        self.import_reactor: Callable[[], Any] = lambda: self.reactor
-        self.loop = EventLoop(
-            import_reactor=lambda: self.import_reactor(),
-            start_thread=self.threads,
-            at_exit=lambda hook: None,
-            at_fork=lambda **hooks: None,
-            logs=self.logs,
-            watch_children=lambda reactor: FakeChildren(),
-        )
-
-    def end(self) -> None:
-        """
-        Run the reactor until it has stopped, which it does at once.
-        """
-        self.reactor.callFromThread(self.reactor.stop)
-        self.threads.started[-1].run()
-        assert self.loop._life is not None
-        self.loop._life.thread = self.threads.started[-1]  # it was this one, which cannot be joined
-
-
-class TestReentry:
-    """
-    shutdown() and setup() within each other, in one thread: a signal handler's.
-    """
-
-    def test_shutdown_within_setup_is_refused(self) -> None:
-        """
-        It would release what setup() is about to start.
-        """
-        process = Process()
-        errors: list[str] = []
-
-        def interrupt() -> Any:
-            with pytest.raises(RuntimeError, match="in the middle of setup") as caught:
-                process.loop.shutdown()
-            errors.append(str(caught.value))
-            return process.reactor
-
-        process.import_reactor = interrupt
-        process.loop.setup()
-        assert errors
-        assert process.loop._is_set_up
-        process.end()
-
-    def test_setup_within_shutdown_does_nothing(self) -> None:
-        """
-        The shutdown would release what it started.
-        """
-        process = Process()
-        process.loop.setup()
-        process.end()
-        started = len(process.threads.started)
-        stop = process.logs.stop
-
-        def interrupt(timeout: float) -> bool:
-            process.loop.setup()
-            assert len(process.threads.started) == started
-            return stop(timeout)
-
-        process.logs.stop = interrupt  # type: ignore[method-assign]
-        process.loop.shutdown()
-        assert not process.loop._is_set_up
-
-    def test_shutdown_waits_its_time_for_another(self) -> None:
-        """
-        That is under way in another thread, and may never end.
-        """
-        process = Process()
-        process.loop._setup_lock.acquire()
-        try:
-            with pytest.raises(TimeoutError, match=r"has not stopped in 0\.01 s"):
-                Background(process.loop.shutdown, 0.01).outcome()
-        finally:
-            process.loop._setup_lock.release()
 
 
 def log_bridge(logger: logging.Logger) -> LogBridge:
@@ -327,3 +305,95 @@ class TestLogWriter:
         assert bridge.stop(BOUND)
         assert callers == [None]
         assert bridge.get_caller() is None  # nor after its end
+
+
+def test_shutdown_waits_its_time_for_another() -> None:
+    """
+    That is under way in another thread, and may never end.
+    """
+    process = FakeProcess()
+    process.loop._setup_lock.acquire()
+    try:
+        with pytest.raises(TimeoutError, match=r"has not stopped in 0\.01 s"):
+            Background(process.loop.shutdown, 0.01).outcome()
+    finally:
+        process.loop._setup_lock.release()
+
+
+class TestLives:
+    """
+    A call that is on its way while one life of the reactor ends and the next begins.
+    """
+
+    def test_ring_of_an_earlier_life(self) -> None:
+        """
+        1. A caller finds the bridge open, enters its call, and is about to ring.
+        2. The life ends, its bell is closed, and another life begins, with another.
+        3. The caller rings the old bell.
+
+        The call is in the queue: the new life is woken for it, and it is not refused.
+        """
+        bridge = Bridge(_errors.not_set_up, Stash())
+        woken: list[str] = []
+
+        def ring() -> None:
+            bridge.open(_nothing, lambda: woken.append("the new life"))
+            woken.clear()
+            raise ValueError("write to closed file")
+
+        bridge.open(_nothing, ring)
+        bridge.submit(EventualResult(bridge, "f", (lambda: 1, (), {}, copy_context()), []))
+        assert woken == ["the new life"]
+        bridge.drain_in_reactor()
+        assert not bridge.in_flight
+
+    def test_call_entered_between_two(self) -> None:
+        """
+        1. A caller finds the bridge open, and enters its call after the life's end has emptied the
+        queue, but rings in vain before it looks again. 2. The next life begins. The call is heeded.
+        """
+        bridge = Bridge(_errors.not_set_up, Stash())
+        woken: list[str] = []
+
+        def ring() -> None:
+            bridge.open(_nothing, lambda: woken.append("the new life"))
+
+        bridge.open(_nothing, ring)
+        bridge.submit(EventualResult(bridge, "f", (lambda: 1, (), {}, copy_context()), []))
+        assert woken == ["the new life"]
+        bridge.drain_in_reactor()
+        assert not bridge.in_flight
+
+    def test_bell_is_not_closed_under_a_thread_that_rings(self) -> None:
+        """
+        Steps the interleaving: a thread is in the middle of ringing, another is to close the bell,
+        whose descriptor's number may be some other file's right after.
+        """
+        bridge = Bridge(_errors.not_set_up, Stash())
+        waiting: list[Background[None]] = []
+
+        def ring() -> None:
+            waiting.append(Background(bridge.wait_for_ringers))
+            assert waiting[0].thread.is_alive()
+
+        bridge.open(_nothing, ring)
+        bridge.nudge()
+        waiting[0].outcome()
+
+    def test_bell_is_closed_although_a_ring_never_ended(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        A signal's exception may have left it so.
+        """
+        monkeypatch.setattr(_bridge, "_RINGING_TAKES", 0.01)
+        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge.open(_nothing, _nothing)
+        bridge._at_bell.append(None)
+        bridge.wait_for_ringers()
+
+
+def _nothing(*args: object) -> None:
+    """
+    Do nothing.
+    """

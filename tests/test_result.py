@@ -247,7 +247,9 @@ class TestSecondLook:
     A waiter looks again after it has put its lock into the list. Told at the head of _result.py.
     """
 
-    def test_sees_an_answer_that_came_before_its_lock(self, stepped: FakeProcess) -> None:
+    def test_sees_an_answer_that_came_before_its_lock(
+        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
+    ) -> None:
         """
         1. The waiter finds no answer. 2. The answering thread stores it and finds nobody to
         release. 3. The waiter puts its lock into the list and looks again.
@@ -256,10 +258,14 @@ class TestSecondLook:
         result = _new_result(stepped.bridge, lambda: 7, wakers)
         stepped.bridge.submit(result)
         wakers.before_append = stepped.reactor.turn
+        lock = gate(lambda timeout: None)
         assert result.wait(BOUND) == 7
+        assert lock.waits == []
         assert wakers == []
 
-    def test_sees_an_answer_that_came_after_its_lock(self, stepped: FakeProcess) -> None:
+    def test_sees_an_answer_that_came_after_its_lock(
+        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
+    ) -> None:
         """
         1. The waiter puts its lock into the list. 2. The answering thread stores the answer and
         releases it. 3. The waiter looks again.
@@ -268,12 +274,12 @@ class TestSecondLook:
         result = _new_result(stepped.bridge, lambda: 7, wakers)
         stepped.bridge.submit(result)
         wakers.after_append = stepped.reactor.turn
+        lock = gate(lambda timeout: None)
         assert result.wait(BOUND) == 7
+        assert lock.waits == []
         assert wakers == []
 
-    def test_may_be_too_early(
-        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
-    ) -> None:
+    def test_may_be_too_early(self, stepped: FakeProcess, gate: Callable[..., FakeLock]) -> None:
         """
         1. The waiter puts its lock into the list and looks again: no answer. 2. The answering
         thread stores it and releases the lock. 3. The waiter waits.

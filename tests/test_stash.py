@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -149,8 +150,6 @@ def test_an_entry_takes_less_than_a_kilobyte(result: EventualResult[Any]) -> Non
     """
     Besides the result.
     """
-    import tracemalloc
-
     stash = Stash()
     tracemalloc.start()
     try:

@@ -4,6 +4,7 @@ Timeouts, as callers give them and as raw locks take them.
 
 from __future__ import annotations
 
+import _thread
 import math
 from decimal import Decimal
 from fractions import Fraction
@@ -163,7 +164,5 @@ def test_a_real_lock_takes_the_longest_wait() -> None:
     """
     Without an OverflowError.
     """
-    import _thread
-
     lock = _thread.allocate_lock()
     assert lock.acquire(True, LONGEST)

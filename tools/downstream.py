@@ -27,10 +27,21 @@ BOUND = 600.0
 FEDORA_MESSAGING = "3.9.1"
 # What its metadata asks for. They are named here because that metadata has a requirement which
 # only a pip older than 24.1 can read, and that one is not to choose all the others.
-FEDORA_MESSAGING_NEEDS = (
-    ["blinker", "click", "jsonschema", "pika", "pyopenssl", "requests", "service-identity"]
-    + ["tomli", "treq", "mock", "pytest", "pytest-mock", "pytest-twisted"]
-)  # fmt: skip
+FEDORA_MESSAGING_NEEDS = [
+    "blinker",
+    "click",
+    "jsonschema",
+    "pika",
+    "pyopenssl",
+    "requests",
+    "service-identity",
+    "tomli",
+    "treq",
+    "mock",
+    "pytest",
+    "pytest-mock",
+    "pytest-twisted",
+]
 
 
 class Failed(Exception):

@@ -7,13 +7,15 @@ The public names, and the process's one event loop. No logic.
 from __future__ import annotations
 
 import atexit
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
+from ._calls import RunInReactor, WaitFor
 from ._children import ChildWatcher
 from ._errors import DeadlockError, ReactorStopped, TimeoutError
-from ._legacy import Legacy, deprecated_name, register
+from ._legacy import InReactor, Legacy, WaitForReactor, deprecated_name, register
 from ._logs import LogBridge
-from ._loop import EventLoop, at_fork, start_thread
+from ._loop import EventLoop, Running, Setup, Shutdown, at_fork, start_thread
 from ._reactors import import_reactor
 from ._result import EventualResult
 
@@ -29,15 +31,16 @@ _event_loop = EventLoop(
 )
 _old_names = Legacy(_event_loop.calls)
 
-setup = _event_loop.setup
-no_setup = _event_loop.no_setup
-running = _event_loop.running
-shutdown = _event_loop.shutdown
-run_in_reactor = _event_loop.calls.run_in_reactor
-wait_for = _event_loop.calls.wait_for
-retrieve_result = _event_loop.retrieve_result
-in_reactor = _old_names.in_reactor
-wait_for_reactor = _old_names.wait_for_reactor
+# Types are written out: checkers of programs do not infer those of another package's variables.
+setup: Setup = _event_loop.setup
+no_setup: Callable[[], None] = _event_loop.no_setup
+running: Running = _event_loop.running
+shutdown: Shutdown = _event_loop.shutdown
+run_in_reactor: RunInReactor = cast("RunInReactor", _event_loop.calls.run_in_reactor)
+wait_for: WaitFor = _event_loop.calls.wait_for
+retrieve_result: Callable[[int], EventualResult[object]] = _event_loop.retrieve_result
+in_reactor: InReactor = _old_names.in_reactor
+wait_for_reactor: WaitForReactor = _old_names.wait_for_reactor
 
 if not TYPE_CHECKING:
     # To type checkers it would mean that the package has any name there is.

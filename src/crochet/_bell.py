@@ -11,23 +11,18 @@ The reactor is told that the reader is one of its own internals, as its waker is
 check (``reactor.removeAll()``) does not come across it, and no such check takes it away.
 
 A thread may be about to ring when the bell is closed, and must not find that the descriptor's
-number has meanwhile been given to some file of the program's:
-
-1. A thread that rings enters itself in a list, then writes through a file object.
-2. That looks whether it has been closed, lets go of the interpreter's lock, and calls the kernel.
-3. The one that closes the bell looks whether anybody is in the list; while so, it waits.
-
-Verdict: a thread that 3 did not see had not come to 2, where it now gets a ValueError. One that it
-saw is through in no time, or a signal's exception has left it in the list: after CLOSE_PATIENCE
-the bell is closed all the same.
+number has meanwhile been given to some file of the program's. So it rings through a file object,
+which knows that it has been closed: the thread gets a ValueError. But the file object lets go of
+the interpreter's lock between looking and writing, so whoever closes a bell first waits until
+nobody is ringing it (``Bridge.wait_for_ringers()``).
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from io import FileIO
 from typing import Any, cast
 
@@ -39,9 +34,6 @@ from ._reactors import Reactor
 
 # What an eventfd is written to add one to its count.
 _ONE = (1).to_bytes(8, sys.byteorder)
-
-# Seconds that closing waits for threads that are in the middle of ringing.
-CLOSE_PATIENCE = 1.0
 
 
 class Bell:
@@ -59,10 +51,7 @@ class Bell:
     def __init__(self, answer: Callable[[], object], on_lost: Callable[[], object]) -> None:
         fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         file = FileIO(fd, "r+")
-        read, write = file.read, file.write
-        ringing: list[None] = []
-        self._ringing = ringing
-        self._file = file
+        read = file.read
         self._on_lost = on_lost
 
         # No methods: these are called for every single call, and look nothing up on the way.
@@ -70,33 +59,10 @@ class Bell:
             read(8)  # None if nobody rang
             answer()
 
-        def ring() -> None:
-            ringing.append(None)
-            try:
-                write(_ONE)
-            finally:
-                ringing.pop()
-
-        self.ring = ring
+        self.ring = partial(file.write, _ONE)
         self.doRead = doRead
         self.fileno = lambda: fd
-
-    def close(self) -> None:
-        """
-        Give back the descriptor, once nobody is in the middle of ringing. Later rings raise
-        ValueError.
-        """
-        deadline = time.monotonic() + CLOSE_PATIENCE
-        while self._ringing and time.monotonic() < deadline:
-            time.sleep(0.0001)
-        self._file.close()
-
-    def close_in_child(self) -> None:
-        """
-        Give it back in a forked child, which has none of the threads that may have been ringing.
-        """
-        self._ringing.clear()
-        self._file.close()
+        self.close = file.close
 
     def logPrefix(self) -> str:
         """

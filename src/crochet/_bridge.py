@@ -21,6 +21,11 @@ twice, and finds nothing the second time. A signal's exception that ends ``_wake
 clears the flag on its way out, and whoever gives up a call wakes the reactor whatever the flag
 says: a flag that stayed True with no wake-up on its way would be the end of all calls.
 
+Nor may it be True while the wake-up is still to come: a signal handler that interrupts ``_wake``
+there, and waits for a call of its own, would wait for the very thread that it interrupts. To ring
+a bell is one step of the interpreter, and no handler comes between. ``callFromThread()`` is many:
+so whoever is at it says so in ``_ringing``, and meanwhile everybody wakes the reactor anew.
+
 The end, and a call that meets it:
 
 1. The caller finds the bridge open.
@@ -42,6 +47,7 @@ Why not reactor.callFromThread() per call? It makes a burst of calls ten times s
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -77,6 +83,9 @@ def _nobody() -> None:
     """
 
 
+# Seconds. A few microseconds would do, but who knows when the system lets a thread run.
+_RINGING_TAKES = 1.0
+
 # How many calls the reactor thread starts before it looks at anything else.
 _BATCH = 100
 
@@ -101,6 +110,12 @@ class Bridge:
         self._is_awake = False
         self._call_from_thread: CallFromThread | None = None
         self._ring: Callable[[], object] = _nobody
+        # Whether ringing is one step of the interpreter. If not, the list is not empty while
+        # anybody is at it.
+        self._has_bell = False
+        self._ringing: list[None] = []
+        # The same for bells, but that it makes nobody wake the reactor anew.
+        self._at_bell: list[None] = []
 
     def open(
         self, call_from_thread: CallFromThread, ring: Callable[[], object] | None = None
@@ -115,11 +130,12 @@ class Bridge:
         """
         self._call_from_thread = call_from_thread
         self._ring = ring or partial(call_from_thread, self.drain_in_reactor)
+        self._has_bell = ring is not None
         self._is_awake = False
         self.refusal = None
         if self._queue:
-            # Entered by a thread that found the bridge open in an earlier life, and that may have
-            # rung for that one.
+            # Entered by a thread that found the bridge open in an earlier life, and may have woken
+            # that one.
             self._wake()
 
     def ring_with(self, ring: Callable[[], object] | None) -> None:
@@ -128,6 +144,7 @@ class Bridge:
         """
         assert self._call_from_thread is not None
         self._ring = ring or partial(self._call_from_thread, self.drain_in_reactor)
+        self._has_bell = ring is not None
         self._wake()  # should the last one have been lost
 
     def refuse(self, refusal: Refusal) -> None:
@@ -150,18 +167,15 @@ class Bridge:
                 raise error
         self.in_flight.add(result)
         self._queue.append(result)
-        if not self._is_awake:
-            # As _wake() does, but that it would be one more call for each.
+        if not self._is_awake or self._ringing:
             ring = self._ring
             try:
-                self._is_awake = True
-                ring()
-            except BaseException as error:
-                self._is_awake = False
-                self._take_back(result)  # what failed may be a bell that has just been closed
-                if ring is self._ring or not isinstance(error, ValueError):
+                self._wake()
+            except ValueError:
+                self._take_back(result)  # the bell has just been closed
+                if ring is self._ring:
                     raise
-                self._wake()  # for a life that has begun since
+                self._wake()  # another life has begun since
         # The second look, after entering; see the head of this file.
         if self.refusal is not None:
             self._take_back(result)
@@ -173,12 +187,33 @@ class Bridge:
             raise refusal(_result.name_of(result)) or _errors.stopped(_result.name_of(result))
 
     def _wake(self) -> None:
+        ringing = self._at_bell if self._has_bell else self._ringing
+        ringing.append(None)  # before the flag is set; see the head of this file
         try:
             self._is_awake = True
             self._ring()
         except BaseException:
             self._is_awake = False
             raise
+        finally:
+            ringing.pop()
+
+    def wait_for_ringers(self) -> None:
+        """
+        Wait until nobody is ringing the bell, so that it can be closed. Blocks for 1 s at most.
+
+        1. A thread that rings enters itself in ``_at_bell``, then rings.
+        2. The bell finds that it is open, lets go of the interpreter's lock, and calls the kernel.
+        3. Whoever is to close the bell looks whether the list is empty, and if not, looks again.
+
+        Verdict: a thread that 3 did not see has not come to 2 yet, where it finds the bell closed.
+        One that it saw is through in no time. What takes longer is no thread, but was left behind
+        by a signal's exception, or interrupted by a signal handler that does this.
+        """
+        deadline = time.monotonic() + _RINGING_TAKES
+        while self._at_bell and time.monotonic() < deadline:
+            time.sleep(0.0001)
+        self._at_bell = []
 
     def drain_in_reactor(self) -> None:
         """
@@ -222,10 +257,10 @@ class Bridge:
         """
         self.refusal = gatekeeper
         self._ring = _nobody  # the bell is the parent's
+        self._ringing, self._at_bell = [], []  # and so were the threads that rang it
         self.reactor_thread = None
         self.uncollected.clear()  # the parent logs its errors itself
         self._queue.clear()
-        self.uncollected.clear()  # they are the parent's to log
         for result in self.in_flight.copy():
             _result.orphan(result, refusal(_result.name_of(result)))
 

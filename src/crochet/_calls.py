@@ -82,7 +82,36 @@ class Wrapper(Protocol[P, W_co, R_co]):  # type: ignore[misc]
     def __get__(self, instance: object, owner: type[object], /) -> Wrapper[P, W_co, R_co]: ...
 
 
+class RunInReactor(Protocol):
+    """
+    The type of :func:`run_in_reactor`.
+    """
+
+    @overload
+    def __call__(
+        self, function: Callable[P, Coro[T]]
+    ) -> Wrapper[P, Coro[T], EventualResult[T]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Deferred[T]]
+    ) -> Wrapper[P, Deferred[T], EventualResult[T]]: ...
+    @overload
+    def __call__(self, function: Callable[P, T]) -> Wrapper[P, T, EventualResult[T]]: ...
+
+
 class WaitFor(Protocol):
+    """
+    The type of :func:`wait_for`.
+    """
+
+    def __call__(self, timeout: Seconds) -> Waiting:
+        """
+        Make a decorator.
+        """
+        ...
+
+
+class Waiting(Protocol):
     """
     What ``wait_for(timeout)`` returns: the decorator itself.
     """
@@ -103,17 +132,6 @@ class Decorators:
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
 
-    @overload
-    def run_in_reactor(
-        self, function: Callable[P, Coro[T]]
-    ) -> Wrapper[P, Coro[T], EventualResult[T]]: ...
-    @overload
-    def run_in_reactor(
-        self, function: Callable[P, Deferred[T]]
-    ) -> Wrapper[P, Deferred[T], EventualResult[T]]: ...
-    @overload
-    def run_in_reactor(self, function: Callable[P, T]) -> Wrapper[P, T, EventualResult[T]]: ...
-
     def run_in_reactor(self, function: object) -> object:
         """
         Make a function that runs in the reactor thread and returns an EventualResult at once.
@@ -132,7 +150,7 @@ class Decorators:
         """
         return _decorated(function, self._in_background)
 
-    def wait_for(self, timeout: Seconds) -> WaitFor:
+    def wait_for(self, timeout: Seconds) -> Waiting:
         """
         Make a decorator for functions that run in the reactor thread and are waited for.
 
@@ -159,7 +177,7 @@ class Decorators:
             BaseException: whatever the function raised.
         """
         limit = _limit(timeout)
-        return cast("WaitFor", partial(_decorated, wrap=partial(self._waited_for, limit)))
+        return cast("Waiting", partial(_decorated, wrap=partial(self._waited_for, limit)))
 
     def _in_background(self, name: str, function: Callable[..., object]) -> Callable[..., object]:
         bridge = self._bridge
@@ -172,7 +190,11 @@ class Decorators:
             try:
                 submit(result)
             except BaseException:
-                _result.abandon(result)
+                try:
+                    _result.abandon(result)
+                except BaseException:
+                    _result.abandon(result)  # interrupted before it had begun to guard itself
+                    raise
                 raise
             return result
 
@@ -200,7 +222,11 @@ class Decorators:
                 if not (gate.acquire(True, first) or (rest and acquire(gate, rest))):
                     error = _result.give_up(result, gate, limit)
             except BaseException:
-                _result.abandon(result, gate)
+                try:
+                    _result.abandon(result, gate)
+                except BaseException:
+                    _result.abandon(result, gate)  # interrupted before it had begun to guard itself
+                    raise
                 raise
             if error is not None:
                 try:

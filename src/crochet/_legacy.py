@@ -8,14 +8,40 @@ import atexit
 import warnings
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
-from ._calls import Decorators, Wrapper
+from ._calls import Decorators, RunInReactor, Wrapper
 from ._reactors import Reactor, import_reactor
 from ._result import EventualResult
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class WaitForReactor(Protocol):
+    """
+    The type of :func:`wait_for_reactor`.
+    """
+
+    def __call__(self, function: Callable[P, T]) -> Wrapper[P, T, T]:
+        """
+        Decorate a function.
+        """
+        ...
+
+
+class InReactor(Protocol):
+    """
+    The type of :func:`in_reactor`.
+    """
+
+    def __call__(
+        self, function: Callable[Concatenate[Reactor, P], T]
+    ) -> Wrapper[P, T, EventualResult[T]]:
+        """
+        Decorate a function.
+        """
+        ...
 
 
 class Legacy:
@@ -24,7 +50,8 @@ class Legacy:
     """
 
     def __init__(self, calls: Decorators) -> None:
-        self._calls = calls
+        self._wait_for = calls.wait_for
+        self._run_in_reactor = cast("RunInReactor", calls.run_in_reactor)
 
     def wait_for_reactor(self, function: Callable[P, T]) -> Wrapper[P, T, T]:
         """
@@ -34,7 +61,7 @@ class Legacy:
         answer. It raises what one of :func:`wait_for` does.
         """
         _deprecated("wait_for_reactor", "wait_for(timeout)")
-        return self._calls.wait_for(None)(function)
+        return self._wait_for(None)(function)
 
     def in_reactor(
         self, function: Callable[Concatenate[Reactor, P], T]
@@ -53,7 +80,7 @@ class Legacy:
         update_wrapper(with_reactor, function)
         # The signature to show is that of with_reactor: its callers do not give the reactor.
         del vars(with_reactor)["__wrapped__"]
-        return self._calls.run_in_reactor(with_reactor)
+        return self._run_in_reactor(with_reactor)
 
 
 def register(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:

@@ -30,7 +30,7 @@ from contextvars import Context
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ReactorNotRunning
+from twisted.internet.error import ReactorAlreadyRunning, ReactorNotRunning
 from twisted.logger import Logger
 
 from . import _errors
@@ -117,7 +117,8 @@ class Life:
         reactor = self.reactor
         refusal = self._bridge.refusal
         use_daemon_threads(reactor)
-        with ExitStack() as undo:
+        undo = ExitStack()
+        try:
             self._bell = hang_up(reactor, self._bridge.drain_in_reactor, self._on_bell_lost)
             if self._bell is not None:
                 undo.callback(self._bell.take_down, reactor)
@@ -125,23 +126,21 @@ class Life:
             undo.callback(self._children.stop)
             trigger = reactor.addSystemEventTrigger("before", "shutdown", self._end_in_reactor)
             undo.callback(reactor.removeSystemEventTrigger, trigger)
-            try:
-                # In a context of its own, or it would hold whatever the caller's holds.
-                self.thread = start_thread(
-                    lambda: Context().run(self._run_in_thread, ticket), "crochet-reactor"
-                )
-                self._begin(then)
-            except BaseException:
-                if took(ticket):
-                    self.has_begun = False
-                    self._bridge.close(_errors.not_set_up)
-                    self._bridge.refusal = refusal
-                    raise
-                # A signal's exception, and the thread is on its way: what is begun is finished.
-                undo.pop_all()
-                self._begin(then)
+            # In a context of its own, or it would hold whatever the caller's holds.
+            self.thread = start_thread(
+                lambda: Context().run(self._run_in_thread, ticket), "crochet-reactor"
+            )
+            self._begin(then)
+        except BaseException:
+            if took(ticket):
+                self.has_begun = False
+                self._bridge.close(_errors.not_set_up)
+                self._bridge.refusal = refusal
+                undo.close()
                 raise
-            undo.pop_all()
+            # A signal's exception, and the thread is on its way: what is begun is finished.
+            self._begin(then)
+            raise
 
     def _begin(self, then: Callable[[], object]) -> None:
         self.has_begun = True
@@ -161,6 +160,8 @@ class Life:
         except BaseException as error:
             self._refusal = _errors.died(error)
             _log.failure("The reactor thread has ended with an error")
+            if not isinstance(error, ReactorAlreadyRunning):
+                self._crash_in_reactor()
         finally:
             if self._is_inherited:
                 end_clone()  # this is the child's only thread, and all that follows the parent's
@@ -173,6 +174,11 @@ class Life:
                 wind_up(self.reactor)
             finally:
                 self._on_end()
+
+    def _crash_in_reactor(self) -> None:
+        # One whose run() was left by an exception takes itself to be running.
+        if self.reactor.running:
+            self.reactor.crash()
 
     def _end_in_reactor(self) -> Deferred[None] | None:
         """
@@ -214,6 +220,7 @@ class Life:
         Give back the reactor's descriptors, once its thread has ended.
         """
         if self._bell is not None:
+            self._bridge.wait_for_ringers()
             self._bell.close()
         release(self.reactor)
 
@@ -228,7 +235,7 @@ class Life:
         self.thread = None
         self._is_inherited = True
         if self._bell is not None:
-            self._bell.close_in_child()
+            self._bell.close()
         self._children.forget_after_fork()
         release_in_child(self.reactor)
         if threading.get_ident() == self._ident:

@@ -16,8 +16,8 @@ The first call, or setup(), then starts a life of the child's own.
 
 Threads: any may call setup(), no_setup() and shutdown(). The lock is reentrant, for a garbage
 collection or a signal handler in the middle of setup() may call setup(); it finds the work under
-way and returns. A forked child gets a new lock: the old one may have been held by a thread that it
-does not have.
+way and returns. setup() in the middle of shutdown() is refused, as is the other way round. A forked
+child gets a new lock: the old one may have been held by a thread that it does not have.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from . import _errors
@@ -63,6 +63,42 @@ class Logs(Protocol):
     def finish(self, timeout: float) -> bool: ...
     def get_caller(self) -> CallFromThread | None: ...
     def reset_after_fork(self) -> None: ...
+
+
+class Setup(Protocol):
+    """
+    The type of :func:`setup`.
+    """
+
+    def __call__(self, *, logging: bool = True) -> None:
+        """
+        Start the reactor.
+        """
+
+
+class Shutdown(Protocol):
+    """
+    The type of :func:`shutdown`.
+    """
+
+    def __call__(self, timeout: Seconds = 10.0) -> None:
+        """
+        Stop the reactor.
+        """
+
+
+class Running(Protocol):
+    """
+    The type of :func:`running`.
+    """
+
+    def __call__(
+        self, *, logging: bool = True, timeout: Seconds = 10.0
+    ) -> AbstractContextManager[None]:
+        """
+        Have the reactor run for the length of a ``with`` block.
+        """
+        ...
 
 
 class AtFork(Protocol):
@@ -103,6 +139,13 @@ def at_fork(
         )
 
 
+def _interrupted(inner: str, outer: str) -> RuntimeError:
+    return RuntimeError(
+        f"{inner}() was called, by a signal handler or a garbage collection, in the middle of "
+        f"{outer}() in the same thread. Call it when that has returned"
+    )
+
+
 class EventLoop:
     """
     Composes the reactor, its lives and the bridge to it. All process-wide effects come in.
@@ -140,9 +183,10 @@ class EventLoop:
         self._hook_ticket = [None]  # whoever takes it registers the exit hook
         # All below are written under _setup_lock, in a forked child's only thread, or where said.
         self._is_set_up = False  # False again at the reactor's end, in its thread
-        self._is_changing = False
+        self._is_starting = False
+        self._is_stopping = False
         self._has_logs = False
-        self._wants_logs = False  # in a forked child, until it has them
+        self._wants_logs = False  # a forked child does, too
         self._is_exiting = False
         self._life: Life | None = None  # the present one of a reactor that is ours, or the last
         self._other_reactor: Reactor | None = None  # the one that the program runs
@@ -179,33 +223,36 @@ class EventLoop:
             return
         self._add_exit_hook()
         with self._setup_lock:
-            if self._is_set_up or self._is_changing:
+            if self._is_set_up or self._is_starting:
                 return
-            self._is_changing = True
+            if self._is_stopping:
+                raise _interrupted("setup", "shutdown")
+            self._is_starting = True
             try:
                 self._start(logging)
             finally:
-                self._is_changing = False
+                self._is_starting = False
 
     def _start(self, with_logs: bool) -> None:
         if self._is_exiting:
             raise RuntimeError("setup() was called while the interpreter exits: it is too late")
         if self._life is not None:
-            self._lay_to_rest(self._life, EXIT_PATIENCE, EXIT_PATIENCE)
+            self._lay_to_rest(self._life, EXIT_PATIENCE)
         reactor = self._import_reactor()
         self._make_runnable(reactor)
+        life = Life(reactor, self.bridge, self._watch_children(reactor), self._on_end)
+        self._wants_logs = with_logs or self._has_logs
         starts_logs = with_logs and not self._has_logs
         if starts_logs:
             self._logs.start()
-        life = Life(reactor, self.bridge, self._watch_children(reactor), self._on_end)
-        self._life = life  # before it starts: a fork in the middle of that has to find it
         try:
+            self._life = life  # before it starts: a fork in the middle of that has to find it
             life.start(self._start_thread, lambda: self._begin(life, with_logs))
         except BaseException:
             if not life.has_begun:
                 self._life = None
                 if starts_logs:
-                    self._logs.stop(0.0)
+                    self._logs.stop(1.0)
             raise
 
     def _make_runnable(self, reactor: Reactor) -> None:
@@ -223,19 +270,14 @@ class EventLoop:
     def _on_end(self) -> None:
         self._is_set_up = False
 
-    def _lay_to_rest(self, life: Life, patience: float, total: float) -> None:
+    def _lay_to_rest(self, life: Life, patience: float) -> None:
         """
         Wait for the thread of a reactor that has ended, and give back what it had.
-
-        Args:
-            life: the reactor's.
-            patience: seconds to wait at most.
-            total: seconds that the caller will have waited by then, to be told.
         """
         if life.thread is not None:
             life.thread.join(patience)
             if life.thread.is_alive():
-                raise _errors.not_down(total, life.whereabouts())
+                raise _errors.not_down(patience, life.whereabouts())
         life.bury()
         self._life = None
 
@@ -335,9 +377,10 @@ class EventLoop:
             TimeoutError: the reactor thread, or a log handler, was not done in time. No calls are
                 accepted any more; call shutdown() again to go on waiting.
             DeadlockError: this is the reactor thread.
-            RuntimeError: the program runs the reactor itself, after :func:`no_setup`.
+            RuntimeError: the program runs the reactor itself, after :func:`no_setup`; or a signal
+                handler called this in the middle of ``setup()``.
         """
-        limit = min(seconds(timeout), threading.TIMEOUT_MAX)
+        limit = min(max(seconds(timeout), 0.0), threading.TIMEOUT_MAX)
         if threading.get_ident() == self.bridge.reactor_thread:
             raise _errors.shutdown_in_reactor_thread()
         life = self._life
@@ -348,32 +391,30 @@ class EventLoop:
         if not lock.acquire(timeout=limit):
             raise _errors.not_down(limit, life.whereabouts() if life else "(nowhere)\n")
         try:
-            if self._is_changing:  # in this very thread, which a signal has interrupted
+            if self._other_reactor is not None:
                 raise RuntimeError(
-                    "shutdown() was called by a signal handler, or a __del__ method, in the "
-                    "middle of setup() or shutdown() in the same thread. Call it from another"
+                    "shutdown() stops a reactor that setup() started, and after no_setup() the "
+                    "program runs it: call reactor.stop() in the reactor thread"
                 )
-            self._is_changing = True
+            if self._is_starting:
+                raise _interrupted("shutdown", "setup")
+            self._is_stopping = True
             try:
-                self._shut_down(limit, deadline)
+                self._stop(limit, deadline)
             finally:
-                self._is_changing = False
+                self._is_stopping = False
         finally:
             lock.release()
 
-    def _shut_down(self, limit: float, deadline: float) -> None:
-        if self._other_reactor is not None:
-            raise RuntimeError(
-                "shutdown() stops a reactor that setup() started, and after no_setup() the "
-                "program runs it: call reactor.stop() in the reactor thread"
-            )
+    def _stop(self, limit: float, deadline: float) -> None:
         life = self._life
         if life is not None:
+            self._is_set_up = False  # even if the thread goes on: setup() is not to take it for one
             # Of the time, what comes after the cleanup gets a second, or half of a short one.
             grace = max(limit - 1.0, limit / 2)
-            life.end(_errors.shut_down, grace, limit)
-            self._lay_to_rest(life, max(deadline - time.monotonic(), 0.0), limit)
-            self._is_set_up = False
+            if not life.end(_errors.shut_down, grace, limit):
+                raise _errors.not_down(limit, life.whereabouts())
+            self._lay_to_rest(life, 0.0)
         if self._has_logs:
             if not self._logs.stop(max(deadline - time.monotonic(), 0.1)):
                 raise _errors.TimeoutError(
@@ -383,11 +424,22 @@ class EventLoop:
             self._has_logs = False
 
     @contextmanager
-    def running(self, *, logging: bool = True, timeout: Seconds = 10.0) -> Iterator[None]:
+    def running(
+        self, *, logging: bool = True, timeout: Seconds = 10.0
+    ) -> Generator[None, None, None]:
         """
         Have the reactor run for the length of a ``with`` block, for scripts and tests.
 
         The same as :func:`setup` before the block and :func:`shutdown` after it.
+
+        Call it from any thread but the reactor's. Blocks up to *timeout* seconds at the end.
+
+        Args:
+            logging: as for ``setup()``.
+            timeout: as for ``shutdown()``.
+
+        Raises:
+            Exception: what ``setup()`` and ``shutdown()`` raise.
         """
         self.setup(logging=logging)
         try:
@@ -429,14 +481,17 @@ class EventLoop:
     def _after_fork_in_child(self) -> None:
         self._parking.clear()
         self._setup_lock = threading.RLock()
-        self._is_changing = False
+        if self._has_logs or self._is_starting:
+            self._logs.reset_after_fork()
+            self._has_logs = False
+        self._is_starting = self._is_stopping = False
         life = self._life
         if life is None:
             if self.bridge.reactor_thread is not None:
                 # The program's reactor ran. Whether it will here is the program's business.
                 self.bridge.disown(_errors.forked, _errors.not_run_in_child)
                 if self._other_bell is not None:
-                    self._other_bell.close_in_child()
+                    self._other_bell.close()
                 release_signals_in_child(self._other_reactor)
                 self._inherited_reactor = self._other_reactor
             elif self._other_reactor is None:
@@ -447,10 +502,6 @@ class EventLoop:
         self._is_set_up = False
         self.bridge.disown(_errors.forked, self._set_up_in_child)
         life.disown()
-        if self._has_logs:
-            self._logs.reset_after_fork()
-            self._has_logs = False
-            self._wants_logs = True
 
     def _set_up_in_child(self, name: str) -> Exception | None:
         """

@@ -40,6 +40,7 @@ class Reactor(Protocol):
     def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> Timer: ...
     def run(self, installSignalHandlers: bool = True) -> None: ...
     def stop(self) -> None: ...
+    def crash(self) -> None: ...
     def callFromThread(self, callable: Callable[..., object], *args: object) -> None: ...
     def callWhenRunning(self, callable: Callable[..., object], *args: object) -> object: ...
     def addSystemEventTrigger(
@@ -116,7 +117,7 @@ def make_runnable(reactor: Reactor) -> None:
             "thread of its own. If the program runs the reactor itself, call crochet.no_setup() "
             "before anything calls setup()"
         )
-    if getattr(reactor, "_startedBefore", False) or getattr(reactor, "waker", True) is None:
+    if getattr(reactor, "_startedBefore", False):
         release(reactor)
         _initialize(reactor)
 
@@ -136,12 +137,16 @@ def _initialize(reactor: Any) -> None:
             f"this process's reactor, a {type(reactor).__name__}, has run and was stopped, and "
             "cannot be started again. Keep it running: do not call reactor.stop() or shutdown()"
         ) from error
+    except BaseException:
+        reactor._startedBefore = True  # half of it is done, and the next attempt begins anew
+        raise
 
 
 def release(reactor: Any) -> None:
     """
     Close a reactor's own descriptors, once it has run. Closed already, they stay so.
     """
+    reactor._startedBefore = True  # to be revived before it runs again
     _close_waker(reactor)
     poller: Any = getattr(reactor, "_poller", None)
     if hasattr(poller, "close"):
@@ -163,6 +168,7 @@ def release_in_child(reactor: Any) -> None:
     if loop is None:
         release(reactor)
         return
+    reactor._startedBefore = True
     _close_waker(reactor)
     reactor._asyncioEventloop = None
     selector = getattr(loop, "_selector", None)
@@ -249,9 +255,7 @@ def wind_up(reactor: Any) -> None:
     Its connections are closed and its thread pool is ended. Blocks until the pool's workers are
     done with what they do. After a proper stop there is nothing left to do.
     """
-    if reactor.running:
-        reactor.crash()  # it was left by an exception, and does not know
-    if getattr(reactor, "_stopped", True):
+    if reactor.running or getattr(reactor, "_stopped", True):
         return
     reactor.disconnectAll()
     pool = getattr(reactor, "threadpool", None)

@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import signal
 import subprocess
+import tempfile
+import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -59,26 +62,30 @@ def run(name: str, python: str, environment: Mapping[str, str], bound: float) ->
     """
     Run a hazard program with an interpreter. Blocks up to *bound* seconds, and a few more.
     """
-    process = subprocess.Popen(
-        [python, str(HERE / f"{name}.py")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={**environment, "HAZARD_BOUND": f"{bound:g}"},
-        start_new_session=True,
-    )
-    try:
-        # The program itself shows its stacks when its time is over.
-        output, _ = process.communicate(timeout=bound + 10)
-        has_hung = "Timeout (" in output
-    except subprocess.TimeoutExpired:
-        _kill_all(process)
-        output, _ = process.communicate()
-        has_hung = True
-    else:
-        _kill_all(process)  # children that a breach has left behind
-    return _judge(output, process.returncode, bound, has_hung=has_hung)
+    # Apart, or the verdict may come in the middle of a line of something else.
+    with tempfile.TemporaryFile("w+", errors="replace") as stderr:
+        process = subprocess.Popen(
+            [python, str(HERE / f"{name}.py")],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            errors="replace",
+            env={**environment, "HAZARD_BOUND": f"{bound:g}"},
+            start_new_session=True,
+        )
+        try:
+            # The program itself shows its stacks when its time is over.
+            stdout, _ = process.communicate(timeout=bound + 10)
+            has_hung = False
+        except subprocess.TimeoutExpired:
+            has_hung = True
+        _kill_all(process)  # children, too, that a breach has left behind
+        if has_hung:
+            stdout, _ = process.communicate()
+        stderr.seek(0)
+        said = stderr.read()
+    has_hung = has_hung or "Timeout (" in said
+    return _judge(stdout, said, process.returncode, bound, has_hung=has_hung)
 
 
 def _kill_all(process: subprocess.Popen[str]) -> None:
@@ -89,9 +96,10 @@ def _kill_all(process: subprocess.Popen[str]) -> None:
         process.kill()
 
 
-def _judge(output: str, status: int, bound: float, *, has_hung: bool) -> Verdict:
-    said = [line for line in output.splitlines() if line.startswith(("ok ", "BREACH ", "n/a "))]
-    kind, text = said[-1].split(" ", 1) if said else ("", "")
+def _judge(stdout: str, stderr: str, status: int, bound: float, *, has_hung: bool) -> Verdict:
+    output = stdout + stderr
+    lines = [line for line in stdout.splitlines() if line.startswith(("ok ", "BREACH ", "n/a "))]
+    kind, text = lines[-1].split(" ", 1) if lines else ("", "")
     if kind in ("ok", "n/a") and (has_hung or status != 0):
         end = "did not end" if has_hung else f"ended with status {status}"
         return Verdict("BREACH", f"{text}; then the process {end}", output)
@@ -129,6 +137,14 @@ def title(python: str, environment: Mapping[str, str]) -> str:
     ).stdout.strip()
 
 
+def _as_cell(text: str) -> str:
+    # Neither folders nor addresses of the machine are of interest to anybody else.
+    text = re.sub(r"(?:/[\w.+-]+)+/", "", text)
+    text = re.sub(r"(?: at)? 0x[0-9a-f]+", "", text)
+    text = textwrap.shorten(text, 160)
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[").replace("*", "\\*")
+
+
 def as_markdown(titles: Sequence[str], rows: Mapping[str, Sequence[Verdict]]) -> str:
     """
     Return a table: a row for each hazard, a column for each implementation.
@@ -138,8 +154,7 @@ def as_markdown(titles: Sequence[str], rows: Mapping[str, Sequence[Verdict]]) ->
         f"|---|{'---|' * len(titles)}",
     ]
     for name, verdicts in rows.items():
-        cells = [f"**{each.kind}** {each.text}" if each.text else each.kind for each in verdicts]
-        cells = [cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells]
+        cells = [f"**{each.kind}** {_as_cell(each.text)}" for each in verdicts]
         lines.append(f"| {describe(name)} (`{name}`) | {' | '.join(cells)} |")
     counts = [
         f"{sum(each[column].kind == 'ok' for each in rows.values())} ok"
