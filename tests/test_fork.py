@@ -342,6 +342,34 @@ class TestChild:
                 kind,
             )
 
+    def test_of_a_program_that_has_prepared_the_reactor(self) -> None:
+        """
+        What it is to do when it runs, it does.
+        """
+        for kind in REACTORS:
+            run(
+                """
+                from twisted.internet import reactor
+                done = []
+                reactor.callWhenRunning(done.append, "in the parent")
+                reactor.getThreadPool()
+                def check():
+                    reactor.callWhenRunning(done.append, "in the child")
+                    reactor.addSystemEventTrigger("before", "shutdown", done.append, "at its end")
+                    crochet.setup()
+                    assert use_everything() == "done in the pool"
+                    assert done == ["in the parent", "in the child"], done
+                    crochet.shutdown()
+                    assert done == ["in the parent", "in the child", "at its end"], done
+                    assert threading.active_count() == 1
+                pids = [in_child(check), in_child(check)]
+                for pid in pids:
+                    end_of(pid)
+                assert not done
+                """,
+                kind,
+            )
+
 
 class TestParent:
     """

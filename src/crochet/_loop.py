@@ -41,6 +41,7 @@ from ._reactors import (
     Reactor,
     imported_reactor,
     is_pool_worker,
+    make_own,
     make_runnable,
     release_in_child,
     release_signals_in_child,
@@ -172,6 +173,7 @@ class EventLoop:
         self._import_reactor = import_reactor
         self._start_thread = start_thread
         self._at_exit = at_exit
+        self._at_fork = at_fork
         self._logs = logs
         self._watch_children = watch_children
         self._stash = Stash()
@@ -180,7 +182,7 @@ class EventLoop:
         self.calls = Decorators(self.bridge)
         self.retrieve_result = self._stash.take
         self._setup_lock = threading.RLock()
-        self._hook_ticket = [None]  # whoever takes it registers the exit hook
+        self._hooks_ticket = [None]  # whoever takes it registers the hooks
         # All below are written under _setup_lock, in a forked child's only thread, or where said.
         self._is_set_up = False  # False again at the reactor's end, in its thread
         self._is_starting = False
@@ -195,12 +197,7 @@ class EventLoop:
         # In a forked child: a reactor that has never run here, and shares its poller and waker
         # with the parent's.
         self._inherited_reactor: Reactor | None = None
-        # Here and not in setup(): a program may fork that has only imported the reactor.
-        at_fork(
-            before=self._before_fork,
-            after_in_parent=self._parking.after,
-            after_in_child=self._after_fork_in_child,
-        )
+        self._birthplace = os.getpid()
 
     def setup(self, *, logging: bool = True) -> None:
         """
@@ -221,7 +218,7 @@ class EventLoop:
         """
         if self._is_set_up:
             return
-        self._add_exit_hook()
+        self._add_hooks()  # before there is a lock that a forked child would find held
         with self._setup_lock:
             if self._is_set_up or self._is_starting:
                 return
@@ -256,8 +253,8 @@ class EventLoop:
             raise
 
     def _make_runnable(self, reactor: Reactor) -> None:
-        if reactor is self._inherited_reactor and not reactor.running:
-            release_in_child(reactor)  # and then it is to be revived
+        if reactor is self._inherited_reactor:
+            make_own(reactor)
         make_runnable(reactor)
         self._inherited_reactor = None
 
@@ -293,7 +290,7 @@ class EventLoop:
         Raises:
             RuntimeError: ``setup()`` has started the reactor already.
         """
-        self._add_exit_hook()
+        self._add_hooks()
         with self._setup_lock:
             if self._life is not None:
                 raise RuntimeError(
@@ -447,9 +444,22 @@ class EventLoop:
         finally:
             self.shutdown(timeout)
 
-    def _add_exit_hook(self) -> None:
-        if took(self._hook_ticket):
+    def _add_hooks(self) -> None:
+        if took(self._hooks_ticket):
             self._at_exit(self._exit)
+            self._at_fork(
+                before=self._before_fork,
+                after_in_parent=self._parking.after,
+                after_in_child=self._after_fork_in_child,
+            )
+            if os.getpid() != self._birthplace:
+                # Forked before there were hooks, for importing us adds none.
+                self._inherit_reactor()
+
+    def _inherit_reactor(self) -> None:
+        reactor = imported_reactor()
+        if reactor is not None and not reactor.running:
+            self._inherited_reactor = reactor
 
     def _exit(self) -> None:
         """
@@ -484,6 +494,7 @@ class EventLoop:
         if self._has_logs or self._is_starting:
             self._logs.reset_after_fork()
             self._has_logs = False
+        was_starting = self._is_starting
         self._is_starting = self._is_stopping = False
         life = self._life
         if life is None:
@@ -495,9 +506,10 @@ class EventLoop:
                 release_signals_in_child(self._other_reactor)
                 self._inherited_reactor = self._other_reactor
             elif self._other_reactor is None:
-                reactor = imported_reactor()
-                if reactor is not None and not reactor.running:
-                    self._inherited_reactor = reactor
+                self._inherit_reactor()
+                if was_starting and self._inherited_reactor is not None:
+                    # Another thread was about to revive it, and may have done half of that.
+                    release_in_child(self._inherited_reactor)
             return
         self._is_set_up = False
         self.bridge.disown(_errors.forked, self._set_up_in_child)

@@ -183,6 +183,31 @@ def release_in_child(reactor: Any) -> None:
     loop._closed = True
 
 
+# What programs may have told a reactor before it runs.
+_ORDERS = "_eventTriggers", "threadpool", "_pendingTimedCalls", "_newTimedCalls"
+
+
+def make_own(reactor: Any) -> None:
+    """
+    Give a reactor that does not run a poller and a waker of this process's own, in a forked child.
+
+    It has those that it had when it was imported, perhaps in the parent: two processes that share
+    them wake each other, and neither knows. What it has been told to do it keeps, unless it was to
+    read or write something; then it is left as it is.
+    """
+    if reactor.running:
+        return
+    orders = {}
+    if not getattr(reactor, "_startedBefore", True) and not getattr(reactor, "_started", True):
+        handlers = {*reactor.getReaders(), *reactor.getWriters()}
+        if handlers - getattr(reactor, "_internalReaders", set()):
+            return
+        orders = {name: getattr(reactor, name) for name in _ORDERS if hasattr(reactor, name)}
+    release_in_child(reactor)
+    _initialize(reactor)
+    vars(reactor).update(orders)
+
+
 def release_signals_in_child(reactor: Any) -> None:
     """
     Have this forked child's SIGCHLD no longer wake the parent's reactor, whose pipe it shares.
