@@ -30,6 +30,7 @@ from twisted.logger import LogEvent, LogLevel
 from crochet import _errors
 from crochet._bridge import Bridge
 from crochet._loop import EventLoop
+from crochet._reactors import release
 from crochet._stash import Stash
 
 T = TypeVar("T")
@@ -284,6 +285,9 @@ class FakeLogs(Recorder):
         self._note("finish")
         return True
 
+    def get_caller(self) -> None:
+        return None
+
     def reset_after_fork(self) -> None:
         self._note("reset_after_fork")
 
@@ -316,12 +320,12 @@ class FakeProcess:
         self.logs = FakeLogs()
         self.children = FakeChildren()
         self.exit_hooks: list[Callable[[], object]] = []
-        self.fork_hooks: list[Callable[[], object]] = []
+        self.fork_hooks: dict[str, Callable[[], object]] = {}
         self.loop = EventLoop(
             import_reactor=self.import_reactor,
             start_thread=start_thread or self.threads,
             at_exit=self.exit_hooks.append,
-            at_fork=self.fork_hooks.append,
+            at_fork=self._at_fork,
             logs=self.logs,
             watch_children=lambda reactor: self.children,
         )
@@ -332,11 +336,25 @@ class FakeProcess:
     def import_reactor(self) -> Any:
         return self.reactor
 
+    def _at_fork(self, **hooks: Callable[[], object]) -> None:
+        self.fork_hooks = hooks
+
     def run_reactor(self) -> None:
         """
         Run the thread that was started last, in this one, until it ends.
         """
-        self.threads.started[-1].run()
+        life: Any = self.loop._life
+        thread = self.threads.started[-1]
+        thread.run()
+        if life is not None and life.thread is threading.current_thread():
+            life.thread = thread  # this one cannot wait for itself
+
+    def will_run_reactor(self) -> None:
+        """
+        Run the reactor when somebody waits for its thread.
+        """
+        thread: Any = self.threads.started[-1]
+        thread.join = lambda timeout=None: None if thread.ident else self.run_reactor()
 
     def exit(self) -> None:
         """
@@ -349,8 +367,15 @@ class FakeProcess:
         """
         Do what the interpreter does in a forked child.
         """
-        for hook in self.fork_hooks:
-            hook()
+        if self.fork_hooks:
+            self.fork_hooks["after_in_child"]()
+
+    def stay_parent(self) -> None:
+        """
+        Do what the interpreter does around a fork, in the parent.
+        """
+        self.fork_hooks["before"]()
+        self.fork_hooks["after_in_parent"]()
 
 
 def stepped_process() -> FakeProcess:
@@ -412,11 +437,8 @@ def close_reactor(reactor: Any) -> None:
     if reactor.threadpool is not None and reactor.threadpool.started:
         reactor.threadpool.stop()
     for reader in reactor._internalReaders - {reactor.waker}:
-        os.close(reader.fileno())  # the bell's, which stays open as long as the process lives
-    reactor.waker.connectionLost(None)
-    poller = getattr(reactor, "_poller", None)
-    if poller is not None:
-        poller.close()
+        reader.close()  # the bell, which stays as long as the reactor
+    release(reactor)
 
 
 class Background(Generic[T]):

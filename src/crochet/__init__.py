@@ -15,7 +15,7 @@ from ._children import ChildWatcher
 from ._errors import DeadlockError, ReactorStopped, TimeoutError
 from ._legacy import InReactor, Legacy, WaitForReactor, deprecated_name, register
 from ._logs import LogBridge
-from ._loop import EventLoop, Setup, at_fork, start_thread
+from ._loop import EventLoop, Running, Setup, Shutdown, at_fork, start_thread
 from ._reactors import import_reactor
 from ._result import EventualResult
 
@@ -34,6 +34,8 @@ _old_names = Legacy(_event_loop.calls)
 # Types are written out: checkers of programs do not infer those of another package's variables.
 setup: Setup = _event_loop.setup
 no_setup: Callable[[], None] = _event_loop.no_setup
+running: Running = _event_loop.running
+shutdown: Shutdown = _event_loop.shutdown
 run_in_reactor: RunInReactor = cast("RunInReactor", _event_loop.calls.run_in_reactor)
 wait_for: WaitFor = _event_loop.calls.wait_for
 retrieve_result: Callable[[int], EventualResult[object]] = _event_loop.retrieve_result
@@ -54,6 +56,8 @@ __all__ = [
     "register",
     "retrieve_result",
     "run_in_reactor",
+    "running",
     "setup",
+    "shutdown",
     "wait_for",
 ]

@@ -47,6 +47,7 @@ Why not reactor.callFromThread() per call? It makes a burst of calls ten times s
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -54,13 +55,15 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from . import _result
+from . import _errors, _result
 from ._faults import Uncollected
 from ._result import EventualResult
 from ._stash import Stash
 
 # Builds the error by which a call to the function of that name is refused.
 Refusal = Callable[[str], Exception]
+# The same, or makes it possible to accept the call, and returns None.
+Gatekeeper = Callable[[str], Exception | None]
 
 
 class CallFromThread(Protocol):
@@ -80,6 +83,9 @@ def _nobody() -> None:
     """
 
 
+# Seconds. A few microseconds would do, but who knows when the system lets a thread run.
+_RINGING_TAKES = 1.0
+
 # How many calls the reactor thread starts before it looks at anything else.
 _BATCH = 100
 
@@ -93,7 +99,7 @@ class Bridge:
 
     def __init__(self, refusal: Refusal, stash: Stash) -> None:
         # Why calls are refused; None while they are accepted.
-        self.refusal: Refusal | None = refusal
+        self.refusal: Gatekeeper | None = refusal
         # The ident of the thread the reactor runs in, while it runs.
         self.reactor_thread: int | None = None
         # Every call accepted and not yet answered, queued ones included.
@@ -108,6 +114,8 @@ class Bridge:
         # anybody is at it.
         self._has_bell = False
         self._ringing: list[None] = []
+        # The same for bells, but that it makes nobody wake the reactor anew.
+        self._at_bell: list[None] = []
 
     def open(
         self, call_from_thread: CallFromThread, ring: Callable[[], object] | None = None
@@ -125,6 +133,10 @@ class Bridge:
         self._has_bell = ring is not None
         self._is_awake = False
         self.refusal = None
+        if self._queue:
+            # Entered by a thread that found the bridge open in an earlier life, and may have woken
+            # that one.
+            self._wake()
 
     def ring_with(self, ring: Callable[[], object] | None) -> None:
         """
@@ -150,11 +162,20 @@ class Bridge:
         """
         refusal = self.refusal
         if refusal is not None:
-            raise refusal(_result.name_of(result))
+            error = refusal(_result.name_of(result))
+            if error is not None:
+                raise error
         self.in_flight.add(result)
         self._queue.append(result)
         if not self._is_awake or self._ringing:
-            self._wake()
+            ring = self._ring
+            try:
+                self._wake()
+            except ValueError:
+                self._take_back(result)  # the bell has just been closed
+                if ring is self._ring:
+                    raise
+                self._wake()  # another life has begun since
         # The second look, after entering; see the head of this file.
         if self.refusal is not None:
             self._take_back(result)
@@ -163,12 +184,11 @@ class Bridge:
         refusal = self.refusal
         if refusal is not None and _result.withdraw(result):
             self.in_flight.discard(result)
-            raise refusal(_result.name_of(result))
+            raise refusal(_result.name_of(result)) or _errors.stopped(_result.name_of(result))
 
     def _wake(self) -> None:
-        has_bell = self._has_bell
-        if not has_bell:
-            self._ringing.append(None)  # before the flag is set; see the head of this file
+        ringing = self._at_bell if self._has_bell else self._ringing
+        ringing.append(None)  # before the flag is set; see the head of this file
         try:
             self._is_awake = True
             self._ring()
@@ -176,8 +196,24 @@ class Bridge:
             self._is_awake = False
             raise
         finally:
-            if not has_bell:
-                self._ringing.pop()
+            ringing.pop()
+
+    def wait_for_ringers(self) -> None:
+        """
+        Wait until nobody is ringing the bell, so that it can be closed. Blocks for 1 s at most.
+
+        1. A thread that rings enters itself in ``_at_bell``, then rings.
+        2. The bell finds that it is open, lets go of the interpreter's lock, and calls the kernel.
+        3. Whoever is to close the bell looks whether the list is empty, and if not, looks again.
+
+        Verdict: a thread that 3 did not see has not come to 2 yet, where it finds the bell closed.
+        One that it saw is through in no time. What takes longer is no thread, but was left behind
+        by a signal's exception, or interrupted by a signal handler that does this.
+        """
+        deadline = time.monotonic() + _RINGING_TAKES
+        while self._at_bell and time.monotonic() < deadline:
+            time.sleep(0.0001)
+        self._at_bell = []
 
     def drain_in_reactor(self) -> None:
         """
@@ -215,11 +251,13 @@ class Bridge:
         if self.refusal is None:
             self._wake()
 
-    def disown(self, refusal: Refusal) -> None:
+    def disown(self, refusal: Refusal, gatekeeper: Gatekeeper) -> None:
         """
-        Answer all that is in flight, in a forked child, for which nobody there waits any more.
+        Answer all that is in flight, in a forked child, and hand later calls to *gatekeeper*.
         """
-        self.refusal = refusal
+        self.refusal = gatekeeper
+        self._ring = _nobody  # the bell is the parent's
+        self._ringing, self._at_bell = [], []  # and so were the threads that rang it
         self.reactor_thread = None
         self.uncollected.clear()  # the parent logs its errors itself
         self._queue.clear()

@@ -9,6 +9,7 @@ logs.
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
 
 
 class TimeoutError(builtins.TimeoutError):
@@ -55,8 +56,44 @@ def stopped(name: str) -> ReactorStopped:
     Build the error of a call that the reactor's end overtook, or that came after it.
     """
     return ReactorStopped(
-        f"{name}() cannot be answered: the reactor has stopped. If the program is not ending, "
-        "look for what called reactor.stop() or made the reactor thread fail."
+        f"{name}() cannot be answered: the reactor has stopped. Call crochet.setup() to start it "
+        "again, and if that was not meant to be, look for what called reactor.stop() or crash()."
+    )
+
+
+def died(error: BaseException) -> Callable[[str], ReactorStopped]:
+    """
+    Build what builds the error of a call that the reactor thread's failure overtook.
+    """
+
+    def build(name: str) -> ReactorStopped:
+        return ReactorStopped(
+            f"{name}() cannot be answered: the reactor thread has ended with "
+            f"{type(error).__name__}: {error}. It was logged with its traceback. Call "
+            "crochet.setup() to start the reactor again."
+        )
+
+    return build
+
+
+def shut_down(name: str) -> ReactorStopped:
+    """
+    Build the error of a call that shutdown() overtook, or that came after it.
+    """
+    return ReactorStopped(
+        f"{name}() cannot be answered: crochet.shutdown() has stopped the reactor. Call "
+        "crochet.setup() to start it again."
+    )
+
+
+def not_down(patience: float, whereabouts: str) -> TimeoutError:
+    """
+    Build the error of a shutdown() that waited in vain.
+    """
+    return TimeoutError(
+        f"the reactor thread has not stopped in {patience:g} s. It takes no more calls, and "
+        "shutdown() may be called again to go on waiting. It is here:\n"
+        f"{whereabouts}"
     )
 
 
@@ -72,12 +109,22 @@ def exiting(name: str) -> ReactorStopped:
 
 def forked(name: str) -> ReactorStopped:
     """
-    Build the error of a call in a process that was forked from the one with the reactor thread.
+    Build the error, in a forked child, of a call that was made in its parent.
     """
     return ReactorStopped(
-        f"{name}() cannot be answered: this process was forked from the one in which the "
-        "reactor runs, and threads do not survive a fork. Call crochet.setup() for the first "
-        "time in the child, or start the child with the spawn method."
+        f"{name}() cannot be answered here: this process was forked while the call was under way, "
+        "and the reactor thread that runs it is the parent's. Make the call again in this process."
+    )
+
+
+def not_run_in_child(name: str) -> ReactorStopped:
+    """
+    Build the error, in a forked child, of a call that the program's own reactor would answer.
+    """
+    return ReactorStopped(
+        f"{name}() cannot be answered: this process was forked from one that called "
+        "crochet.no_setup() and whose reactor was running, and a reactor does not run on in a "
+        "child. Call crochet.no_setup() and then reactor.run() in this process, too."
     )
 
 
@@ -89,6 +136,26 @@ def in_reactor_thread(name: str) -> DeadlockError:
         f"waiting for {name}() in the reactor thread would stop the very thread that has to run "
         f"it. Use the Deferred or coroutine of the undecorated function, {name}.__wrapped__, "
         "or move the blocking code to a thread with deferToThread()."
+    )
+
+
+def shutdown_in_reactor_thread() -> DeadlockError:
+    """
+    Build the error of a shutdown() that would wait for the thread that it was called in.
+    """
+    return DeadlockError(
+        "shutdown() in the reactor thread would wait for that very thread to end. Call it from "
+        "another thread, or call reactor.stop(), which does not wait"
+    )
+
+
+def shutdown_in_pool() -> DeadlockError:
+    """
+    Build the error of a shutdown() in a thread that the reactor, as it stops, waits for.
+    """
+    return DeadlockError(
+        "shutdown() in a thread of the reactor's pool would wait for the reactor, which waits for "
+        "the threads of its pool before it ends. Call it from another thread"
     )
 
 

@@ -24,13 +24,26 @@ from crochet import (
     register,
     retrieve_result,
     run_in_reactor,
+    running,
     setup,
+    shutdown,
     wait_for,
 )
 
 assert_type(setup(), None)
 assert_type(setup(logging=False), None)
 assert_type(no_setup(), None)
+assert_type(shutdown(), None)
+assert_type(shutdown(5), None)
+assert_type(shutdown(timeout=Fraction(1, 2)), None)
+assert_type(shutdown(None), None)
+shutdown("5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+with running() as nothing:
+    assert_type(nothing, None)
+with running(logging=False, timeout=2.5):
+    pass
+running(True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 @run_in_reactor
