@@ -129,8 +129,7 @@ class Bridge:
                 *call_from_thread* does.
         """
         self._call_from_thread = call_from_thread
-        self._ring = ring or partial(call_from_thread, self.drain_in_reactor)
-        self._has_bell = ring is not None
+        self._use(ring)
         self._is_awake = False
         self.refusal = None
         if self._queue:
@@ -142,10 +141,13 @@ class Bridge:
         """
         Wake the reactor in another way from now on, in its thread.
         """
+        self._use(ring)
+        self._wake()  # should the last one have been lost
+
+    def _use(self, ring: Callable[[], object] | None) -> None:
         assert self._call_from_thread is not None
         self._ring = ring or partial(self._call_from_thread, self.drain_in_reactor)
         self._has_bell = ring is not None
-        self._wake()  # should the last one have been lost
 
     def refuse(self, refusal: Refusal) -> None:
         """
