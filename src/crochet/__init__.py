@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from ._calls import RunInReactor, WaitFor
 from ._children import ChildWatcher
+from ._deadline import deadline
 from ._errors import DeadlockError, ReactorStopped, TimeoutError
 from ._legacy import InReactor, Legacy, WaitForReactor, deprecated_name, register
 from ._logs import LogBridge
@@ -37,7 +38,7 @@ no_setup: Callable[[], None] = _event_loop.no_setup
 running: Running = _event_loop.running
 shutdown: Shutdown = _event_loop.shutdown
 run_in_reactor: RunInReactor = cast("RunInReactor", _event_loop.calls.run_in_reactor)
-wait_for: WaitFor = _event_loop.calls.wait_for
+wait_for: WaitFor = cast("WaitFor", _event_loop.calls.wait_for)
 retrieve_result: Callable[[int], EventualResult[object]] = _event_loop.retrieve_result
 in_reactor: InReactor = _old_names.in_reactor
 wait_for_reactor: WaitForReactor = _old_names.wait_for_reactor
@@ -52,6 +53,7 @@ __all__ = [
     "ReactorStopped",
     "TimeoutError",
     "__version__",
+    "deadline",
     "no_setup",
     "register",
     "retrieve_result",
