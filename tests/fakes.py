@@ -17,6 +17,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -466,6 +467,16 @@ def close_reactor(reactor: Any) -> None:
     for reader in reactor._internalReaders - {reactor.waker}:
         reader.close()  # the bell, which stays as long as the reactor
     release(reactor)
+
+
+def wait_until(claim: Callable[[], bool], what: str) -> None:
+    """
+    Look again and again, with BOUND as the limit: for what tells nobody when it is ready.
+    """
+    deadline = time.monotonic() + BOUND
+    while not claim():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
 
 
 class Background(Generic[T]):

@@ -24,12 +24,13 @@ _PROJECT = Path(__file__).parent.parent
 
 # Each room may use those above it.
 _ROOMS = [
-    {"_errors", "_timeouts", "_coroutines", "_waiting"},
+    {"_errors", "_timeouts", "_coroutines", "_waiting", "_awaiting"},
     {"_faults", "_deadline"},
+    {"_futures"},
     {"_result"},
     {"_stash", "_reactors", "_log_writer"},
     {"_bell", "_bridge", "_logs", "_children"},
-    {"_calls", "_parking", "_life"},
+    {"_calls", "_caller", "_parking", "_life"},
     {"_legacy", "_loop"},
     {"__init__"},
     {"mypy"},
@@ -116,6 +117,7 @@ class TestNames:
         "no_setup",
         "register",
         "retrieve_result",
+        "run_in_caller",
         "run_in_reactor",
         "running",
         "setup",
@@ -158,11 +160,12 @@ class TestNames:
 
     def test_of_methods_are_those_that_programs_rely_on(self) -> None:
         """
-        And two more.
+        And some more.
         """
         public = {name for name in vars(crochet.EventualResult) if not name.startswith("_")}
         assert public == {
             "add_done_callback",
+            "as_future",
             "cancel",
             "done",
             "original_failure",

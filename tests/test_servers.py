@@ -15,8 +15,7 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from typing import Any
 import pytest
 
 import crochet
-from fakes import BOUND
+from fakes import BOUND, wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
@@ -196,16 +195,6 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
-
-
-def wait_until(claim: Callable[[], bool], what: str) -> None:
-    """
-    Look again and again, with BOUND as the limit: these programs tell nobody when they are ready.
-    """
-    deadline = time.monotonic() + BOUND
-    while not claim():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def is_listening(port: int) -> bool:

@@ -10,6 +10,7 @@ import atexit
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from ._caller import Callers, RunInCaller
 from ._calls import RunInReactor, WaitFor
 from ._children import ChildWatcher
 from ._deadline import deadline
@@ -39,6 +40,7 @@ running: Running = _event_loop.running
 shutdown: Shutdown = _event_loop.shutdown
 run_in_reactor: RunInReactor = cast("RunInReactor", _event_loop.calls.run_in_reactor)
 wait_for: WaitFor = cast("WaitFor", _event_loop.calls.wait_for)
+run_in_caller: RunInCaller = Callers(_event_loop.bridge).run_in_caller
 retrieve_result: Callable[[int], EventualResult[object]] = _event_loop.retrieve_result
 in_reactor: InReactor = _old_names.in_reactor
 wait_for_reactor: WaitForReactor = _old_names.wait_for_reactor
@@ -57,6 +59,7 @@ __all__ = [
     "no_setup",
     "register",
     "retrieve_result",
+    "run_in_caller",
     "run_in_reactor",
     "running",
     "setup",

@@ -78,6 +78,10 @@ class CallFromThread(Protocol):
         """
 
 
+def _at_once(work: Callable[[], object]) -> None:
+    work()
+
+
 def _nobody() -> None:
     """
     Wake no reactor, for there is none.
@@ -107,6 +111,8 @@ class Bridge:
         self.in_flight: set[EventualResult[object]] = set()
         self.uncollected: Uncollected = {}
         self.stash = stash.put
+        # Does what may block, in a thread of its own. The loop hands in another.
+        self.deliver: Callable[[Callable[[], object]], object] = _at_once
         self._queue: deque[EventualResult[object]] = deque()
         self._is_awake = False
         self._call_from_thread: CallFromThread | None = None
@@ -244,8 +250,16 @@ class Bridge:
         """
         Have the reactor thread cancel a call that has started. From any thread; blocks never.
         """
+        self.call(_result.cancel_in_reactor, result, terms)
+
+    def call(self, function: Callable[..., object], *args: object) -> None:
+        """
+        Have the reactor thread call something. From any thread; blocks never.
+
+        Whoever asks has been told of a reactor. One that has ended calls nothing any more.
+        """
         if self._call_from_thread is not None:
-            self._call_from_thread(_result.cancel_in_reactor, result, terms)
+            self._call_from_thread(function, *args)
 
     def explain(self, result: EventualResult[object]) -> Reason:
         """

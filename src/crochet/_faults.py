@@ -89,6 +89,13 @@ class Fault:
             uncollected[id(self)] = weakref.ref(self)
 
     @property
+    def error(self) -> BaseException:
+        """
+        The error, to be looked at only. That does not collect it.
+        """
+        return self._error
+
+    @property
     def is_collected(self) -> bool:
         """
         Tell whether somebody has taken the error, or was told of it in a log.

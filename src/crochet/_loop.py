@@ -35,6 +35,7 @@ from ._bell import Bell, hang_up
 from ._bridge import Bridge, CallFromThread
 from ._calls import Decorators
 from ._faults import report_all
+from ._futures import Deliveries
 from ._life import GRACE, Children, Life, StartThread, all_ended, took
 from ._parking import Parking
 from ._reactors import (
@@ -181,6 +182,8 @@ class EventLoop:
         self.bridge = Bridge(_errors.not_set_up, self._stash)
         self.calls = Decorators(self.bridge)
         self.retrieve_result = self._stash.take
+        self._deliveries = Deliveries(start_thread)
+        self.bridge.deliver = self._deliveries
         self._setup_lock = threading.RLock()
         self._hooks_ticket = [None]  # whoever takes it registers the hooks
         # All below are written under _setup_lock, in a forked child's only thread, or where said.
@@ -412,6 +415,7 @@ class EventLoop:
             if not life.end(_errors.shut_down, grace, limit):
                 raise _errors.not_down(limit, life.whereabouts())
             self._lay_to_rest(life, 0.0)
+        self._deliveries.stop(max(deadline - time.monotonic(), 0.1))
         if self._has_logs:
             if not self._logs.stop(max(deadline - time.monotonic(), 0.1)):
                 raise _errors.TimeoutError(
@@ -490,6 +494,7 @@ class EventLoop:
 
     def _after_fork_in_child(self) -> None:
         self._parking.clear()
+        self._deliveries.reset_after_fork()
         self._setup_lock = threading.RLock()
         if self._has_logs or self._is_starting:
             self._logs.reset_after_fork()

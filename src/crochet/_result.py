@@ -33,23 +33,27 @@ from __future__ import annotations
 
 import sys
 from _thread import LockType, allocate_lock, get_ident
-from collections.abc import Callable, Mapping
-from contextvars import Context
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
+from contextvars import Context, ContextVar
 from enum import Enum
 from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast, final
+from weakref import ref
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from . import _errors
+from ._awaiting import awaiting
 from ._coroutines import PLAIN, as_deferred
 from ._deadline import get_end
 from ._errors import Limit, Reason
 from ._faults import Fault, Uncollected, is_cancellation
+from ._futures import ResultFuture
 from ._timeouts import Seconds, acquire_until, seconds
 from ._waiting import run_errands
 
@@ -89,6 +93,12 @@ class Terms(NamedTuple):
     on_late: OnLate | None = None
 
 
+# The call in whose body this is, for code that runs there.
+current_call: ContextVar[ref[EventualResult[Any]] | None] = ContextVar(
+    "crochet.current_call", default=None
+)
+
+
 class Home(Protocol):
     """
     What a result needs of the bridge that carries its call.
@@ -97,6 +107,12 @@ class Home(Protocol):
     reactor_thread: int | None
     in_flight: set[EventualResult[object]]
     uncollected: Uncollected
+    deliver: Callable[[Callable[[], object]], object]
+
+    def call(self, function: Callable[..., object], *args: object) -> None:
+        """
+        Have the reactor thread call something.
+        """
 
     def cancel(self, result: EventualResult[object], terms: Terms | None = None) -> None:
         """
@@ -290,6 +306,41 @@ class EventualResult(Generic[T_co]):
         if self._outcome is not PENDING and _remove(self._wakers, waker):
             waker()
 
+    def as_future(self) -> Future[T_co]:
+        """
+        Return a ``concurrent.futures.Future`` of the same answer.
+
+        For ``concurrent.futures.wait`` and ``as_completed``, ``asyncio.wrap_future``, and all that
+        takes such futures. ``cancel()`` cancels the operation, and the future at once;
+        ``result()`` raises the operation's error, or ``concurrent.futures.CancelledError``. Its
+        callbacks are called in a thread of ours.
+
+        Call it from any thread. Blocks never.
+        """
+        return ResultFuture(
+            self, partial(_error_of, self), partial(has_started, self), self._home.deliver
+        )
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        """
+        Await the answer, in an asyncio or trio loop of any thread, or in the reactor thread.
+
+        The loop is free meanwhile, and no thread is used up. An await that ends early, because its
+        task is cancelled or its time is over, cancels the operation.
+
+        Call it from any thread that runs such a loop, in a coroutine. Blocks never.
+
+        Raises:
+            RuntimeError: there is no such loop.
+            BaseException: whatever the operation raised, or the loop throws in.
+        """
+        return awaiting(self, self._name, self._home.reactor_thread, self._home.call)
+
+
+def _error_of(result: EventualResult[object]) -> BaseException | None:
+    outcome = result._outcome
+    return outcome.error if type(outcome) is Fault else None
+
 
 def _remove(wakers: list[Callable[[], object]], waker: Callable[[], object]) -> bool:
     try:
@@ -324,6 +375,7 @@ def start_in_reactor(result: EventualResult[object]) -> None:
         _answer_withdrawn(result)
         return
     try:
+        context.run(current_call.set, ref(result))
         value = context.run(function, *args, **kwargs)
         deferred = None if type(value) in PLAIN else as_deferred(value, context)
     except BaseException as error:
@@ -574,6 +626,13 @@ def _ends(result: EventualResult[object], gate: LockType, patience: float) -> bo
     while result._outcome is PENDING and acquire_until(gate, end):
         pass  # an errand, and too late for those
     return result._outcome is not PENDING
+
+
+def wakers_of(result: EventualResult[object]) -> list[Callable[[], object]]:
+    """
+    Return a copy of what is to be called when the answer is there.
+    """
+    return result._wakers.copy()
 
 
 def name_of(result: EventualResult[object]) -> str:

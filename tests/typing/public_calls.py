@@ -7,6 +7,7 @@ Every public form of call, with the type it must have. Checked by mypy and pyrig
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from fractions import Fraction
 from typing import NoReturn
 
@@ -24,6 +25,7 @@ from crochet import (
     no_setup,
     register,
     retrieve_result,
+    run_in_caller,
     run_in_reactor,
     running,
     setup,
@@ -108,6 +110,16 @@ waited_deferring("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumen
 wait_for("5")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 assert_type(wait_for(1)(lambda: 3)(), int)
+
+# Futures, await, and the way back into the caller.
+assert_type(run_in_reactor(lambda: "x")().as_future(), Future[str])
+assert_type(run_in_caller(int, "3"), Deferred[int])
+run_in_caller(len, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def awaits(result: EventualResult[bytes]) -> None:
+    assert_type(await result, bytes)
+
 
 # Deadlines, cleanup, and a timeout for one call.
 with deadline(2.0) as nothing_either:

@@ -1,0 +1,222 @@
+"""
+A result as a ``concurrent.futures.Future``, for what works with those.
+
+Its own state is the EventualResult's. What ``concurrent.futures.wait()``, ``as_completed()`` and
+``asyncio.wrap_future()`` go by, the base class's, follows as soon as a thread of ours has come to
+it. Not the reactor thread: the base class and those functions block in conditions and events, which
+are Python code, and a signal's exception can leave one locked for ever. Then it is that thread that
+hangs. For the same reason ``result()`` waits as the EventualResult does.
+
+That thread lives while there are futures to see to, and a second longer:
+
+1. Someone with work appends it to the queue, then takes the ticket. Who gets it starts a thread;
+   who does not wakes the one that runs.
+2. The thread, finding nothing for a second, puts the ticket back, then looks at the queue again,
+   and takes the ticket itself if there is something.
+
+Verdict: work that was appended before the thread looked is found by it, and who appends later finds
+the ticket. Both may want it, and one gets it.
+"""
+
+from __future__ import annotations
+
+import threading
+from _thread import allocate_lock
+from collections import deque
+from collections.abc import Callable
+from concurrent import futures
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar
+
+from twisted.logger import Logger
+
+from ._errors import TimeoutError
+from ._faults import is_cancellation
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_log = Logger(namespace="crochet")
+
+# Seconds that the thread waits for more.
+_LINGERS = 1.0
+
+
+class Source(Protocol[T_co]):
+    """
+    What is needed of a result.
+    """
+
+    def done(self) -> bool: ...
+    def wait(self, timeout: float | None) -> T_co: ...
+    def cancel(self) -> None: ...
+    def add_done_callback(self, callback: Callable[[Any], object]) -> None: ...
+
+
+class ResultFuture(futures.Future[T]):
+    """
+    See :meth:`EventualResult.as_future`.
+    """
+
+    def __init__(
+        self,
+        source: Source[T],
+        error_of: Callable[[], BaseException | None],
+        is_running: Callable[[], bool],
+        deliver: Callable[[Callable[[], object]], object],
+    ) -> None:
+        super().__init__()
+        self._source = source
+        self._error_of = error_of
+        self._is_running = is_running
+        source.add_done_callback(lambda _: deliver(self._follow))
+
+    def _follow(self) -> None:
+        """
+        Tell those who go by the base class's state. Blocks: theirs are the callbacks.
+        """
+        error = self._error_of()
+        with suppress(futures.InvalidStateError):  # it has been cancelled
+            if error is None:
+                super().set_result(None)  # type: ignore[arg-type]
+            elif is_cancellation(error):
+                self._cancel()
+            else:
+                super().set_exception(error)
+
+    def _cancel(self) -> bool:
+        if not super().cancel():
+            return False
+        with self._condition:
+            if self._state == "CANCELLED":
+                self.set_running_or_notify_cancel()
+        return True
+
+    def cancel(self) -> bool:
+        """
+        Cancel the operation. The future is cancelled at once, whatever the operation does then.
+        """
+        if self._source.done():
+            return self.cancelled()
+        self._source.cancel()
+        return self._cancel()
+
+    def done(self) -> bool:
+        """
+        Tell whether the answer is there, or the future cancelled.
+        """
+        return self._source.done() or super().done()
+
+    def running(self) -> bool:
+        """
+        Tell whether the body has started, and nothing come of it yet.
+        """
+        return not self.done() and self._is_running()
+
+    def result(self, timeout: float | None = None) -> T:
+        """
+        Return the value, or raise the error, once it is there.
+        """
+        try:
+            if not self.cancelled():
+                return self._source.wait(timeout)
+        except TimeoutError as error:
+            if self._source.done():  # with that very error
+                raise
+            raise futures.TimeoutError(str(error)) from None  # another class on Python 3.10
+        except BaseException as error:
+            if not self._source.done() or not is_cancellation(error):
+                raise
+        raise futures.CancelledError
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """
+        Return the error, or None for a value, once it is there.
+        """
+        try:
+            self.result(timeout)
+        except BaseException as error:
+            if isinstance(error, futures.CancelledError) or not self._source.done():
+                raise
+            return error
+        return None
+
+
+class Deliveries:
+    """
+    Does what may block, in the order given, in a thread that is there while it is needed.
+
+    Args:
+        start_thread: starts a daemon thread of that target and name.
+    """
+
+    def __init__(
+        self, start_thread: Callable[[Callable[[], object], str], threading.Thread]
+    ) -> None:
+        self._start_thread = start_thread
+        self.reset_after_fork()
+
+    def reset_after_fork(self) -> None:
+        """
+        Begin anew, without thread or work.
+        """
+        self._queue: deque[Callable[[], object]] = deque()
+        self._ticket = [None]  # whoever takes it runs the thread
+        self._wake = allocate_lock()
+        self._thread: threading.Thread | None = None
+        self._patience = _LINGERS
+
+    def __call__(self, work: Callable[[], object]) -> None:
+        """
+        Have something done. From any thread; blocks never, unless no thread can be started.
+        """
+        self._queue.append(work)
+        try:
+            self._ticket.pop()
+        except IndexError:
+            with suppress(RuntimeError):  # it is awake
+                self._wake.release()
+            return
+        try:
+            self._thread = self._start_thread(self._run, "crochet-futures")
+        except RuntimeError:
+            # None can be started: CPython 3.12 starts no more as it exits. Do it here.
+            self._do_all()
+            self._ticket.append(None)
+
+    def _run(self) -> None:
+        while True:
+            self._do_all()
+            if self._wake.acquire(True, self._patience) or self._queue:
+                continue
+            self._ticket.append(None)
+            # Looked at after that; see the head of this file.
+            if not self._queue:
+                return
+            try:
+                self._ticket.pop()
+            except IndexError:
+                return  # whoever came with it starts another thread
+
+    def _do_all(self) -> None:
+        while self._queue:
+            try:
+                work = self._queue.popleft()
+            except IndexError:
+                return
+            try:
+                work()
+            except BaseException:
+                _log.failure("Error in what follows a future's end")
+            del work  # it holds a future, and this thread may have nothing to do for long
+
+    def stop(self, timeout: float) -> None:
+        """
+        Have the thread end when it has nothing more to do. Blocks up to *timeout* seconds.
+        """
+        self._patience = 0.0
+        with suppress(RuntimeError):
+            self._wake.release()
+        if self._thread is not None:
+            self._thread.join(timeout)
+        self._patience = _LINGERS
