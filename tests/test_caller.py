@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
 
 from crochet._caller import Callers
 from fakes import BOUND, Background, FakeProcess, in_reactor_thread, wait_until
@@ -111,6 +111,34 @@ class TestRuns:
             return 1 + await run_in_caller(nested, depth - 1) if depth else 0
 
         assert nested(10) == 10
+
+    def test_in_bodies_of_every_kind(self, running: FakeProcess, run_in_caller: Any) -> None:
+        """
+        At their start, and when they have been resumed.
+        """
+
+        @running.wait_for(BOUND)
+        def plain() -> Deferred[int]:
+            visit: Deferred[int] = run_in_caller(threading.get_ident)
+            return visit
+
+        @running.wait_for(BOUND)
+        @inlineCallbacks
+        def generator() -> Any:
+            first = yield run_in_caller(threading.get_ident)
+            second = yield run_in_caller(threading.get_ident)
+            return first if first == second else None
+
+        @running.wait_for(BOUND)
+        async def resumed_by_another() -> int:
+            step: Deferred[None] = Deferred()
+            running.run_in_reactor(lambda: step.callback(None))()
+            await step
+            ident: int = await run_in_caller(threading.get_ident)
+            return ident
+
+        for body in (plain, generator, resumed_by_another):
+            assert body() == threading.get_ident()
 
     def test_several_at_once(self, running: FakeProcess, run_in_caller: Any) -> None:
         """

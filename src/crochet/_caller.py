@@ -2,8 +2,7 @@
 The other way: from the reactor thread into the thread that waits there.
 
 What is to be run is an errand for whoever waits for the call in whose body this is asked; see
-_waiting.py. Which call that is, its context says. (A weak reference: a context may be kept by
-anybody, and must not keep a call's answer.)
+_waiting.py. Which call that is, the stack says, or the context; see ``_result.current_call()``.
 
 An errand that nobody runs, for the waiter has gone, is dropped with the waiter's gate, wherever
 that happens. So it is its ``__del__`` that tells the reactor thread.
@@ -17,7 +16,9 @@ from __future__ import annotations
 from _thread import LockType, get_ident
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import ParamSpec, Protocol, TypeVar, cast
+from weakref import ref
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.python.failure import Failure
@@ -37,9 +38,14 @@ class Visit:
     """
 
     def __init__(
-        self, name: str, work: Callable[[], object], bridge: Bridge, answer: Deferred[object]
+        self,
+        result: EventualResult[object],
+        work: Callable[[], object],
+        bridge: Bridge,
+        answer: Deferred[object],
     ) -> None:
-        self._name = name
+        self._name = _result.name_of(result)
+        self._expect_cancellation = partial(_result.expect_cancellation, ref(result))
         self._work: list[Callable[[], object]] = [work]  # whoever takes it does it, or drops it
         self._bridge = bridge
         self._answer = answer
@@ -55,6 +61,7 @@ class Visit:
             self._bridge.call(_fire, self._answer, Failure(error))  # type: ignore[no-untyped-call]
         except BaseException as error:
             # Ctrl-C, say. It is meant for the thread, whose wait it ends.
+            self._expect_cancellation()
             interrupted = CancelledError(f"{type(error).__name__} in the waiting thread")
             failure = Failure(interrupted)  # type: ignore[no-untyped-call]
             self._bridge.call(_fire, self._answer, failure)
@@ -113,12 +120,12 @@ class Callers:
         """
         Run a function in the thread that waits for this call, and return a Deferred for its value.
 
-        In the body of a call, a coroutine's whole life included, it has the waiting thread run
-        *function*, and wait on: for what needs that very thread, as a database session, a
-        progress bar, a GUI or ``pdb`` do. If several wait for the same EventualResult, one of them
-        does it. The function may call Crochet functions and wait for them, whose bodies may use
-        ``run_in_caller()`` in turn. The waiter's timeout goes on meanwhile, but ends the wait only
-        when the function has returned.
+        In the body of a call, for the whole life of a coroutine or an ``inlineCallbacks``
+        function, it has the waiting thread run *function*, and wait on: for what needs that very
+        thread, as a database session, a progress bar, a GUI or ``pdb`` do. If several wait for the
+        same EventualResult, one of them does it. The function may call Crochet functions and wait
+        for them, whose bodies may use ``run_in_caller()`` in turn. The waiter's timeout goes on
+        meanwhile, but ends the wait only when the function has returned.
 
         Call it from the reactor thread. Blocks never.
 
@@ -141,14 +148,14 @@ class Callers:
                 "run_in_caller() is for the reactor thread, to reach the thread that waits there. "
                 "This is another thread: call the function as it is."
             )
-        reference = _result.current_call.get()
-        result = reference() if reference is not None else None
-        name = _result.name_of(result) if result is not None else "a callback"
-        gate = _gate(result) if result is not None else None
+        result = _result.current_call()
+        if result is None:
+            return fail(_nobody("a callback"))
+        gate = _gate(result)
         if gate is None:
-            return fail(_nobody(name))
+            return fail(_nobody(_result.name_of(result)))
         answer: Deferred[object] = Deferred()
-        visit = Visit(name, lambda: function(*args, **kwargs), self._bridge, answer)
+        visit = Visit(result, lambda: function(*args, **kwargs), self._bridge, answer)
         answer._canceller = visit.cancel
         send_errand(gate, visit)
         return cast("Deferred[T]", answer)

@@ -340,7 +340,8 @@ def _decorated(
             "the thread that iterates. Decorate it with @inlineCallbacks first, make it an "
             "`async def` without yield, or return a list"
         )
-    wrapper = wrap(name, function)
+    is_resumed = inspect.isgeneratorfunction(inspect.unwrap(function))  # by inlineCallbacks
+    wrapper = wrap(name, _remembering(function) if is_resumed else function)
     wrapper.__name__ = wrapper.__qualname__ = name  # partial objects have no name to copy
     update_wrapper(wrapper, function)
     for mark in ("_is_coroutine_mark", "_is_coroutine_marker", "_is_coroutine"):
@@ -349,6 +350,14 @@ def _decorated(
         vars(wrapper).pop(mark, None)
     vars(wrapper)["wrapped_function"] = function
     return wrapper
+
+
+def _remembering(function: Callable[..., object]) -> Callable[..., object]:
+    def body(*args: object, **kwargs: object) -> object:
+        _result.remember_call()
+        return function(*args, **kwargs)
+
+    return body
 
 
 def _name(function: object) -> str:

@@ -39,10 +39,11 @@ from contextvars import Context, ContextVar
 from enum import Enum
 from functools import partial
 from time import monotonic
-from types import TracebackType
+from types import CoroutineType, FrameType, FunctionType, TracebackType
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast, final
 from weakref import ref
 
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -75,6 +76,9 @@ class _Pending(Enum):
 
 PENDING: Final = _Pending.PENDING
 
+# What resumes coroutines and inlineCallbacks.
+_DRIVER: Final = cast("FunctionType", vars(defer)["_inlineCallbacks"]).__code__
+
 # How long a wait that was given up waits for the reactor thread to look up from what it does and
 # pass the cancellation on, in seconds. Only then is it worth waiting for the operation's cleanup.
 _NOTICE = 0.02
@@ -93,8 +97,10 @@ class Terms(NamedTuple):
     on_late: OnLate | None = None
 
 
-# The call in whose body this is, for code that runs there.
-current_call: ContextVar[ref[EventualResult[Any]] | None] = ContextVar(
+# The call in whose body this is, for what goes on later: coroutines, inlineCallbacks. Not for all:
+# to set it costs a short call a tenth of its time. See current_call(). Weak, for a context may be
+# kept by anybody, and must not keep an answer.
+_current_call: ContextVar[ref[EventualResult[Any]] | None] = ContextVar(
     "crochet.current_call", default=None
 )
 
@@ -375,9 +381,11 @@ def start_in_reactor(result: EventualResult[object]) -> None:
         _answer_withdrawn(result)
         return
     try:
-        context.run(current_call.set, ref(result))
         value = context.run(function, *args, **kwargs)
-        deferred = None if type(value) in PLAIN else as_deferred(value, context)
+        kind = type(value)
+        if kind is CoroutineType:
+            context.run(_current_call.set, ref(result))
+        deferred = None if kind in PLAIN else as_deferred(value, context)
     except BaseException as error:
         # Leave out this frame, the first: it says nothing of the program.
         traceback = error.__traceback__
@@ -395,6 +403,31 @@ def start_in_reactor(result: EventualResult[object]) -> None:
         # Twisted's, which has our arguments. And that of a coroutine that has failed, to this one.
         deferred.addBoth(_settle, [result])
         del result, deferred, value
+
+
+def current_call() -> EventualResult[object] | None:
+    """
+    Return the call in whose body this is, in the reactor thread; or None.
+
+    A body that is on the stack has a frame of ours below it, and one that was resumed has Twisted's
+    driver there, and the call in its context. (A task of asyncio's has neither below it.)
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not _DRIVER:
+        if frame.f_code is start_in_reactor.__code__:
+            return cast("EventualResult[object] | None", frame.f_locals.get("result"))
+        frame = frame.f_back
+    reference = _current_call.get()
+    return reference() if reference is not None else None
+
+
+def remember_call() -> None:
+    """
+    Have the rest of a body, which will be resumed by Twisted, know its call.
+    """
+    result = current_call()
+    if result is not None:
+        _current_call.set(ref(result))
 
 
 def _settle(value: object, handed_over: list[EventualResult[object]]) -> object:
@@ -491,6 +524,15 @@ def cancel_in_reactor(result: EventualResult[object], terms: Terms | None = None
 def _hand_over(on_late: OnLate, result: EventualResult[object]) -> None:
     if type(result._outcome) is not Fault:
         on_late(result._outcome)
+
+
+def expect_cancellation(reference: ref[EventualResult[object]]) -> None:
+    """
+    Note that a CancelledError will be no news, if there still is such a call.
+    """
+    result = reference()
+    if result is not None:
+        result._is_cancelled = True
 
 
 def withdraw(result: EventualResult[object]) -> bool:
