@@ -23,13 +23,13 @@ _PROJECT = Path(__file__).parent.parent
 
 # Each room may use those above it.
 _ROOMS = [
-    {"_errors", "_timeouts", "_coroutines"},
+    {"_errors", "_timeouts", "_coroutines", "_threads"},
     {"_faults"},
     {"_result"},
     {"_stash", "_reactors", "_log_writer"},
     {"_bell", "_bridge", "_logs", "_children"},
     {"_calls", "_parking", "_life"},
-    {"_legacy", "_loop"},
+    {"_legacy", "_loop", "_guards"},
     {"__init__"},
     {"mypy"},
 ]
@@ -112,6 +112,7 @@ class TestNames:
         "TimeoutError",
         "__version__",
         "no_setup",
+        "reactor_only",
         "register",
         "retrieve_result",
         "run_in_reactor",

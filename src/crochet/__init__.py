@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from ._calls import RunInReactor, WaitFor
 from ._children import ChildWatcher
 from ._errors import DeadlockError, ReactorStopped, TimeoutError
+from ._guards import Guards, ReactorOnly
 from ._legacy import InReactor, Legacy, WaitForReactor, deprecated_name, register
 from ._logs import LogBridge
 from ._loop import EventLoop, Running, Setup, Shutdown, at_fork, start_thread
@@ -38,6 +39,7 @@ running: Running = _event_loop.running
 shutdown: Shutdown = _event_loop.shutdown
 run_in_reactor: RunInReactor = cast("RunInReactor", _event_loop.calls.run_in_reactor)
 wait_for: WaitFor = _event_loop.calls.wait_for
+reactor_only: ReactorOnly = Guards(_event_loop.bridge).reactor_only
 retrieve_result: Callable[[int], EventualResult[object]] = _event_loop.retrieve_result
 in_reactor: InReactor = _old_names.in_reactor
 wait_for_reactor: WaitForReactor = _old_names.wait_for_reactor
@@ -53,6 +55,7 @@ __all__ = [
     "TimeoutError",
     "__version__",
     "no_setup",
+    "reactor_only",
     "register",
     "retrieve_result",
     "run_in_reactor",

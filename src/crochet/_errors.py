@@ -198,3 +198,26 @@ def never_started(name: str, timeout: float, *, is_running: bool) -> TimeoutErro
         f"{name}() has not started in {timeout:g} s: {cause}. It was withdrawn and will not run. "
         f"{remedy}"
     )
+
+
+def wrong_thread(name: str, here: str, there: str) -> RuntimeError:
+    """
+    Build the error of a function that is the reactor thread's and was called in another.
+    """
+    return RuntimeError(
+        f"{name}() is for the reactor thread only, {there}, and was called in {here}. Call it from "
+        "a function decorated with @run_in_reactor or @wait_for(timeout), or with "
+        f"reactor.callFromThread({name}, ...)."
+    )
+
+
+def no_reactor_thread(name: str, here: str) -> RuntimeError:
+    """
+    Build the error of a function that is the reactor thread's, while there is no such thread.
+    """
+    return RuntimeError(
+        f"{name}() is for the reactor thread only, and was called in {here} while no reactor runs. "
+        "Call crochet.setup() first, and then call it from a function decorated with "
+        "@run_in_reactor or @wait_for(timeout); or, if the program runs the reactor itself, with "
+        f"reactor.callWhenRunning({name}, ...)."
+    )
