@@ -29,6 +29,7 @@ from twisted.logger import LogEvent, LogLevel
 
 from crochet import _errors
 from crochet._bridge import Bridge
+from crochet._debug import ThreadCheck
 from crochet._loop import EventLoop
 from crochet._reactors import release
 from crochet._stash import Stash
@@ -319,6 +320,7 @@ class FakeProcess:
         self.threads = FakeThreads()
         self.logs = FakeLogs()
         self.children = FakeChildren()
+        self.wants_debug = False
         self.exit_hooks: list[Callable[[], object]] = []
         self.fork_hooks: dict[str, Callable[[], object]] = {}
         self.loop = EventLoop(
@@ -328,10 +330,14 @@ class FakeProcess:
             at_fork=self._at_fork,
             logs=self.logs,
             watch_children=lambda reactor: self.children,
+            check_threads=self._check_threads,
         )
         self.bridge = self.loop.bridge
         self.run_in_reactor: Any = self.loop.calls.run_in_reactor
         self.wait_for: Any = self.loop.calls.wait_for
+
+    def _check_threads(self, bridge: Bridge) -> ThreadCheck:
+        return ThreadCheck(bridge, lambda: self.wants_debug)
 
     def import_reactor(self) -> Any:
         return self.reactor

@@ -28,7 +28,7 @@ _ROOMS = [
     {"_result"},
     {"_stash", "_reactors", "_log_writer"},
     {"_bell", "_bridge", "_logs", "_children"},
-    {"_calls", "_parking", "_life"},
+    {"_calls", "_parking", "_life", "_debug"},
     {"_legacy", "_loop", "_guards"},
     {"__init__"},
     {"mypy"},

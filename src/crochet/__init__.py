@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from ._calls import RunInReactor, WaitFor
 from ._children import ChildWatcher
+from ._debug import ThreadCheck
 from ._errors import DeadlockError, ReactorStopped, TimeoutError
 from ._guards import Guards, ReactorOnly
 from ._legacy import InReactor, Legacy, WaitForReactor, deprecated_name, register
@@ -29,6 +30,7 @@ _event_loop = EventLoop(
     at_fork=at_fork,
     logs=LogBridge(start_thread=start_thread),
     watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
+    check_threads=ThreadCheck,
 )
 _old_names = Legacy(_event_loop.calls)
 

@@ -221,3 +221,14 @@ def no_reactor_thread(name: str, here: str) -> RuntimeError:
         "@run_in_reactor or @wait_for(timeout); or, if the program runs the reactor itself, with "
         f"reactor.callWhenRunning({name}, ...)."
     )
+
+
+def foreign_call(what: str, line: str, here: str, there: str) -> RuntimeError:
+    """
+    Build the error, under CROCHET_DEBUG, of a use of Twisted in another thread than the reactor's.
+    """
+    return RuntimeError(
+        f"{what}() was called in {here}, {line}, and it is for the reactor thread only, {there}. "
+        "Do this in a function decorated with @run_in_reactor or @wait_for(timeout), or hand it to "
+        "reactor.callFromThread(). (CROCHET_DEBUG is set; without it this would go unnoticed.)"
+    )
