@@ -29,7 +29,7 @@ _ROOMS = [
     {"_stash", "_reactors", "_log_writer"},
     {"_bell", "_bridge", "_logs", "_children"},
     {"_calls", "_parking", "_life", "_debug"},
-    {"_legacy", "_loop", "_guards"},
+    {"_legacy", "_loop", "_guards", "_dump"},
     {"__init__"},
     {"mypy"},
 ]
@@ -111,6 +111,7 @@ class TestNames:
         "ReactorStopped",
         "TimeoutError",
         "__version__",
+        "dump",
         "no_setup",
         "reactor_only",
         "register",

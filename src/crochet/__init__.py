@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from ._calls import RunInReactor, WaitFor
 from ._children import ChildWatcher
 from ._debug import ThreadCheck
+from ._dump import Dump, Dumper
 from ._errors import DeadlockError, ReactorStopped, TimeoutError
 from ._guards import Guards, ReactorOnly
 from ._legacy import InReactor, Legacy, WaitForReactor, deprecated_name, register
@@ -42,6 +43,7 @@ shutdown: Shutdown = _event_loop.shutdown
 run_in_reactor: RunInReactor = cast("RunInReactor", _event_loop.calls.run_in_reactor)
 wait_for: WaitFor = _event_loop.calls.wait_for
 reactor_only: ReactorOnly = Guards(_event_loop.bridge).reactor_only
+dump: Dump = Dumper(_event_loop.bridge).dump
 retrieve_result: Callable[[int], EventualResult[object]] = _event_loop.retrieve_result
 in_reactor: InReactor = _old_names.in_reactor
 wait_for_reactor: WaitForReactor = _old_names.wait_for_reactor
@@ -56,6 +58,7 @@ __all__ = [
     "ReactorStopped",
     "TimeoutError",
     "__version__",
+    "dump",
     "no_setup",
     "reactor_only",
     "register",

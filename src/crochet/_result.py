@@ -463,6 +463,17 @@ def give_up(result: EventualResult[object], gate: LockType, limit: float) -> Tim
     return _errors.gave_up(result._name, limit, ended=has_ended)
 
 
+def state_of(result: EventualResult[object]) -> str:
+    """
+    Return what has become of a call, as a phrase. From any thread; blocks never.
+    """
+    if result._outcome is not _PENDING:
+        return "answered"
+    if hasattr(result, "_work"):
+        return "queued"
+    return "runs" if result._running is None else "started, and waits for its Deferred"
+
+
 def name_of(result: EventualResult[object]) -> str:
     """
     Return the name of the function called.
