@@ -27,7 +27,7 @@ import pytest
 from twisted.internet.base import ReactorBase
 from twisted.logger import LogEvent, LogLevel
 
-from crochet import _errors
+from crochet import _calls, _deadline, _errors, _result, _timeouts
 from crochet._bridge import Bridge
 from crochet._debug import ThreadCheck
 from crochet._loop import EventLoop
@@ -111,16 +111,41 @@ class FakeReactor(ReactorBase):
         return self._wakings.qsize()
 
 
+class FakeClock:
+    """
+    A monotonic clock that fake locks move. Begins at zero.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        Have everything that waits for an answer look at this clock.
+        """
+        for module in (_calls, _deadline, _result, _timeouts):
+            monkeypatch.setattr(module, "monotonic", self)
+
+
 class FakeLock:
     """
     A raw lock. Where a real one would block, *meanwhile* is called once, and time is over.
 
     Args:
         meanwhile: what another thread does while this one waits, given the seconds it waits.
+        clock: is moved by those, unless the lock was released.
     """
 
-    def __init__(self, meanwhile: Callable[[float], object] = lambda timeout: None) -> None:
+    def __init__(
+        self,
+        meanwhile: Callable[[float], object] = lambda timeout: None,
+        clock: FakeClock | None = None,
+    ) -> None:
         self._meanwhile = meanwhile
+        self._clock = clock
         self._is_locked = False
         self.waits: list[float] = []
 
@@ -129,6 +154,8 @@ class FakeLock:
             assert len(self.waits) < 100, "this waits over and over, for nothing"
             self.waits.append(timeout)
             self._meanwhile(timeout)
+            if self._is_locked and self._clock is not None:
+                self._clock.now += timeout
         if self._is_locked:
             return False
         self._is_locked = True

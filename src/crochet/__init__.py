@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from ._calls import RunInReactor, WaitFor
 from ._children import ChildWatcher
+from ._deadline import deadline
 from ._debug import ThreadCheck
 from ._dump import Dump, Dumper
 from ._errors import DeadlockError, ReactorStopped, TimeoutError
@@ -41,7 +42,7 @@ no_setup: Callable[[], None] = _event_loop.no_setup
 running: Running = _event_loop.running
 shutdown: Shutdown = _event_loop.shutdown
 run_in_reactor: RunInReactor = cast("RunInReactor", _event_loop.calls.run_in_reactor)
-wait_for: WaitFor = _event_loop.calls.wait_for
+wait_for: WaitFor = cast("WaitFor", _event_loop.calls.wait_for)
 reactor_only: ReactorOnly = Guards(_event_loop.bridge).reactor_only
 dump: Dump = Dumper(_event_loop.bridge).dump
 retrieve_result: Callable[[int], EventualResult[object]] = _event_loop.retrieve_result
@@ -58,6 +59,7 @@ __all__ = [
     "ReactorStopped",
     "TimeoutError",
     "__version__",
+    "deadline",
     "dump",
     "no_setup",
     "reactor_only",

@@ -56,6 +56,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 
 from . import _errors, _result
+from ._errors import Reason
 from ._faults import Uncollected
 from ._result import EventualResult
 from ._stash import Stash
@@ -239,12 +240,30 @@ class Bridge:
             self._wake()
             raise
 
-    def cancel(self, result: EventualResult[object]) -> None:
+    def cancel(self, result: EventualResult[object], terms: _result.Terms | None = None) -> None:
         """
         Have the reactor thread cancel a call that has started. From any thread; blocks never.
         """
         if self._call_from_thread is not None:
-            self._call_from_thread(_result.cancel_in_reactor, result)
+            self._call_from_thread(_result.cancel_in_reactor, result, terms)
+
+    def explain(self, result: EventualResult[object]) -> Reason:
+        """
+        Tell why a call has no answer yet. From any thread; blocks never.
+        """
+        if self.reactor_thread is None:
+            return Reason(
+                "not-running",
+                "The reactor is not running yet: after crochet.no_setup() the program itself has "
+                "to call reactor.run().",
+            )
+        if _result.has_started(result):
+            return Reason("running", "It goes on.")
+        return Reason(
+            "busy",
+            "The reactor thread has not come to it: if that was time enough, look for blocking "
+            "code there.",
+        )
 
     def nudge(self) -> None:
         """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from typing import NamedTuple
 
 
 class TimeoutError(builtins.TimeoutError):
@@ -18,7 +19,28 @@ class TimeoutError(builtins.TimeoutError):
 
     It is a builtin :class:`TimeoutError`, too, so ``except TimeoutError`` catches it with or
     without an import. Programs may subclass it and may raise it with texts of their own.
+
+    Attributes:
+        function: the name of the function called; ``None`` in an error that a program made.
+        timeout: the seconds that the wait was given, a deadline counted in.
+        state: why there was no answer, in a word or two; each has a page in the documentation,
+            under "When a wait ends without an answer".
+        reason: the same in a sentence or two, as it stands in the text.
+        cancelled: whether the operation was cancelled, or withdrawn before it started. A timeout of
+            ``EventualResult.wait()`` leaves it running.
+        ended: whether it had really ended when this was raised. One that was cancelled may go on
+            cleaning up, or ignore it.
+        stack: where the reactor thread was, as ``traceback.format_stack()`` tells it, if it was
+            too busy to start the call; else empty.
     """
+
+    function: str | None = None
+    timeout: float | None = None
+    state: str | None = None
+    reason: str = ""
+    cancelled: bool = False
+    ended: bool = False
+    stack: str = ""
 
 
 class ReactorStopped(Exception):
@@ -159,45 +181,84 @@ def shutdown_in_pool() -> DeadlockError:
     )
 
 
-def not_answered(name: str, timeout: float, *, is_running: bool) -> TimeoutError:
+class Reason(NamedTuple):
+    """
+    Why a call has no answer yet.
+    """
+
+    state: str
+    text: str
+    stack: str = ""
+
+
+class Limit(NamedTuple):
+    """
+    The seconds that a wait was given, and whether a deadline made them fewer than its timeout.
+    """
+
+    seconds: float
+    by_deadline: bool = False
+
+    def __str__(self) -> str:
+        text = f"in {max(self.seconds, 0.0):.4g} s"
+        return f"{text}, all that deadline() left it" if self.by_deadline else text
+
+
+def _timed_out(
+    name: str, limit: Limit, reason: Reason, text: str, *, cancelled: bool, ended: bool
+) -> TimeoutError:
+    error = TimeoutError(text)
+    error.function = name
+    error.timeout = limit.seconds
+    error.state, error.reason, error.stack = reason
+    error.cancelled = cancelled
+    error.ended = ended
+    return error
+
+
+def not_answered(name: str, limit: Limit, reason: Reason) -> TimeoutError:
     """
     Build the error of ``EventualResult.wait()``, which leaves the operation as it is.
     """
-    if is_running:
-        state = "It goes on"
-    else:
-        state = "The reactor is not running yet; the program itself has to call reactor.run()"
-    return TimeoutError(
-        f"{name}() has not answered in {max(timeout, 0.0):g} s. {state}: wait() again, or cancel() "
-        "it."
-    )
+    text = f"{name}() has not answered {limit}. {reason.text} wait() again, or cancel() it."
+    return _timed_out(name, limit, reason, text, cancelled=False, ended=False)
 
 
-def gave_up(name: str, timeout: float, *, ended: bool) -> TimeoutError:
+def gave_up(name: str, limit: Limit, reason: Reason, *, ended: bool) -> TimeoutError:
     """
     Build the error of ``wait_for`` when the operation had started.
     """
     end = "it was cancelled" if ended else "it was told to cancel but has not ended yet"
-    return TimeoutError(
-        f"{name}() has not answered in {timeout:g} s; {end}. Give @wait_for a longer timeout if "
-        "it only needs more time."
-    )
+    text = f"{name}() has not answered {limit}; {end}. {reason.text}"
+    return _timed_out(name, limit, reason, text, cancelled=True, ended=ended)
 
 
-def never_started(name: str, timeout: float, *, is_running: bool) -> TimeoutError:
+def never_started(name: str, limit: Limit, reason: Reason) -> TimeoutError:
     """
     Build the error of ``wait_for`` when the operation had not even started.
     """
-    if is_running:
-        cause = "the reactor thread has not come to it"
-        remedy = "If that was time enough, look for blocking code in the reactor thread."
-    else:
-        cause = "the reactor is not running yet"
-        remedy = "After crochet.no_setup() the program itself has to call reactor.run()."
-    return TimeoutError(
-        f"{name}() has not started in {timeout:g} s: {cause}. It was withdrawn and will not run. "
-        f"{remedy}"
-    )
+    text = f"{name}() has not started {limit}; it was withdrawn and will not run. {reason.text}"
+    return _timed_out(name, limit, reason, text, cancelled=True, ended=True)
+
+
+def past_deadline(name: str, overdue: float) -> TimeoutError:
+    """
+    Build the error of ``wait_for`` when a deadline left no time to start the operation.
+    """
+    reason = Reason("past-deadline", f"The deadline() around this call ended {overdue:.4g} s ago.")
+    text = f"{name}() was not started. {reason.text} Give the block more time, or call it earlier."
+    return _timed_out(name, Limit(0.0, True), reason, text, cancelled=True, ended=True)
+
+
+def how_it_ended(name: str, *, started: bool, ended: bool) -> str:
+    """
+    Tell what became of an operation whose wait ended in an exception of somebody else's.
+    """
+    if not started:
+        return f"{name}() had not started; it was withdrawn and will not run."
+    if ended:
+        return f"{name}() was cancelled, and has ended."
+    return f"{name}() was told to cancel but has not ended yet."
 
 
 def wrong_thread(name: str, here: str, there: str) -> RuntimeError:

@@ -73,6 +73,8 @@ class Fault:
         error: BaseException,
         traceback: TracebackType | None,
         uncollected: Uncollected,
+        *,
+        is_collected: bool = False,
     ) -> None:
         self._name = name
         self._error = error
@@ -83,7 +85,8 @@ class Fault:
         self._is_fresh = True
         error.__traceback__ = traceback
         self._uncollected = uncollected
-        uncollected[id(self)] = weakref.ref(self)
+        if not is_collected:
+            uncollected[id(self)] = weakref.ref(self)
 
     @property
     def is_collected(self) -> bool:

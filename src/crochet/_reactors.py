@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from asyncio import new_event_loop
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import wraps
 from typing import Any, NoReturn, Protocol, cast
@@ -199,8 +199,8 @@ def make_own(reactor: Any) -> None:
         return
     orders = {}
     if not getattr(reactor, "_startedBefore", True) and not getattr(reactor, "_started", True):
-        handlers = {*reactor.getReaders(), *reactor.getWriters()}
-        if handlers - getattr(reactor, "_internalReaders", set()):
+        internal = cast("set[object]", getattr(reactor, "_internalReaders", set[object]()))
+        if {*reactor.getReaders(), *reactor.getWriters()} - internal:
             return
         orders = {name: getattr(reactor, name) for name in _ORDERS if hasattr(reactor, name)}
     release_in_child(reactor)
@@ -212,8 +212,8 @@ def release_signals_in_child(reactor: Any) -> None:
     """
     Have this forked child's SIGCHLD no longer wake the parent's reactor, whose pipe it shares.
     """
-    handling = vars(reactor).pop("_signals", None)
-    for part in getattr(handling, "_signalHandlings", ()):
+    handling = cast("object", vars(reactor).pop("_signals", None))
+    for part in cast("Iterable[Any]", getattr(handling, "_signalHandlings", ())):
         waker = getattr(part, "_childWaker", None)
         if waker is not None:
             waker.uninstall()
@@ -241,9 +241,10 @@ def disarm_clone(reactor: Any) -> None:
     ``end_clone()``. This holds also if another thread of the child has revived the reactor.
     """
     for name in _WORK:
-        getattr(reactor, name, set()).clear()
+        work = cast("set[object]", getattr(reactor, name, set[object]()))
+        work.clear()
     clone = threading.get_ident()
-    iterate = type(reactor).doIteration
+    iterate = cast("Callable[[object, float | None], object]", type(reactor).doIteration)
 
     def do_iteration(delay: float | None) -> None:
         if threading.get_ident() == clone:

@@ -31,14 +31,15 @@ from a signal handler and from a ``__del__``, which may come between any two ste
 
 from __future__ import annotations
 
-import math
+import sys
 from _thread import LockType, allocate_lock, get_ident
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from enum import Enum
 from functools import partial
+from time import monotonic
 from types import TracebackType
-from typing import Any, Final, Generic, Protocol, TypeVar, cast, final
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast, final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -46,8 +47,11 @@ from twisted.python.failure import Failure
 
 from . import _errors
 from ._coroutines import PLAIN, as_deferred
+from ._deadline import get_end
+from ._errors import Limit, Reason
 from ._faults import Fault, Uncollected, is_cancellation
-from ._timeouts import Seconds, acquire, seconds
+from ._timeouts import Seconds, acquire_until, seconds
+from ._waiting import run_errands
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -65,12 +69,24 @@ class _Pending(Enum):
     PENDING = "pending"
 
 
-_PENDING: Final = _Pending.PENDING
+PENDING: Final = _Pending.PENDING
 
 # How long a wait that was given up waits for the reactor thread to look up from what it does and
-# pass the cancellation on, and then for the operation to clean up behind itself, in seconds.
+# pass the cancellation on, in seconds. Only then is it worth waiting for the operation's cleanup.
 _NOTICE = 0.02
-_GRACE = 1.0
+
+# What is called, in the reactor thread, with a value that nobody waits for any more.
+OnLate = Callable[[Any], object]
+
+
+class Terms(NamedTuple):
+    """
+    How a ``wait_for`` function waits.
+    """
+
+    limit: float  # seconds for the operation
+    grace: float = 1.0  # seconds for its cleanup, after it was cancelled
+    on_late: OnLate | None = None
 
 
 class Home(Protocol):
@@ -82,10 +98,16 @@ class Home(Protocol):
     in_flight: set[EventualResult[object]]
     uncollected: Uncollected
 
-    def cancel(self, result: EventualResult[object]) -> None:
+    def cancel(self, result: EventualResult[object], terms: Terms | None = None) -> None:
         """
         Have the reactor thread cancel a call that has started.
         """
+
+    def explain(self, result: EventualResult[object]) -> Reason:
+        """
+        Tell why a call has no answer yet.
+        """
+        ...
 
     def nudge(self) -> None:
         """
@@ -113,6 +135,7 @@ class EventualResult(Generic[T_co]):
         "_home",
         "_is_cancelled",
         "_is_told",
+        "_made",
         "_name",
         "_outcome",
         "_running",
@@ -125,9 +148,10 @@ class EventualResult(Generic[T_co]):
     ) -> None:
         self._home = home
         self._name = name
+        self._made = monotonic()  # when the call was made
         self._work = work
         # The answer: a value, or a Fault. Written once, before _wakers are called.
-        self._outcome: object = _PENDING
+        self._outcome: object = PENDING
         # What is to be called, once each, when the answer is there.
         self._wakers = wakers
         # The Deferred to cancel, while there is one. Reactor thread only.
@@ -149,14 +173,15 @@ class EventualResult(Generic[T_co]):
 
         Call it from any thread. Blocks never.
         """
-        return self._outcome is not _PENDING
+        return self._outcome is not PENDING
 
     def wait(self, timeout: Seconds = None) -> T_co:
         """
         Return the value, or raise the error, once it is there.
 
         A wait that ended without an answer, for lack of time or by a signal's exception, leaves
-        the operation as it was; ``wait()`` again, or ``cancel()`` it.
+        the operation as it was; ``wait()`` again, or ``cancel()`` it. A :class:`deadline` around
+        it can make the time shorter.
 
         Call it from any thread but the reactor's; once :meth:`done`, from that one, too.
         Blocks up to *timeout* seconds.
@@ -174,7 +199,7 @@ class EventualResult(Generic[T_co]):
             BaseException: whatever the operation raised.
         """
         limit = seconds(timeout)
-        if self._outcome is _PENDING:
+        if self._outcome is PENDING:
             self._block(limit)
         outcome = self._outcome
         if type(outcome) is not Fault:
@@ -188,21 +213,26 @@ class EventualResult(Generic[T_co]):
     def _block(self, limit: float) -> None:
         if get_ident() == self._home.reactor_thread:
             raise _errors.in_reactor_thread(self._name)
+        now = monotonic()
+        end = get_end()
+        by_deadline = end < now + limit
+        if not by_deadline:
+            end = now + limit
         gate = allocate_lock()
         gate.acquire()
         waker = gate.release
         self._wakers.append(waker)
         try:
-            # The second look; see the head of this file.
-            if self._outcome is _PENDING:
-                acquire(gate, limit)
+            # The second look; see the head of this file. And a gate may open for an errand.
+            while self._outcome is PENDING and acquire_until(gate, end):
+                if self._outcome is PENDING:
+                    run_errands(gate)
         finally:
             # Somebody who polls must not leave a lock behind each time.
             _remove(self._wakers, waker)
-        if self._outcome is _PENDING:
-            raise _errors.not_answered(
-                self._name, limit, is_running=self._home.reactor_thread is not None
-            )
+        if self._outcome is PENDING:
+            reason = self._home.explain(self)
+            raise _errors.not_answered(self._name, Limit(max(end - now, 0.0), by_deadline), reason)
 
     def cancel(self) -> None:
         """
@@ -218,7 +248,7 @@ class EventualResult(Generic[T_co]):
         self._is_cancelled = True
         if withdraw(self):
             _answer_withdrawn(self)
-        elif self._outcome is _PENDING:
+        elif self._outcome is PENDING:
             self._home.cancel(self)
 
     def stash(self) -> int:
@@ -257,7 +287,7 @@ class EventualResult(Generic[T_co]):
         self._wakers.append(waker)
         # If the answer came before the append, nobody may have seen the callback. Whoever takes
         # it out of the list calls it.
-        if self._outcome is not _PENDING and _remove(self._wakers, waker):
+        if self._outcome is not PENDING and _remove(self._wakers, waker):
             waker()
 
 
@@ -333,7 +363,7 @@ def answer(result: EventualResult[object], outcome: object) -> None:
     """
     Store the answer, unless there is one, and release the waiters.
     """
-    if result._outcome is _PENDING:
+    if result._outcome is PENDING:
         result._outcome = outcome
         result._running = None
         result._home.in_flight.discard(result)
@@ -346,7 +376,10 @@ def answer(result: EventualResult[object], outcome: object) -> None:
             waker = wakers.pop()
         except IndexError:
             return  # a waiter has given up, or another thread releases, too, and took the last
-        waker()
+        try:
+            waker()
+        except RuntimeError:
+            pass  # its gate is open, for an errand; see _waiting.py. It is on its way here.
 
 
 def fail(
@@ -370,9 +403,7 @@ def end(result: EventualResult[object], error: BaseException) -> Deferred[object
     withdraw(result)
     result._is_cancelled = True
     running = result._running
-    fault = Fault(result._name, error, None, result._home.uncollected)
-    fault.collect()
-    answer(result, fault)
+    answer(result, _told(result, error))
     return running
 
 
@@ -384,14 +415,30 @@ def orphan(result: EventualResult[object], error: BaseException) -> None:
     end(result, error)
 
 
-def cancel_in_reactor(result: EventualResult[object]) -> None:
+def cancel_in_reactor(result: EventualResult[object], terms: Terms | None = None) -> None:
     """
     Cancel the Deferred of a call that has started.
+
+    Args:
+        result: the call.
+        terms: those of its only waiter, who has given up.
     """
+    if terms is not None:
+        if result._is_told:
+            return  # whoever is interrupted while giving up says it twice
+        if terms.on_late is not None:
+            result.add_done_callback(partial(_hand_over, terms.on_late))
     running = result._running
-    if running is not None:
-        running.cancel()
-    result._is_told = True
+    try:
+        if running is not None:
+            running.cancel()
+    finally:
+        result._is_told = True
+
+
+def _hand_over(on_late: OnLate, result: EventualResult[object]) -> None:
+    if type(result._outcome) is not Fault:
+        on_late(result._outcome)
 
 
 def withdraw(result: EventualResult[object]) -> bool:
@@ -405,25 +452,46 @@ def withdraw(result: EventualResult[object]) -> bool:
     return True
 
 
-def abandon(result: EventualResult[object], gate: LockType | None = None) -> None:
+def has_started(result: EventualResult[object]) -> bool:
+    """
+    Tell whether the call has started, or was withdrawn.
+    """
+    return not hasattr(result, "_work")
+
+
+def abandon(
+    result: EventualResult[object], gate: LockType | None = None, terms: Terms | None = None
+) -> None:
     """
     See to it that a call whose caller was interrupted ends, or never starts.
 
-    Blocks as give_up() does, or never without a gate.
+    To be called while that exception is handled, which is told what became of the call. Blocks
+    like stay() after the timeout, or never without a gate.
     """
     try:
-        if gate is None:
+        if gate is None or terms is None:
             result.cancel()
         elif not result._is_told:
-            give_up(result, gate, math.inf)
+            is_accepted = result in result._home.in_flight  # or else it was refused, or answered
+            started = not _withdrawn(result)
+            ended = _cancelled(result, gate, terms) if started else True
+            if is_accepted:
+                _annotate(_errors.how_it_ended(result._name, started=started, ended=ended))
     except BaseException:
         # A second interruption, before it was told or while waiting for its end.
         if not withdraw(result):
-            result._home.cancel(result)
+            result._home.cancel(result, terms)
         raise
     finally:
         # The first may have cut a wake-up short.
         result._home.nudge()
+
+
+def _annotate(text: str) -> None:
+    error = sys.exc_info()[1]
+    add_note = getattr(error, "add_note", None)
+    if add_note is not None:  # from Python 3.11 on
+        add_note(text)
 
 
 def _answer_withdrawn(result: EventualResult[object]) -> None:
@@ -438,36 +506,81 @@ def outcome_of(result: EventualResult[object]) -> object:
     return result._outcome
 
 
-def give_up(result: EventualResult[object], gate: LockType, limit: float) -> TimeoutError | None:
+def stay(result: EventualResult[object], gate: LockType, terms: Terms) -> object:
     """
-    Cancel an operation whose only waiter has lost patience; wait a moment for it to end.
+    Wait on for the answer to a call whose only waiter has looked for it once, in vain.
 
-    Blocks for as long as the reactor thread needs to take notice, 20 ms at most, and if it does,
-    for the operation's cleanup, one second at most.
+    Blocks until its time is over. Then the operation is cancelled, which takes 20 ms more at most,
+    for the reactor thread to take notice, and if it does, the grace for the cleanup.
 
     Returns:
-        What to tell the caller, or None: the answer was there before anything was cancelled.
+        The answer: a value, or a Fault, which may be that there is none.
     """
-    result._is_cancelled = True
-    if withdraw(result):
-        # Nobody else has this result. Unlisted, it is as if it had never been; the reactor thread
-        # finds it empty when it comes to it.
-        result._home.in_flight.discard(result)
-        return _errors.never_started(
-            result._name, limit, is_running=result._home.reactor_thread is not None
-        )
-    if result._outcome is not _PENDING:
+    end = result._made + terms.limit
+    limit = Limit(terms.limit)
+    deadline = get_end()
+    if deadline < end:
+        end, limit = deadline, Limit(deadline - result._made, by_deadline=True)
+    while result._outcome is PENDING:
+        run_errands(gate)
+        if monotonic() >= end or not acquire_until(gate, end):
+            error = _give_up(result, gate, terms, limit)
+            if error is not None:
+                return _told(result, error)
+    return result._outcome
+
+
+def _told(result: EventualResult[object], error: BaseException) -> Fault:
+    return Fault(result._name, error, None, result._home.uncollected, is_collected=True)
+
+
+def _give_up(
+    result: EventualResult[object], gate: LockType, terms: Terms, limit: Limit
+) -> TimeoutError | None:
+    had_started = has_started(result)
+    reason = result._home.explain(result)  # before it is cancelled: then it waits on nothing
+    if _withdrawn(result):
+        return _errors.never_started(result._name, limit, reason)
+    if not had_started:
+        reason = result._home.explain(result)
+    if result._outcome is not PENDING:
         return None
-    result._home.cancel(result)
-    has_ended = gate.acquire(True, _NOTICE) or (result._is_told and gate.acquire(True, _GRACE))
-    return _errors.gave_up(result._name, limit, ended=has_ended)
+    has_ended = _cancelled(result, gate, terms)
+    return _errors.gave_up(result._name, limit, reason, ended=has_ended)
+
+
+def _withdrawn(result: EventualResult[object]) -> bool:
+    result._is_cancelled = True
+    if not withdraw(result):
+        return False
+    # Nobody else has this result. Unlisted, it is as if it had never been; the reactor thread
+    # finds it empty when it comes to it.
+    result._home.in_flight.discard(result)
+    return True
+
+
+def _cancelled(result: EventualResult[object], gate: LockType, terms: Terms) -> bool:
+    """
+    Have an operation cancelled, wait a moment for its end, and tell whether that came.
+    """
+    result._home.cancel(result, terms)
+    if not _ends(result, gate, min(_NOTICE, terms.grace)) and result._is_told:
+        _ends(result, gate, terms.grace)
+    return result._outcome is not PENDING
+
+
+def _ends(result: EventualResult[object], gate: LockType, patience: float) -> bool:
+    end = monotonic() + patience
+    while result._outcome is PENDING and acquire_until(gate, end):
+        pass  # an errand, and too late for those
+    return result._outcome is not PENDING
 
 
 def state_of(result: EventualResult[object]) -> str:
     """
     Return what has become of a call, as a phrase. From any thread; blocks never.
     """
-    if result._outcome is not _PENDING:
+    if result._outcome is not PENDING:
         return "answered"
     if hasattr(result, "_work"):
         return "queued"

@@ -7,8 +7,8 @@ from __future__ import annotations
 import math
 import sys
 import threading
-import time
 from _thread import LockType
+from time import monotonic
 from typing import SupportsFloat, SupportsIndex
 
 # What callers may give: any real number, or None for no limit.
@@ -48,15 +48,15 @@ def _described(value: object) -> str:
     return f"{type(value).__name__} {value!r}"
 
 
-def acquire(lock: LockType, limit: float) -> bool:
+def acquire_until(lock: LockType, end: float) -> bool:
     """
-    Acquire a raw lock within *limit* seconds. Blocks for as long; tells whether it succeeded.
+    Acquire a raw lock by *end*, a moment of ``time.monotonic()``, or infinity for whenever.
+
+    Blocks for as long; tells whether it succeeded. If it is past already, this only looks.
     """
-    if limit <= LONGEST:
-        return lock.acquire(True, max(limit, 0.0))
-    deadline = time.monotonic() + limit
-    while not lock.acquire(True, min(limit, LONGEST)):
-        limit = deadline - time.monotonic()
-        if limit <= 0:
+    while True:
+        left = end - monotonic()
+        if lock.acquire(True, min(max(left, 0.0), LONGEST)):
+            return True
+        if left <= LONGEST or monotonic() >= end:
             return False
-    return True

@@ -22,6 +22,7 @@ from crochet import (
     EventualResult,
     ReactorStopped,
     TimeoutError,
+    deadline,
     dump,
     no_setup,
     reactor_only,
@@ -108,9 +109,41 @@ assert_type(waited_deferring(a=1), str)
 assert_type(waited_awaiting(1), list[int])
 assert_type(waited_generating(1), float)
 waited_deferring("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-wait_for("5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+wait_for("5")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 assert_type(wait_for(1)(lambda: 3)(), int)
+
+# Deadlines, cleanup, and a timeout for one call.
+with deadline(2.0) as nothing_either:
+    assert_type(nothing_either, None)
+assert_type(deadline(None).remaining(), float)
+assert_type(deadline.remaining(), float)
+deadline("5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+assert_type(waited_plain.with_timeout(2.0)(1), bytes)
+assert_type(waited_awaiting.with_timeout(Fraction(1, 2))(a=1), list[int])
+waited_plain.with_timeout(2.0)("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+waited_plain.with_timeout()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def close(connection: bytes) -> None:
+    pass
+
+
+@wait_for(5, grace=0.5, on_late=close)
+def connecting(host: str) -> Deferred[bytes]:
+    return Deferred()
+
+
+@wait_for(5, on_late=close)
+async def connecting_too(host: str) -> bytes:
+    return b""
+
+
+assert_type(connecting("localhost"), bytes)
+assert_type(connecting_too("localhost"), bytes)
+assert_type(wait_for(5, on_late=print)(lambda: 3)(), int)
+wait_for(5, on_late=close)(waited_plain.with_timeout)  # type: ignore[arg-type]  # pyright: ignore
 assert_type(run_in_reactor(lambda: "x")().wait(1), str)
 assert_type(waited_deferring.__wrapped__(1), Deferred[str])
 assert_type(deferring.wrapped_function(1), Deferred[str])
