@@ -30,6 +30,7 @@ from twisted.logger import LogEvent, LogLevel
 
 from crochet import _calls, _deadline, _errors, _result, _timeouts
 from crochet._bridge import Bridge
+from crochet._debug import ThreadCheck
 from crochet._loop import EventLoop
 from crochet._reactors import release
 from crochet._stash import Stash
@@ -347,6 +348,7 @@ class FakeProcess:
         self.threads = FakeThreads()
         self.logs = FakeLogs()
         self.children = FakeChildren()
+        self.wants_debug = False
         self.exit_hooks: list[Callable[[], object]] = []
         self.fork_hooks: dict[str, Callable[[], object]] = {}
         self.loop = EventLoop(
@@ -356,10 +358,14 @@ class FakeProcess:
             at_fork=self._at_fork,
             logs=self.logs,
             watch_children=lambda reactor: self.children,
+            check_threads=self._check_threads,
         )
         self.bridge = self.loop.bridge
         self.run_in_reactor: Any = self.loop.calls.run_in_reactor
         self.wait_for: Any = self.loop.calls.wait_for
+
+    def _check_threads(self, bridge: Bridge) -> ThreadCheck:
+        return ThreadCheck(bridge, lambda: self.wants_debug)
 
     def import_reactor(self) -> Any:
         return self.reactor

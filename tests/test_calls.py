@@ -288,7 +288,7 @@ class TestDecorating:
                 raise NotImplementedError
 
         assert decorate(Account.look).__qualname__.endswith("Account.look")
-        assert _calls._name(Account.look) == "Account.look"
+        assert _calls.name_of_function(Account.look) == "Account.look"
 
     @pytest.mark.parametrize("wrap", [lambda it: it, staticmethod, classmethod, functools.partial])
     def test_refuses_generator_functions(self, decorate: Any, wrap: Any) -> None:

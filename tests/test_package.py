@@ -24,14 +24,14 @@ _PROJECT = Path(__file__).parent.parent
 
 # Each room may use those above it.
 _ROOMS = [
-    {"_errors", "_timeouts", "_coroutines", "_waiting", "_awaiting"},
+    {"_errors", "_timeouts", "_coroutines", "_threads", "_waiting", "_awaiting"},
     {"_faults", "_deadline"},
     {"_futures"},
     {"_result"},
     {"_stash", "_reactors", "_log_writer"},
     {"_bell", "_bridge", "_logs", "_children"},
-    {"_calls", "_caller", "_parking", "_life"},
-    {"_legacy", "_loop"},
+    {"_calls", "_caller", "_parking", "_life", "_debug"},
+    {"_legacy", "_loop", "_guards", "_dump"},
     {"__init__"},
     {"mypy"},
 ]
@@ -114,7 +114,9 @@ class TestNames:
         "TimeoutError",
         "__version__",
         "deadline",
+        "dump",
         "no_setup",
+        "reactor_only",
         "register",
         "retrieve_result",
         "run_in_caller",

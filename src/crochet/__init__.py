@@ -14,7 +14,10 @@ from ._caller import Callers, RunInCaller
 from ._calls import RunInReactor, WaitFor
 from ._children import ChildWatcher
 from ._deadline import deadline
+from ._debug import ThreadCheck
+from ._dump import Dump, Dumper
 from ._errors import DeadlockError, ReactorStopped, TimeoutError
+from ._guards import Guards, ReactorOnly
 from ._legacy import InReactor, Legacy, WaitForReactor, deprecated_name, register
 from ._logs import LogBridge
 from ._loop import EventLoop, Running, Setup, Shutdown, at_fork, start_thread
@@ -30,6 +33,7 @@ _event_loop = EventLoop(
     at_fork=at_fork,
     logs=LogBridge(start_thread=start_thread),
     watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
+    check_threads=ThreadCheck,
 )
 _old_names = Legacy(_event_loop.calls)
 
@@ -41,6 +45,8 @@ shutdown: Shutdown = _event_loop.shutdown
 run_in_reactor: RunInReactor = cast("RunInReactor", _event_loop.calls.run_in_reactor)
 wait_for: WaitFor = cast("WaitFor", _event_loop.calls.wait_for)
 run_in_caller: RunInCaller = Callers(_event_loop.bridge).run_in_caller
+reactor_only: ReactorOnly = Guards(_event_loop.bridge).reactor_only
+dump: Dump = Dumper(_event_loop.bridge).dump
 retrieve_result: Callable[[int], EventualResult[object]] = _event_loop.retrieve_result
 in_reactor: InReactor = _old_names.in_reactor
 wait_for_reactor: WaitForReactor = _old_names.wait_for_reactor
@@ -56,7 +62,9 @@ __all__ = [
     "TimeoutError",
     "__version__",
     "deadline",
+    "dump",
     "no_setup",
+    "reactor_only",
     "register",
     "retrieve_result",
     "run_in_caller",

@@ -333,7 +333,7 @@ def _decorated(
         return kind(_decorated(method.__func__, wrap))
     if not callable(function):
         raise TypeError(f"only functions can be run in the reactor, not {function!r}")
-    name = _name(function)
+    name = name_of_function(function)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
             f"{name}() is a generator function: calling it runs nothing, and its body would run in "
@@ -360,7 +360,10 @@ def _remembering(function: Callable[..., object]) -> Callable[..., object]:
     return body
 
 
-def _name(function: object) -> str:
+def name_of_function(function: object) -> str:
+    """
+    Return what a function is called in texts.
+    """
     while isinstance(function, partial):
         function = cast("object", function.func)
     name = getattr(function, "__qualname__", None) or type(function).__qualname__

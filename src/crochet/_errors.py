@@ -259,3 +259,37 @@ def how_it_ended(name: str, *, started: bool, ended: bool) -> str:
     if ended:
         return f"{name}() was cancelled, and has ended."
     return f"{name}() was told to cancel but has not ended yet."
+
+
+def wrong_thread(name: str, here: str, there: str) -> RuntimeError:
+    """
+    Build the error of a function that is the reactor thread's and was called in another.
+    """
+    return RuntimeError(
+        f"{name}() is for the reactor thread only, {there}, and was called in {here}. Call it from "
+        "a function decorated with @run_in_reactor or @wait_for(timeout), or with "
+        f"reactor.callFromThread({name}, ...)."
+    )
+
+
+def no_reactor_thread(name: str, here: str) -> RuntimeError:
+    """
+    Build the error of a function that is the reactor thread's, while there is no such thread.
+    """
+    return RuntimeError(
+        f"{name}() is for the reactor thread only, and was called in {here} while no reactor runs. "
+        "Call crochet.setup() first, and then call it from a function decorated with "
+        "@run_in_reactor or @wait_for(timeout); or, if the program runs the reactor itself, with "
+        f"reactor.callWhenRunning({name}, ...)."
+    )
+
+
+def foreign_call(what: str, line: str, here: str, there: str) -> RuntimeError:
+    """
+    Build the error, under CROCHET_DEBUG, of a use of Twisted in another thread than the reactor's.
+    """
+    return RuntimeError(
+        f"{what}() was called in {here}, {line}, and it is for the reactor thread only, {there}. "
+        "Do this in a function decorated with @run_in_reactor or @wait_for(timeout), or hand it to "
+        "reactor.callFromThread(). (CROCHET_DEBUG is set; without it this would go unnoticed.)"
+    )

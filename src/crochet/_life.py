@@ -241,6 +241,13 @@ class Life:
         if threading.get_ident() == self._ident:
             disarm_clone(self.reactor)
 
+    def get_ident(self) -> int | None:
+        """
+        Return the ident of the reactor thread, as soon as it has been started, until it ends.
+        """
+        thread = self.thread
+        return thread.ident if thread and self.has_begun and not self.has_ended else None
+
     def whereabouts(self) -> str:
         """
         Return the stack of the reactor thread.

@@ -34,6 +34,7 @@ from . import _errors
 from ._bell import Bell, hang_up
 from ._bridge import Bridge, CallFromThread
 from ._calls import Decorators
+from ._debug import ThreadCheck
 from ._faults import report_all
 from ._futures import Deliveries
 from ._life import GRACE, Children, Life, StartThread, all_ended, took
@@ -159,6 +160,7 @@ class EventLoop:
         at_fork: registers hooks around forks, like ``os.register_at_fork``.
         logs: started by ``setup()`` unless that is told to leave logs alone.
         watch_children: makes what sees the reactor's child processes end.
+        check_threads: makes what refuses uses of Twisted in other threads, if that is switched on.
     """
 
     def __init__(
@@ -170,6 +172,7 @@ class EventLoop:
         at_fork: AtFork,
         logs: Logs,
         watch_children: Callable[[Reactor], Children],
+        check_threads: Callable[[Bridge], ThreadCheck],
     ) -> None:
         self._import_reactor = import_reactor
         self._start_thread = start_thread
@@ -181,6 +184,7 @@ class EventLoop:
         self._parking = Parking()
         self.bridge = Bridge(_errors.not_set_up, self._stash)
         self.calls = Decorators(self.bridge)
+        self._thread_check = check_threads(self.bridge)
         self.retrieve_result = self._stash.take
         self._deliveries = Deliveries(start_thread)
         self.bridge.deliver = self._deliveries
@@ -246,11 +250,13 @@ class EventLoop:
         if starts_logs:
             self._logs.start()
         try:
+            self._thread_check.install(reactor, life.get_ident)
             self._life = life  # before it starts: a fork in the middle of that has to find it
             life.start(self._start_thread, lambda: self._begin(life, with_logs))
         except BaseException:
             if not life.has_begun:
                 self._life = None
+                self._thread_check.uninstall()
                 if starts_logs:
                     self._logs.stop(1.0)
             raise
@@ -279,6 +285,7 @@ class EventLoop:
             if life.thread.is_alive():
                 raise _errors.not_down(patience, life.whereabouts())
         life.bury()
+        self._thread_check.uninstall()
         self._life = None
 
     def no_setup(self) -> None:
@@ -313,6 +320,7 @@ class EventLoop:
             if self._other_reactor is not reactor:
                 watch_runs(reactor, self._reopen_other, self._lose_other)
             self._other_reactor = reactor
+            self._thread_check.install(reactor)
             self.bridge.open(reactor.callFromThread)
             if reactor.running:
                 # callWhenRunning() would call at once, here, whichever thread this is.

@@ -677,6 +677,17 @@ def wakers_of(result: EventualResult[object]) -> list[Callable[[], object]]:
     return result._wakers.copy()
 
 
+def state_of(result: EventualResult[object]) -> str:
+    """
+    Return what has become of a call, as a phrase. From any thread; blocks never.
+    """
+    if result._outcome is not PENDING:
+        return "answered"
+    if hasattr(result, "_work"):
+        return "queued"
+    return "runs" if result._running is None else "started, and waits for its Deferred"
+
+
 def name_of(result: EventualResult[object]) -> str:
     """
     Return the name of the function called.

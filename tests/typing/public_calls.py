@@ -6,6 +6,8 @@ Every public form of call, with the type it must have. Checked by mypy and pyrig
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from fractions import Fraction
@@ -22,7 +24,9 @@ from crochet import (
     ReactorStopped,
     TimeoutError,
     deadline,
+    dump,
     no_setup,
+    reactor_only,
     register,
     retrieve_result,
     run_in_caller,
@@ -209,6 +213,67 @@ assert_type(Client.fetch(Client(), 1), str)
 assert_type(Client.fetch.__wrapped__(Client(), 1), Deferred[str])
 assert_type(Client().class_later(1), EventualResult[str])
 Client().fetch("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@reactor_only
+def guarded(a: int, *, b: str = "") -> bytes:
+    return b""
+
+
+@reactor_only
+async def guarded_awaiting(a: int) -> list[int]:
+    return [a]
+
+
+@wait_for(1)
+@reactor_only
+@inlineCallbacks
+def guarded_generating(a: int) -> Generator[Deferred[int], int, float]:
+    number = yield Deferred[int]()
+    return float(number)
+
+
+class Guarded:
+    @reactor_only
+    def own(self, a: int) -> Deferred[str]:
+        return Deferred()
+
+    @staticmethod
+    @reactor_only
+    def static(a: int) -> str:
+        return ""
+
+    @reactor_only
+    @staticmethod
+    def static_below(a: int) -> str:
+        return ""
+
+    @classmethod
+    @reactor_only
+    def of_class(cls, a: int) -> str:
+        return ""
+
+    @reactor_only
+    @classmethod
+    def class_below(cls, a: int) -> str:
+        return ""
+
+
+assert_type(guarded(1, b="x"), bytes)
+assert_type(guarded_generating(1), float)
+assert_type(wait_for(1)(guarded_awaiting)(1), list[int])
+assert_type(Guarded().own(1), Deferred[str])
+assert_type(Guarded.static(1), str)
+assert_type(Guarded.static_below(1), str)
+assert_type(Guarded.of_class(1), str)
+assert_type(Guarded.class_below(1), str)
+guarded("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+assert_type(dump(), None)
+assert_type(dump(2), None)
+assert_type(dump(sys.stderr), None)
+assert_type(dump(file=io.StringIO()), None)
+dump("dump.txt")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 result = deferring(1)
 assert_type(result.wait(), str)
