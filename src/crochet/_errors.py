@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from functools import partial
 
 
 class TimeoutError(builtins.TimeoutError):
@@ -61,19 +62,33 @@ def stopped(name: str) -> ReactorStopped:
     )
 
 
+def crashed(name: str) -> ReactorStopped:
+    """
+    Build the error of a call that ``reactor.crash()`` overtook, or that came after it.
+    """
+    return ReactorStopped(
+        f"{name}() cannot be answered: the reactor has stopped, for something called "
+        "reactor.crash(), or raised an exception through reactor.run(). Call crochet.setup() to "
+        "start it again, and look for what did that."
+    )
+
+
 def died(error: BaseException) -> Callable[[str], ReactorStopped]:
     """
     Build what builds the error of a call that the reactor thread's failure overtook.
     """
+    return partial(ended_with, error)
 
-    def build(name: str) -> ReactorStopped:
-        return ReactorStopped(
-            f"{name}() cannot be answered: the reactor thread has ended with "
-            f"{type(error).__name__}: {error}. It was logged with its traceback. Call "
-            "crochet.setup() to start the reactor again."
-        )
 
-    return build
+def ended_with(error: BaseException, name: str) -> ReactorStopped:
+    """
+    Build that error.
+    """
+    return ReactorStopped(
+        f"{name}() cannot be answered: the reactor thread has ended with "
+        f"{type(error).__name__}: {error}. It was logged with its traceback. Call "
+        "crochet.setup() to start the reactor again."
+    )
 
 
 def shut_down(name: str) -> ReactorStopped:
