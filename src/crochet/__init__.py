@@ -16,8 +16,10 @@ from ._errors import DeadlockError, ReactorStopped, TimeoutError
 from ._legacy import InReactor, Legacy, WaitForReactor, deprecated_name, register
 from ._logs import LogBridge
 from ._loop import EventLoop, Running, Setup, Shutdown, at_fork, start_thread
+from ._places import Place
 from ._reactors import import_reactor
 from ._result import EventualResult
+from ._status import CallInFlight, Lag, Status
 
 __version__ = "3.0.0"
 
@@ -36,6 +38,7 @@ setup: Setup = _event_loop.setup
 no_setup: Callable[[], None] = _event_loop.no_setup
 running: Running = _event_loop.running
 shutdown: Shutdown = _event_loop.shutdown
+status: Callable[[], Status] = _event_loop.status
 run_in_reactor: RunInReactor = cast("RunInReactor", _event_loop.calls.run_in_reactor)
 wait_for: WaitFor = _event_loop.calls.wait_for
 retrieve_result: Callable[[int], EventualResult[object]] = _event_loop.retrieve_result
@@ -47,9 +50,13 @@ if not TYPE_CHECKING:
     __getattr__ = deprecated_name
 
 __all__ = [
+    "CallInFlight",
     "DeadlockError",
     "EventualResult",
+    "Lag",
+    "Place",
     "ReactorStopped",
+    "Status",
     "TimeoutError",
     "__version__",
     "no_setup",
@@ -59,5 +66,6 @@ __all__ = [
     "running",
     "setup",
     "shutdown",
+    "status",
     "wait_for",
 ]
