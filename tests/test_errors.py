@@ -15,9 +15,11 @@ import pytest
 import crochet
 from crochet import _errors
 from crochet._errors import Limit, Reason
+from crochet._places import Place
 
 _LIMIT = Limit(1.5)
-_REASON = Reason("busy", "The reactor thread is busy.", "a stack")
+_PLACE = Place("parse", "views.py", 31)
+_REASON = Reason("busy", "The reactor thread is busy.", (_PLACE,), (_PLACE, _PLACE))
 
 _BUILDERS: list[Callable[[str], Exception]] = [
     _errors.not_set_up,
@@ -126,7 +128,7 @@ def test_timeouts_say_what_became_of_the_operation_and_why() -> None:
     assert (error.function, error.timeout, error.cancelled, error.ended) == (
         ("fetch", 1.5, True, True)
     )
-    assert (error.state, error.reason, error.stack) == _REASON
+    assert (error.state, error.reason, error.stack, error.awaits) == _REASON
     error = _errors.gave_up("fetch", _LIMIT, _REASON, ended=False)
     assert "has not ended yet" in str(error)
     assert (error.cancelled, error.ended) == (True, False)
@@ -154,7 +156,7 @@ def test_a_timeout_of_a_programs_own_has_the_attributes_empty() -> None:
     """
     assert crochet.TimeoutError("why").function is None
     error = pickle.loads(pickle.dumps(_errors.never_started("fetch", _LIMIT, _REASON)))
-    assert (error.function, error.state, error.stack) == ("fetch", "busy", "a stack")
+    assert (error.function, error.state, error.stack) == ("fetch", "busy", (_PLACE,))
 
 
 def test_a_negative_timeout_is_told_as_none_at_all() -> None:

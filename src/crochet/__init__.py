@@ -21,8 +21,10 @@ from ._guards import Guards, ReactorOnly
 from ._legacy import InReactor, Legacy, WaitForReactor, deprecated_name, register
 from ._logs import LogBridge
 from ._loop import EventLoop, Running, Setup, Shutdown, at_fork, start_thread
+from ._places import Place
 from ._reactors import import_reactor
 from ._result import EventualResult
+from ._status import CallInFlight, Lag, Status
 
 __version__ = "3.0.0"
 
@@ -42,6 +44,7 @@ setup: Setup = _event_loop.setup
 no_setup: Callable[[], None] = _event_loop.no_setup
 running: Running = _event_loop.running
 shutdown: Shutdown = _event_loop.shutdown
+status: Callable[[], Status] = _event_loop.status
 run_in_reactor: RunInReactor = cast("RunInReactor", _event_loop.calls.run_in_reactor)
 wait_for: WaitFor = cast("WaitFor", _event_loop.calls.wait_for)
 run_in_caller: RunInCaller = Callers(_event_loop.bridge).run_in_caller
@@ -56,9 +59,13 @@ if not TYPE_CHECKING:
     __getattr__ = deprecated_name
 
 __all__ = [
+    "CallInFlight",
     "DeadlockError",
     "EventualResult",
+    "Lag",
+    "Place",
     "ReactorStopped",
+    "Status",
     "TimeoutError",
     "__version__",
     "deadline",
@@ -72,5 +79,6 @@ __all__ = [
     "running",
     "setup",
     "shutdown",
+    "status",
     "wait_for",
 ]

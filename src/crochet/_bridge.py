@@ -51,11 +51,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from . import _errors, _result
+from . import _diagnosis, _errors, _result
 from ._errors import Reason
 from ._faults import Uncollected
 from ._result import EventualResult
@@ -94,6 +95,10 @@ _RINGING_TAKES = 1.0
 # How many calls the reactor thread starts before it looks at anything else.
 _BATCH = 100
 
+# How exactly the start of a call is noted, in seconds, and how many lags are remembered.
+_TICK = 0.001
+_LAGS = 100
+
 
 class Bridge:
     """
@@ -113,6 +118,11 @@ class Bridge:
         self.stash = stash.put
         # Does what may block, in a thread of its own. The loop hands in another.
         self.deliver: Callable[[Callable[[], object]], object] = _at_once
+        # When the reactor thread last came to a call, by the monotonic clock, within a _TICK. Calls
+        # share the number: one of its own would take each 24 bytes.
+        self.looked_at = 0.0  # reactor thread writes, others read
+        # How many seconds the calls that it then came to had waited. Likewise.
+        self.lags: deque[float] = deque(maxlen=_LAGS)
         self._queue: deque[EventualResult[object]] = deque()
         self._is_awake = False
         self._call_from_thread: CallFromThread | None = None
@@ -136,6 +146,7 @@ class Bridge:
                 *call_from_thread* does.
         """
         self._call_from_thread = call_from_thread
+        self.lags.clear()
         self._use(ring)
         self._is_awake = False
         self.refusal = None
@@ -238,6 +249,10 @@ class Bridge:
             for _ in range(min(len(queue), _BATCH)):
                 if not queue:
                     break  # a body ran the reactor's loop itself, which took the rest
+                now = monotonic()
+                if now - self.looked_at > _TICK:
+                    self.looked_at = now
+                    self.lags.append(now - queue[0]._made)
                 _result.start_in_reactor(queue.popleft())
             if queue and not self._is_awake:
                 self._wake()
@@ -265,19 +280,7 @@ class Bridge:
         """
         Tell why a call has no answer yet. From any thread; blocks never.
         """
-        if self.reactor_thread is None:
-            return Reason(
-                "not-running",
-                "The reactor is not running yet: after crochet.no_setup() the program itself has "
-                "to call reactor.run().",
-            )
-        if _result.has_started(result):
-            return Reason("running", "It goes on.")
-        return Reason(
-            "busy",
-            "The reactor thread has not come to it: if that was time enough, look for blocking "
-            "code there.",
-        )
+        return _diagnosis.explain(self, result)
 
     def nudge(self) -> None:
         """

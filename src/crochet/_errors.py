@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
+
+from ._places import Place
 
 
 class TimeoutError(builtins.TimeoutError):
@@ -30,8 +33,8 @@ class TimeoutError(builtins.TimeoutError):
             ``EventualResult.wait()`` leaves it running.
         ended: whether it had really ended when this was raised. One that was cancelled may go on
             cleaning up, or ignore it.
-        stack: where the reactor thread was, as ``traceback.format_stack()`` tells it, if it was
-            too busy to start the call; else empty.
+        stack: where the reactor thread was, innermost first, if that is the cause; else empty.
+        awaits: what the operation waited on, outermost first, if it had started; else empty.
     """
 
     function: str | None = None
@@ -40,7 +43,8 @@ class TimeoutError(builtins.TimeoutError):
     reason: str = ""
     cancelled: bool = False
     ended: bool = False
-    stack: str = ""
+    stack: tuple[Place, ...] = ()
+    awaits: tuple[Place, ...] = ()
 
 
 class ReactorStopped(Exception):
@@ -83,19 +87,33 @@ def stopped(name: str) -> ReactorStopped:
     )
 
 
+def crashed(name: str) -> ReactorStopped:
+    """
+    Build the error of a call that ``reactor.crash()`` overtook, or that came after it.
+    """
+    return ReactorStopped(
+        f"{name}() cannot be answered: the reactor has stopped, for something called "
+        "reactor.crash(), or raised an exception through reactor.run(). Call crochet.setup() to "
+        "start it again, and look for what did that."
+    )
+
+
 def died(error: BaseException) -> Callable[[str], ReactorStopped]:
     """
     Build what builds the error of a call that the reactor thread's failure overtook.
     """
+    return partial(ended_with, error)
 
-    def build(name: str) -> ReactorStopped:
-        return ReactorStopped(
-            f"{name}() cannot be answered: the reactor thread has ended with "
-            f"{type(error).__name__}: {error}. It was logged with its traceback. Call "
-            "crochet.setup() to start the reactor again."
-        )
 
-    return build
+def ended_with(error: BaseException, name: str) -> ReactorStopped:
+    """
+    Build that error.
+    """
+    return ReactorStopped(
+        f"{name}() cannot be answered: the reactor thread has ended with "
+        f"{type(error).__name__}: {error}. It was logged with its traceback. Call "
+        "crochet.setup() to start the reactor again."
+    )
 
 
 def shut_down(name: str) -> ReactorStopped:
@@ -183,12 +201,19 @@ def shutdown_in_pool() -> DeadlockError:
 
 class Reason(NamedTuple):
     """
-    Why a call has no answer yet.
+    Why a call has not been answered.
+
+    Args:
+        state: the cause in a word, one of those in ``_diagnosis``.
+        text: the cause in a sentence or two, which begin after one that names the function.
+        stack: where the reactor thread is, innermost first, if that is the cause.
+        awaits: what the operation waits on, outermost first, if it has started.
     """
 
     state: str
     text: str
-    stack: str = ""
+    stack: tuple[Place, ...] = ()
+    awaits: tuple[Place, ...] = ()
 
 
 class Limit(NamedTuple):
@@ -210,7 +235,7 @@ def _timed_out(
     error = TimeoutError(text)
     error.function = name
     error.timeout = limit.seconds
-    error.state, error.reason, error.stack = reason
+    error.state, error.reason, error.stack, error.awaits = reason
     error.cancelled = cancelled
     error.ended = ended
     return error

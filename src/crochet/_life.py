@@ -157,6 +157,9 @@ class Life:
         self._ident = self._bridge.reactor_thread = threading.get_ident()
         try:
             self.reactor.run(installSignalHandlers=False)
+            if self._bridge.refusal is None:
+                # Nothing has closed it, so this was no stop().
+                self._refusal = _errors.crashed
         except BaseException as error:
             self._refusal = _errors.died(error)
             _log.failure("The reactor thread has ended with an error")

@@ -38,8 +38,9 @@ from concurrent.futures import Future
 from contextvars import Context, ContextVar
 from enum import Enum
 from functools import partial
+from sys import _getframe
 from time import monotonic
-from types import CoroutineType, FrameType, FunctionType, TracebackType
+from types import CodeType, CoroutineType, FrameType, FunctionType, TracebackType
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast, final
 from weakref import ref
 
@@ -112,6 +113,7 @@ class Home(Protocol):
 
     reactor_thread: int | None
     in_flight: set[EventualResult[object]]
+    looked_at: float
     uncollected: Uncollected
     deliver: Callable[[Callable[[], object]], object]
 
@@ -154,13 +156,16 @@ class EventualResult(Generic[T_co]):
 
     __slots__ = (
         "__weakref__",
+        "_caller",
         "_home",
         "_is_cancelled",
         "_is_told",
         "_made",
         "_name",
+        "_offset",
         "_outcome",
         "_running",
+        "_started",
         "_wakers",
         "_work",
     )
@@ -170,7 +175,6 @@ class EventualResult(Generic[T_co]):
     ) -> None:
         self._home = home
         self._name = name
-        self._made = monotonic()  # when the call was made
         self._work = work
         # The answer: a value, or a Fault. Written once, before _wakers are called.
         self._outcome: object = PENDING
@@ -182,6 +186,21 @@ class EventualResult(Generic[T_co]):
         self._is_cancelled = False
         # Whether the reactor thread has passed that on to the operation. Only ever set.
         self._is_told = False
+        # For status() and for the texts of errors; by time.monotonic(), in seconds. _started is
+        # not there before the call has started, and then written once, in the reactor thread.
+        self._made = monotonic()
+        self._started: float
+        # The code that called the decorated function, and where in it, in units of two bytes, for
+        # small numbers take no memory. No frame: that would keep its locals alive. And no line:
+        # to find it takes longer, and nobody may ever ask.
+        try:
+            frame = _getframe(2)
+        except ValueError:  # called by no Python code, but as a thread or an exit hook
+            self._caller: CodeType | None = None
+            self._offset = 0
+        else:
+            self._caller = frame.f_code
+            self._offset = frame.f_lasti >> 1
 
     def __repr__(self) -> str:
         state = "pending"
@@ -381,6 +400,7 @@ def start_in_reactor(result: EventualResult[object]) -> None:
         _answer_withdrawn(result)
         return
     try:
+        result._started = result._home.looked_at
         value = context.run(function, *args, **kwargs)
         kind = type(value)
         if kind is CoroutineType:

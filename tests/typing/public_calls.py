@@ -19,9 +19,13 @@ from typing_extensions import assert_type
 
 import crochet
 from crochet import (
+    CallInFlight,
     DeadlockError,
     EventualResult,
+    Lag,
+    Place,
     ReactorStopped,
+    Status,
     TimeoutError,
     deadline,
     dump,
@@ -34,6 +38,7 @@ from crochet import (
     running,
     setup,
     shutdown,
+    status,
     wait_for,
 )
 
@@ -299,5 +304,13 @@ register(tell, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentTyp
 def fail(error: TimeoutError | ReactorStopped | DeadlockError) -> NoReturn:
     raise error
 
+
+assert_type(status(), Status)
+assert_type(status().lag, Lag | None)
+assert_type(status().calls, tuple[CallInFlight, ...])
+assert_type(status().calls[0].line, int | None)
+assert_type(status().calls[0].waits_on, tuple[Place, ...])
+assert_type(str(status()), str)
+status().state = "running"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 assert_type(crochet.__version__, str)
