@@ -8,7 +8,7 @@ not use it pays for this file only, no reactor is installed, and coverage measur
 its first line. PYTEST_DONT_REWRITE
 
 How it keeps out of the way of other plugins for coroutines: it touches tests that have its marker
-and no others. From those it hides, right when they are collected, that they are coroutine functions,
+and no others. Of those it hides, right when they are collected, that they are coroutine functions,
 so no other plugin takes them for its own.
 """
 
@@ -19,7 +19,7 @@ import gc
 import inspect
 import sys
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -59,12 +59,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
+def pytest_pycollect_makeitem() -> Generator[None, object, object]:
     """
     Claim marked tests, before any other plugin has seen them.
     """
     made = yield
-    for item in made if isinstance(made, list) else [made]:
+    for item in cast("list[object]", made) if isinstance(made, list) else [made]:
         _claim(item)
     return made
 
@@ -169,7 +169,6 @@ def _terms(item: pytest.Item, marker: pytest.Mark) -> tuple[float | None, tuple[
     """
     Return what a marker says: the timeout, and the kinds of leaks that are allowed; True for all.
     """
-
     # Virtual time is over before anybody has noticed, and a wait for ever is refused there.
     is_clocked = "crochet_clock" in getattr(item, "fixturenames", ())
     default = None if is_clocked else _configured_timeout(item.config)
@@ -277,10 +276,11 @@ def crochet_clock(request: pytest.FixtureRequest) -> Iterator[CrochetClock]:
     from crochet._clocked import clocked
     from crochet._leaks import LeakCheck
 
-    clock: CrochetClock | None = None
     _collect_garbage(request.config)
-    leaks = LeakCheck(_event_loop.bridge, lambda: clock)
+    clocks: list[CrochetClock] = []
+    leaks = LeakCheck(_event_loop.bridge, lambda: clocks[0])
     with clocked(_event_loop, leaks) as clock:
+        clocks.append(clock)
         leaks.begin()
         yield clock
         _finish(request, leaks)
@@ -293,7 +293,8 @@ def _collect_garbage(config: pytest.Config) -> None:
     if not config.stash.get(_is_clean, False):
         # The last exception, which holds its frames. pytest itself drops it before each call.
         for name in ("last_type", "last_value", "last_traceback", "last_exc"):
-            vars(sys).pop(name, None)
+            if hasattr(sys, name):
+                delattr(sys, name)
         gc.collect()
 
 

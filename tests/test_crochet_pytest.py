@@ -6,6 +6,7 @@ those that it is about.
 from __future__ import annotations
 
 import importlib.util
+import re
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -108,9 +109,9 @@ def test_nothing_is_imported(pytestconfig):
             "_crochet_pytest"
         }
 
-    def test_says_nothing_of_a_package_imported_before(self, pytester: pytest.Pytester) -> None:
+    def test_says_nothing_of_a_package_imported_before(self) -> None:
         """
-        pytest would warn that it cannot rewrite the assertions of the package, unless told not to.
+        Pytest would warn that it cannot rewrite the assertions of the package, unless told not to.
         """
         import crochet
 
@@ -966,3 +967,14 @@ async def test_ours():
         )
         result.assert_outcomes(passed=2, errors=1)
         result.stdout.fnmatch_lines(["pytest-twisted runs every test of this session*"])
+
+
+def test_the_how_to_page(pytester: pytest.Pytester) -> None:
+    """
+    All of its code, as one suite.
+    """
+    text = (_PROJECT / "docs/howto/pytest.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    assert len(blocks) == 6
+    result = run_file(pytester, "\n".join(blocks), "-W", "error")
+    result.assert_outcomes(passed=text.count("def test_"))

@@ -23,7 +23,7 @@ _PROJECT = Path(__file__).parent.parent
 
 # Each room may use those above it.
 _ROOMS = [
-    {"_errors", "_timeouts", "_coroutines"},
+    {"_errors", "_timeouts", "_coroutines", "_awaits"},
     {"_faults"},
     {"_result"},
     {"_stash", "_reactors", "_log_writer"},
@@ -31,7 +31,9 @@ _ROOMS = [
     {"_calls", "_parking", "_life"},
     {"_legacy", "_loop"},
     {"__init__"},
-    {"mypy"},
+    {"_leaks", "_body"},
+    {"_clocked"},
+    {"mypy", "testing"},
 ]
 
 

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from inspect import isawaitable, isgenerator
-from itertools import islice
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
 _OLD = "callbacks"
+# The generator that a coroutine awaits when it awaits a Deferred.
+_AWAIT = cast("Any", Deferred).__await__.__code__
 
-# Deeper than anybody reads; and it might lead round in a circle.
+# Steps, more than anybody reads of; and they might lead round in a circle.
 _DEPTH = 50
 
 
@@ -29,14 +30,14 @@ def places(awaited: object) -> list[str]:
 
     What runs meanwhile may be elsewhere by the time this is read.
     """
-    return list(islice(_follow(awaited), _DEPTH))
+    return list(_follow(awaited))
 
 
 def _follow(awaited: Any) -> Iterator[str]:
     yielded: object = None  # what the generator that comes next has yielded to its driver
-    while awaited is not None:
+    for _ in range(_DEPTH):
         frame, inner = _frame_of(awaited)
-        if frame is not None and frame.f_code is Deferred.__await__.__code__:
+        if frame is not None and frame.f_code is _AWAIT:
             inner = frame.f_locals.get("self")
         elif frame is not None:
             code = frame.f_code
@@ -48,8 +49,10 @@ def _follow(awaited: Any) -> Iterator[str]:
             inner, yielded = _behind(awaited)
             if inner is None:
                 yield "a Deferred that nothing has fired yet"
-        else:
+        elif awaited is not None:
             yield f"a {type(awaited).__name__}"
+        if inner is None:
+            return
         awaited = inner
 
 

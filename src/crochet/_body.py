@@ -9,6 +9,7 @@ import threading
 import traceback
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -20,6 +21,9 @@ from ._result import EventualResult
 
 # Seconds that a body has for its cleanup once it was cancelled.
 _GRACE = 1.0
+
+# What a body may return, besides None.
+_FOLLOWED: tuple[type, ...] = (Deferred, Coroutine, Failure)
 
 
 def run_body(
@@ -43,7 +47,7 @@ def run_body(
 
     def body() -> object:
         value = function(**arguments)
-        if value is not None and not isinstance(value, (Deferred, Coroutine, Failure)):
+        if value is not None and not isinstance(value, _FOLLOWED):
             raise TypeError(
                 f"{name}() returned a {type(value).__name__}, and nothing would come of that: a "
                 "test marked crochet is an `async def` without yield, or returns a Deferred or None"
@@ -52,7 +56,8 @@ def run_body(
         return value
 
     body.__qualname__ = name
-    result: EventualResult[object] = loop.calls.run_in_reactor(body)()  # type: ignore[operator]
+    call = cast("Callable[[], EventualResult[object]]", loop.calls.run_in_reactor(body))
+    result = call()
     try:
         result.wait(limit)
     except TimeoutError:

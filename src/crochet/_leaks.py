@@ -28,7 +28,7 @@ from typing import Any, Final, TypeVar, cast
 from weakref import WeakSet, ref
 
 from twisted.internet.main import CONNECTION_LOST
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from . import _result
@@ -76,6 +76,7 @@ class LeakCheck:
         self._whereabouts = whereabouts
         self._allowed: set[str] = set()
         self._events: list[LogEvent] = []  # appended to by any thread
+        self._observer = cast("ILogObserver", self._note)
         self._operations: WeakSet[EventualResult[object]] = WeakSet(bridge.in_flight.copy())
         self._uncollected: dict[int, ref[Fault]] = bridge.uncollected.copy()
         # By id. They are held, or some other object might get the id of one.
@@ -88,7 +89,7 @@ class LeakCheck:
         """
         with suppress(Busy):
             self._delayed_calls, self._selectables = self._look()
-        globalLogPublisher.addObserver(self._note)
+        globalLogPublisher.addObserver(self._observer)
 
     def _note(self, event: LogEvent) -> None:
         if "log_failure" in event and event.get("log_level", LogLevel.critical) >= LogLevel.error:
@@ -134,7 +135,7 @@ class LeakCheck:
             gc.collect()  # what was cancelled just now is no news
             return leaks
         finally:
-            globalLogPublisher.removeObserver(self._note)
+            globalLogPublisher.removeObserver(self._observer)
             self._events.clear()
 
     def _settle(self) -> list[str]:

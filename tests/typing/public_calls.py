@@ -29,6 +29,7 @@ from crochet import (
     shutdown,
     wait_for,
 )
+from crochet.testing import CrochetClock, CrochetReactor
 
 assert_type(setup(), None)
 assert_type(setup(logging=False), None)
@@ -188,6 +189,16 @@ register(tell, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentTyp
 
 def fail(error: TimeoutError | ReactorStopped | DeadlockError) -> NoReturn:
     raise error
+
+
+def use_fixtures(crochet_reactor: CrochetReactor, crochet_clock: CrochetClock) -> None:
+    assert_type(crochet_reactor.logged_errors(), list[BaseException])
+    assert_type(crochet_reactor.allow_leaks("readers", "errors"), None)
+    crochet_reactor.allow_leaks(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(crochet_clock.advance(1), None)
+    assert_type(crochet_clock.seconds(), float)
+    assert_type(crochet_clock.allow_leaks(), None)
+    assert_type(crochet_clock.logged_errors(), list[BaseException])
 
 
 assert_type(crochet.__version__, str)
