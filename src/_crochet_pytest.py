@@ -64,9 +64,13 @@ def pytest_pycollect_makeitem() -> Generator[None, object, object]:
     Claim marked tests, before any other plugin has seen them.
     """
     made = yield
+    _claim_all(made)
+    return made
+
+
+def _claim_all(made: object) -> None:
     for item in cast("list[object]", made) if isinstance(made, list) else [made]:
         _claim(item)
-    return made
 
 
 @pytest.hookimpl(trylast=True)
