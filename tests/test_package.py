@@ -42,9 +42,10 @@ _ROOMS = [
     {"_result"},
     {"_stash"},
     {"_bridge"},
-    {"_status", "_calls", "_caller", "_parking", "_debug", "_life"},
+    {"_status", "_calls", "_caller", "_parking", "_debug", "_life", "_leaks"},
     {"_guards", "_dump", "_loop", "_legacy"},
-    {"__init__"},
+    {"__init__", "_body", "_clocked"},
+    {"testing"},
 ]
 
 

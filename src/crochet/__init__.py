@@ -2,6 +2,8 @@
 Call Twisted from blocking, threaded code.
 
 The public names, and the process's one event loop. No logic.
+
+PYTEST_DONT_REWRITE, for pytest warns of each package with a plugin that was imported before it.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ from crochet import (
     status,
     wait_for,
 )
+from crochet.testing import CrochetClock, CrochetReactor
 
 assert_type(setup(), None)
 assert_type(setup(logging=False), None)
@@ -312,5 +313,16 @@ assert_type(status().calls[0].line, int | None)
 assert_type(status().calls[0].waits_on, tuple[Place, ...])
 assert_type(str(status()), str)
 status().state = "running"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def use_fixtures(crochet_reactor: CrochetReactor, crochet_clock: CrochetClock) -> None:
+    assert_type(crochet_reactor.logged_errors(), list[BaseException])
+    assert_type(crochet_reactor.allow_leaks("readers", "errors"), None)
+    crochet_reactor.allow_leaks(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(crochet_clock.advance(1), None)
+    assert_type(crochet_clock.seconds(), float)
+    assert_type(crochet_clock.allow_leaks(), None)
+    assert_type(crochet_clock.logged_errors(), list[BaseException])
+
 
 assert_type(crochet.__version__, str)
