@@ -18,6 +18,7 @@ from ._logs import LogBridge
 from ._loop import EventLoop, Running, Setup, Shutdown, at_fork, start_thread
 from ._reactors import import_reactor
 from ._result import EventualResult
+from ._watch import Watch
 
 __version__ = "3.0.0"
 
@@ -28,6 +29,7 @@ _event_loop = EventLoop(
     at_fork=at_fork,
     logs=LogBridge(start_thread=start_thread),
     watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
+    watch=Watch,
 )
 _old_names = Legacy(_event_loop.calls)
 

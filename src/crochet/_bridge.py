@@ -106,6 +106,10 @@ class Bridge:
         self.in_flight: set[EventualResult[object]] = set()
         self.uncollected: Uncollected = {}
         self.stash = stash.put
+        # Wakes what watches the reactor, while that sleeps. Written by it alone; see _watch.py.
+        self.rouse: Callable[[], object] | None = None
+        # What waiting threads are to run, by their idents.
+        self.errands: dict[int, list[Callable[[], object]]] = {}
         self._queue: deque[EventualResult[object]] = deque()
         self._is_awake = False
         self._call_from_thread: CallFromThread | None = None
@@ -178,6 +182,9 @@ class Bridge:
                 if ring is self._ring:
                     raise
                 self._wake()  # another life has begun since
+        rouse = self.rouse  # after entering; see _watch.py
+        if rouse is not None:
+            rouse()
         # The second look, after entering; see the head of this file.
         if self.refusal is not None:
             self._take_back(result)
@@ -260,6 +267,8 @@ class Bridge:
         self.refusal = gatekeeper
         self._ring = _nobody  # the bell is the parent's
         self._ringing, self._at_bell = [], []  # and so were the threads that rang it
+        self.rouse = None
+        self.errands.clear()
         self.reactor_thread = None
         self.uncollected.clear()  # the parent logs its errors itself
         self._queue.clear()

@@ -221,6 +221,8 @@ class Decorators:
                 submit(result)
                 if not (gate.acquire(True, first) or (rest and acquire(gate, rest))):
                     error = _result.give_up(result, gate, limit)
+                elif bridge.errands:
+                    _result.run_errands(result)
             except BaseException:
                 try:
                     _result.abandon(result, gate)

@@ -139,6 +139,13 @@ def in_reactor_thread(name: str) -> DeadlockError:
     )
 
 
+def deadlock(name: str, why: str) -> DeadlockError:
+    """
+    Build the error that ends a wait for which the reactor thread waits.
+    """
+    return DeadlockError(f"waiting for {name}() would never end. {why}")
+
+
 def shutdown_in_reactor_thread() -> DeadlockError:
     """
     Build the error of a shutdown() that would wait for the thread that it was called in.

@@ -34,6 +34,7 @@ from __future__ import annotations
 import math
 from _thread import LockType, allocate_lock, get_ident
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import Context
 from enum import Enum
 from functools import partial
@@ -81,6 +82,7 @@ class Home(Protocol):
     reactor_thread: int | None
     in_flight: set[EventualResult[object]]
     uncollected: Uncollected
+    errands: dict[int, list[Callable[[], object]]]
 
     def cancel(self, result: EventualResult[object]) -> None:
         """
@@ -194,8 +196,8 @@ class EventualResult(Generic[T_co]):
         self._wakers.append(waker)
         try:
             # The second look; see the head of this file.
-            if self._outcome is _PENDING:
-                acquire(gate, limit)
+            if self._outcome is _PENDING and acquire(gate, limit) and self._home.errands:
+                run_errands(self)
         finally:
             # Somebody who polls must not leave a lock behind each time.
             _remove(self._wakers, waker)
@@ -468,3 +470,28 @@ def name_of(result: EventualResult[object]) -> str:
     Return the name of the function called.
     """
     return result._name
+
+
+def reactor_thread_of(result: EventualResult[object]) -> int | None:
+    """
+    Return the ident of the thread that has to answer.
+    """
+    return result._home.reactor_thread
+
+
+def send_errand(home: Home, ident: int, gate: LockType, errand: Callable[[], object]) -> None:
+    """
+    Have a thread that waits at a gate run something. What that raises ends the wait.
+    """
+    home.errands.setdefault(ident, []).append(errand)
+    with suppress(RuntimeError):  # it has just been let through
+        gate.release()
+
+
+def run_errands(result: EventualResult[object]) -> None:
+    """
+    Run what was sent to this thread, unless the answer is there.
+    """
+    for errand in result._home.errands.pop(get_ident(), ()):
+        if result._outcome is _PENDING:
+            errand()
