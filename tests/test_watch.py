@@ -461,9 +461,7 @@ class TestDeadlocks:
         monkeypatch.setattr(_watch, "blocked_in", blocked_in)
         return gate, asked
 
-    def test_certain_one_is_ended(
-        self, stepped: Stepped, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_certain_one_is_ended(self, stepped: Stepped, monkeypatch: pytest.MonkeyPatch) -> None:
         """
         By an errand, once, until that has been run. Locks are looked for from the second look on.
         """
@@ -828,7 +826,9 @@ def test_import_lock() -> None:
         os.remove(config.__file__)
         """
     )
-    assert "to import the module 'config', which thread 'MainThread' is importing" in finished.stdout
+    assert (
+        "to import the module 'config', which thread 'MainThread' is importing" in finished.stdout
+    )
     assert "Move the call out of the import" in finished.stdout
 
 

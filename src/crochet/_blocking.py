@@ -254,7 +254,10 @@ def _wait_in(ident: int, innermost: FrameType) -> _Link | None:
         return None
     result = _local(frame, "result") or _local(frame, "self")
     gate = _local(frame, "gate")
-    if not isinstance(result, _result.EventualResult) or gate is None or result.done():
+    if not isinstance(result, _result.EventualResult) or gate is None:
+        return None
+    result = cast("_result.EventualResult[object]", result)
+    if result.done():
         return None
     thread = _result.reactor_thread_of(result)
     wait = Wait(ident, _result.name_of(result), gate, thread)

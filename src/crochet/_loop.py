@@ -51,7 +51,6 @@ from ._stash import Stash
 from ._timeouts import Seconds, seconds, stall_seconds
 
 
-
 class _Unsaid(float):
     """
     A default that can be told from the same number given.
@@ -270,7 +269,7 @@ class EventLoop:
     def _warn_of_stalls(self, limit: float) -> None:
         # Before looking who watches: one that is made meanwhile is made with it.
         self._stall_warning = limit
-        for watch in (self._life and self._life.watch, self._other_watch):
+        for watch in (self._life.watch if self._life else None, self._other_watch):
             if watch is not None:
                 watch.stall_warning = limit
 

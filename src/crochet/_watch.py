@@ -129,7 +129,7 @@ class Watch:
 
     def stop(self) -> None:
         """
-        Have the thread end. Call it from any thread, before start() has returned, too; blocks never.
+        Have the thread end. From any thread, before start() has returned, too; blocks never.
         """
         self._is_stopped = True
         self.rouse()
