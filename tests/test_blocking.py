@@ -7,6 +7,7 @@ not answer.
 
 from __future__ import annotations
 
+import _thread
 import queue
 import sys
 import threading
@@ -364,6 +365,31 @@ class TestOthers:
             assert "an event" in blocked.text  # it is still at began()
             assert time.monotonic() < deadline
 
+    def test_thread_that_threading_does_not_know(self, scene: Scene) -> None:
+        """
+        It has no name.
+        """
+        locks = Locks()
+        over = threading.Event()
+        scene.undo.append(over.set)
+        _thread.start_new_thread(locks.hold, (lambda: over.wait(BOUND),))
+        assert locks.is_held.wait(BOUND)
+        scene.reactor(locks.take_with)
+        assert "'self.lock', which another thread has, and another thread" in scene.seen().text
+
+    def test_thread_of_the_standard_library(self, scene: Scene) -> None:
+        """
+        One that runs nothing of the program's.
+        """
+        event = threading.Event()
+        thread = threading.Thread(target=event.wait, args=(BOUND,))
+        thread.start()
+        scene.bridge.reactor_thread = thread.ident
+        text = scene.seen(lambda blocked: "for an event" in blocked.text).text
+        event.set()
+        thread.join()
+        assert text.startswith("The reactor thread waits in threading.py:")
+
     def test_thread_joined_that_is_unknown(self, scene: Scene) -> None:
         """
         It may have ended since.
@@ -381,7 +407,7 @@ class Nothing:
     Things that are not locks, but are entered like one.
     """
 
-    at_all = threading.Lock()
+    at_all = threading.RLock()
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError("no code of the program's is to be run")

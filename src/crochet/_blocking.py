@@ -128,8 +128,8 @@ def blocked_in(ident: int, bridge: Bridge, *, reads_source: bool = True) -> Bloc
     try:
         while here is not None and here not in links:
             link = _link_of(here, frames, reads_source)
-            if link is None:
-                break
+            if link is None or link.to == here:
+                break  # at work, or in the middle of giving back what it has itself
             links[here] = link
             here = link.to
     finally:
