@@ -22,7 +22,7 @@ import pytest
 from crochet import _errors, _result
 from crochet._blocking import Blocked, blocked_in, is_in_wait, place_of
 from crochet._calls import Decorators
-from fakes import BOUND, Background, FakeReactor, open_bridge
+from fakes import BOUND, Background, FakeProcess, FakeReactor, in_reactor_thread, open_bridge
 
 
 class Scene:
@@ -471,6 +471,42 @@ class TestPlaces:
         waiting.join()
         assert place.startswith("threading.py:")
         assert place_of(None) == "an unknown place"
+
+    def test_of_a_call_without_python_code(self, stepped: FakeProcess) -> None:
+        """
+        The call's name is all there is.
+        """
+        places: list[str] = []
+
+        class Place:
+            """
+            Looks where its thread is, as seen from a frame of ours.
+            """
+
+            __qualname__ = "sleep"
+
+            def __call__(self) -> None:
+                places.append(place_of(sys._getframe().f_back))
+
+        stepped.run_in_reactor(Place())()
+        with in_reactor_thread(stepped.bridge):
+            Background(stepped.reactor.turn).outcome()
+        assert places == ["sleep()"]
+
+    def test_of_a_library_that_the_loop_calls(self) -> None:
+        """
+        And not where the program runs the reactor.
+        """
+        places: list[str] = []
+        namespace = {"__name__": "twisted.something", "places": places, "sys": sys}
+        namespace["place_of"] = place_of
+        code = "def work():\n places.append(place_of(sys._getframe()))"
+        exec(compile(code, "/somewhere/something.py", "exec"), namespace)
+        reactor: Any = FakeReactor()
+        reactor.callLater(0, namespace["work"])
+        reactor.callLater(0, reactor.stop)
+        reactor.run(installSignalHandlers=False)
+        assert places == ["something.py:2 work()"]
 
     def test_of_a_module(self) -> None:
         """

@@ -18,7 +18,7 @@ import pytest
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from crochet import DeadlockError, _errors, _result, _watch
-from crochet._blocking import Blocked, Wait
+from crochet._blocking import Blocked, Wait, is_loop
 from crochet._calls import Decorators
 from crochet._watch import Watch, stack_of
 from fakes import (
@@ -436,6 +436,27 @@ class TestStalls:
         event.set()
         thread.join()
         assert "_bootstrap" in stack
+
+    def test_stack_ends_where_the_program_runs_the_reactor(self, stepped: Stepped) -> None:
+        """
+        That is above the loop, and says nothing of what blocks.
+        """
+        stacks: list[str] = []
+        reactor = FakeReactor()
+        reactor.callWhenRunning(lambda: reactor.callLater(0, callback))
+
+        def callback() -> None:
+            here: Any = sys._getframe()
+            stacks.append(stack_of(here))
+            while not is_loop(here):
+                here = here.f_back
+            stacks.append(stack_of(here))
+            reactor.stop()
+
+        reactor.run(installSignalHandlers=False)
+        assert stacks[0].count("File ") == 1
+        assert "in callback" in stacks[0]
+        assert stacks[1] == "  (no Python code)"
 
 
 class TestDeadlocks:

@@ -82,6 +82,9 @@ class _Link(NamedTuple):
 _REMEDY = "Blocking code in the reactor thread belongs in a thread, with deferToThread()."
 
 _JOIN = threading.Thread.join.__code__
+_START = _result.start_in_reactor.__code__
+# What runs a reactor's loop, or asyncio's, and whose it is.
+_LOOPS = {"mainLoop": "twisted", "_run_once": "asyncio"}
 _IMPORT = cast("Any", importlib)._bootstrap._ModuleLock.acquire.__code__
 # By module and name, for importing those would add hooks to a program that does not use them.
 _RESULT = ("concurrent.futures._base", "result")
@@ -165,7 +168,18 @@ def place_of(frame: FrameType | None) -> str:
     """
     Return the file, line and function of the program's that a frame is in, or was called from.
     """
-    here = _first_outside(_NOT_THE_PROGRAM, frame) or _first_outside({"crochet"}, frame) or frame
+    here = frame
+    while here is not None and _package_of(here) in _NOT_THE_PROGRAM:
+        if is_loop(here):
+            # A function of C or of a library, called by us or by the loop: what is above is the
+            # place where the program runs the reactor.
+            result = _local(here, "result") if here.f_code is _START else None
+            if result is not None:
+                return f"{_result.name_of(result)}()"
+            here = None
+        else:
+            here = here.f_back
+    here = here or _outside_of_crochet(frame) or frame
     if here is None:
         return "an unknown place"
     name = here.f_code.co_name
@@ -176,8 +190,16 @@ def place_of(frame: FrameType | None) -> str:
     return f"{place} ({source})" if source else place
 
 
-def _first_outside(packages: set[str], frame: FrameType | None) -> FrameType | None:
-    while frame is not None and _package_of(frame) in packages:
+def is_loop(frame: FrameType) -> bool:
+    """
+    Tell whether a frame is what calls the reactor's callbacks, or the bodies of our calls.
+    """
+    name = frame.f_code.co_name
+    return frame.f_code is _START or (name in _LOOPS and _package_of(frame) == _LOOPS[name])
+
+
+def _outside_of_crochet(frame: FrameType | None) -> FrameType | None:
+    while frame is not None and _package_of(frame) == __package__:
         frame = frame.f_back
     return frame
 

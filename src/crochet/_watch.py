@@ -58,7 +58,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from . import _errors, _result
-from ._blocking import blocked_in, place_of
+from ._blocking import blocked_in, is_loop, place_of
 from ._bridge import Bridge
 from ._lending import Lender
 from ._turns import Turns
@@ -302,6 +302,10 @@ def stack_of(frame: FrameType) -> str:
     Return the stack of a reactor's callback, without the loop's frames and ours above it.
     """
     frames = [each for each, _ in traceback.walk_stack(frame)]
+    # A program that runs the reactor itself is above the loop, too.
+    frames = frames[: next((index for index, each in enumerate(frames) if is_loop(each)), None)]
+    if not frames:
+        return "  (no Python code)"
     frames.reverse()
     names = [str(each.f_globals.get("__name__", "")).partition(".")[0] for each in frames]
     first = next((index for index, name in enumerate(names) if name not in _LOOP), 0)
