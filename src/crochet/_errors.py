@@ -29,7 +29,7 @@ class ReactorStopped(Exception):
 
 class DeadlockError(RuntimeError):
     """
-    A wait that could only have lasted for ever was refused.
+    A wait that could only have lasted for ever was refused, or ended.
     """
 
 
