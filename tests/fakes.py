@@ -336,6 +336,41 @@ class FakeChildren(Recorder):
         self._note("forget_after_fork")
 
 
+class FakeWatch(Recorder):
+    """
+    A watch over the reactor that sees nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stall_warning = 0.0
+        self.caller: Any = None
+
+    def __call__(
+        self, reactor: Any, bridge: Bridge, start_thread: Any, stall_warning: float
+    ) -> FakeWatch:
+        """
+        Be the watch of the next life, too.
+        """
+        self.stall_warning = stall_warning
+        return self
+
+    def start(self) -> None:
+        self._note("start")
+
+    def stop(self) -> None:
+        self._note("stop")
+
+    def join(self) -> None:
+        self._note("join")
+
+    def forget_after_fork(self) -> None:
+        self._note("forget_after_fork")
+
+    def get_caller(self) -> Any:
+        return self.caller
+
+
 class FakeProcess:
     """
     What an event loop sees of the process around it, and the loop.
@@ -349,6 +384,7 @@ class FakeProcess:
         self.logs = FakeLogs()
         self.children = FakeChildren()
         self.wants_debug = False
+        self.watch = FakeWatch()
         self.exit_hooks: list[Callable[[], object]] = []
         self.fork_hooks: dict[str, Callable[[], object]] = {}
         self.loop = EventLoop(
@@ -359,6 +395,7 @@ class FakeProcess:
             logs=self.logs,
             watch_children=lambda reactor: self.children,
             check_threads=self._check_threads,
+            watch=self.watch,
         )
         self.bridge = self.loop.bridge
         self.run_in_reactor: Any = self.loop.calls.run_in_reactor

@@ -28,6 +28,7 @@ from fakes import (
     FakeProcess,
     FakeReactor,
     FakeThreads,
+    FakeWatch,
     LoggedFailures,
     new_real_reactor,
 )
@@ -44,7 +45,9 @@ class Lived:
         self.children = FakeChildren()
         self.threads = FakeThreads()
         self.seen: list[str] = []
-        self.life = Life(reactor, self.bridge, self.children, lambda: self.seen.append("end"))
+        self.life = Life(
+            reactor, self.bridge, self.children, FakeWatch(), lambda: self.seen.append("end")
+        )
 
     def start(self, start_thread: Any = None) -> None:
         self.life.start(start_thread or self.threads, lambda: self.seen.append("begun"))

@@ -261,7 +261,7 @@ class TestElsewhere:
             _value(result).send(None)
         with pytest.raises(CancelledError):
             result.wait(BOUND)
-        assert len(told) == 1
+        assert len(told) <= 1  # none, if it had not started
 
     def test_of_a_result_that_is_there_needs_no_loop(self, running: FakeProcess) -> None:
         """

@@ -1293,3 +1293,65 @@ class TestPrograms:
             flags=("-W", "error", "-W", "ignore:This process.*fork:DeprecationWarning"),
         )
         assert finished == (0, "True\nTrue\n5 True False\n", "")
+
+
+class TestWatch:
+    """
+    What watches the reactor thread.
+    """
+
+    def test_begins_and_ends_with_a_life(self, threaded: FakeProcess) -> None:
+        """
+        It is told to end when the reactor has, and waited for by the next setup() or shutdown().
+        """
+        threaded.loop.setup()
+        assert threaded.watch.calls == ["start"]
+        threaded.loop.shutdown(BOUND)
+        assert threaded.watch.calls == ["start", "stop", "join"]
+
+    def test_setup_that_fails_later_ends_it(self, process: FakeProcess) -> None:
+        """
+        The reactor's thread cannot be started.
+        """
+        process.threads.error = RuntimeError("can't start new thread")
+        with pytest.raises(RuntimeError, match="new thread"):
+            process.loop.setup()
+        assert process.watch.calls == ["start", "stop", "join"]
+        _check_that_nothing_is_left(process)
+
+    def test_setup_fails_without_it(self, process: FakeProcess) -> None:
+        """
+        Likewise its own.
+        """
+        process.watch.errors["start"] = RuntimeError("can't start new thread")
+        with pytest.raises(RuntimeError, match="new thread"):
+            process.loop.setup()
+        process.watch.errors.clear()
+        _check_that_nothing_is_left(process)
+
+    def test_the_programs_reactor_runs_without_it(self, process: FakeProcess) -> None:
+        """
+        Its thread cannot be started. Calls are answered, and forks find nothing amiss.
+        """
+        process.watch.errors["start"] = RuntimeError("can't start new thread")
+        process.loop.no_setup()
+        answers = []
+        process.reactor.callLater(1.0, process.fork)
+        process.reactor.callLater(2.0, process.reactor.stop)
+        process.run_in_reactor(int)().add_done_callback(answers.append)
+        process.reactor.run(installSignalHandlers=False)
+        assert process.watch.calls == ["start"]
+        assert len(answers) == 1
+
+    def test_ends_with_the_programs_reactor(self, process: FakeProcess) -> None:
+        """
+        However often it is told to.
+        """
+        process.loop.no_setup()
+        process.loop.setup(stall_warning=2.0)
+        process.reactor.callWhenRunning(lambda: limits.append(process.watch.stall_warning))
+        process.reactor.callWhenRunning(process.reactor.stop)
+        limits: list[float] = []
+        process.reactor.run(installSignalHandlers=False)
+        assert process.watch.calls == ["start", "stop"]
+        assert limits == [2.0]

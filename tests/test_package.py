@@ -35,6 +35,7 @@ _ROOMS = [
         "_reactors",
         "_log_writer",
         "_children",
+        "_turns",
         "mypy",
     },
     {"_deadline", "_errors", "_awaits", "_bell", "_logs"},
@@ -42,10 +43,10 @@ _ROOMS = [
     {"_result"},
     {"_stash"},
     {"_bridge"},
-    {"_status", "_calls", "_caller", "_parking", "_debug", "_life", "_leaks"},
-    {"_guards", "_dump", "_loop", "_legacy"},
-    {"__init__", "_body", "_clocked"},
-    {"testing"},
+    {"_status", "_calls", "_caller", "_parking", "_debug", "_blocking", "_life", "_leaks"},
+    {"_guards", "_dump", "_lending", "_loop", "_legacy"},
+    {"_watch", "_body", "_clocked"},
+    {"__init__", "testing"},
 ]
 
 

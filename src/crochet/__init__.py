@@ -27,6 +27,7 @@ from ._places import Place
 from ._reactors import import_reactor
 from ._result import EventualResult
 from ._status import CallInFlight, Lag, Status
+from ._watch import Watch
 
 __version__ = "3.0.0"
 
@@ -38,6 +39,7 @@ _event_loop = EventLoop(
     logs=LogBridge(start_thread=start_thread),
     watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
     check_threads=ThreadCheck,
+    watch=Watch,
 )
 _old_names = Legacy(_event_loop.calls)
 

@@ -123,6 +123,10 @@ class Bridge:
         self.looked_at = 0.0  # reactor thread writes, others read
         # How many seconds the calls that it then came to had waited. Likewise.
         self.lags: deque[float] = deque(maxlen=_LAGS)
+        # Tells what the reactor thread waits for, should it be one that waits for us. Likewise.
+        self.blocked_in: Callable[[int, Bridge], _diagnosis.Blocked | None] | None = None
+        # Wakes what watches the reactor, while that sleeps. Written by it alone; see _watch.py.
+        self.rouse: Callable[[], object] | None = None
         self._queue: deque[EventualResult[object]] = deque()
         self._is_awake = False
         self._call_from_thread: CallFromThread | None = None
@@ -196,6 +200,9 @@ class Bridge:
                 if ring is self._ring:
                     raise
                 self._wake()  # another life has begun since
+        rouse = self.rouse  # after entering; see _watch.py
+        if rouse is not None:
+            rouse()
         # The second look, after entering; see the head of this file.
         if self.refusal is not None:
             self._take_back(result)
@@ -280,7 +287,7 @@ class Bridge:
         """
         Tell why a call has no answer yet. From any thread; blocks never.
         """
-        return _diagnosis.explain(self, result)
+        return _diagnosis.explain(self, result, self.blocked_in)
 
     def nudge(self) -> None:
         """
@@ -296,6 +303,7 @@ class Bridge:
         self.refusal = gatekeeper
         self._ring = _nobody  # the bell is the parent's
         self._ringing, self._at_bell = [], []  # and so were the threads that rang it
+        self.rouse = None
         self.reactor_thread = None
         self.uncollected.clear()  # the parent logs its errors itself
         self._queue.clear()

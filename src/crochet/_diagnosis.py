@@ -96,16 +96,14 @@ class Blocked(Protocol):
     def text(self) -> str: ...
 
 
-BlockedIn = Callable[[int, Carrier], Blocked | None]
+Bridged = TypeVar("Bridged", bound=Carrier)
 
 
-def _in_nothing(ident: int, bridge: Carrier) -> None:
-    """
-    Know of nothing that the reactor thread is blocked in.
-    """
-
-
-def explain(bridge: Carrier, call: Call, blocked_in: BlockedIn = _in_nothing) -> Reason:
+def explain(
+    bridge: Bridged,
+    call: Call,
+    blocked_in: Callable[[int, Bridged], Blocked | None] | None = None,
+) -> Reason:
     """
     Tell why a call has not been answered. Never raises.
 
@@ -127,7 +125,9 @@ def explain(bridge: Carrier, call: Call, blocked_in: BlockedIn = _in_nothing) ->
         return Reason(QUEUED, "It has not started.")
 
 
-def _explained(bridge: Carrier, call: Call, blocked_in: BlockedIn) -> Reason:
+def _explained(
+    bridge: Bridged, call: Call, blocked_in: Callable[[int, Bridged], Blocked | None] | None
+) -> Reason:
     refusal = bridge.refusal
     if refusal is not None:
         if is_crash(refusal):
@@ -141,11 +141,13 @@ def _explained(bridge: Carrier, call: Call, blocked_in: BlockedIn) -> Reason:
             "call reactor.run().",
         )
     stack = above_the_reactor(stack_of(ident))
-    blocked = blocked_in(ident, bridge)
-    if blocked is not None:
-        return Reason(BLOCKED, blocked.text, stack, awaits(call._running))
+    is_idle = is_polling(stack)
+    blocked = None if is_idle or blocked_in is None else blocked_in(ident, bridge)
     now = monotonic()
-    busy = None if is_polling(stack) else _busy(bridge, call, now, stack)
+    busy = None if is_idle else _busy(bridge, call, now, stack)
+    if blocked is not None:
+        so_long = "" if busy is None else f" It has been busy for {busy.length}."
+        return Reason(BLOCKED, f"{blocked.text}{so_long}", stack, awaits(call._running))
     if busy is not None and busy.seconds >= (now - call._made) / 2:
         return Reason(BUSY, busy.text, stack, awaits(call._running))
     started = getattr(call, "_started", None)
@@ -167,6 +169,7 @@ def is_crash(refusal: Callable[[str], object]) -> bool:
 
 class _Busy(NamedTuple):
     seconds: float
+    length: str
     text: str
 
 
@@ -197,10 +200,11 @@ def _busy(bridge: Carrier, call: Call, now: float, stack: tuple[Place, ...]) -> 
         where = f" in {body._name}()"  # it is not written in Python, or has just begun
     elif stack:
         where = f" in {stack[0]}"
-    text = f"The reactor thread has been busy for {at_least}{seconds_told(busy_for)}{where}"
+    length = f"{at_least}{seconds_told(busy_for)}"
+    text = f"The reactor thread has been busy for {length}{where}"
     if body is call:
         text = f"{text}: that is the function's own body, which blocks"
-    return _Busy(busy_for, f"{text}.")
+    return _Busy(busy_for, length, f"{text}.")
 
 
 def _is_in_its_body(call: Call) -> bool:

@@ -55,7 +55,7 @@ class ReactorStopped(Exception):
 
 class DeadlockError(RuntimeError):
     """
-    A wait that could only have lasted for ever was refused.
+    A wait that could only have lasted for ever was refused, or ended.
     """
 
 
@@ -177,6 +177,13 @@ def in_reactor_thread(name: str) -> DeadlockError:
         f"it. Use the Deferred or coroutine of the undecorated function, {name}.__wrapped__, "
         "or move the blocking code to a thread with deferToThread()."
     )
+
+
+def deadlock(name: str, why: str) -> DeadlockError:
+    """
+    Build the error that ends a wait for which the reactor thread waits.
+    """
+    return DeadlockError(f"waiting for {name}() would never end. {why}")
 
 
 def shutdown_in_reactor_thread() -> DeadlockError:

@@ -35,7 +35,7 @@ from twisted.logger import Logger
 
 from . import _errors
 from ._bell import Bell, hang_up
-from ._bridge import Bridge, Refusal
+from ._bridge import Bridge, CallFromThread, Refusal
 from ._reactors import (
     Reactor,
     Timer,
@@ -63,6 +63,20 @@ class Children(Protocol):
     def forget_after_fork(self) -> None: ...
 
 
+class Watching(Protocol):
+    """
+    What watches a reactor's thread.
+    """
+
+    stall_warning: float
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def join(self) -> None: ...
+    def forget_after_fork(self) -> None: ...
+    def get_caller(self) -> CallFromThread | None: ...
+
+
 StartThread = Callable[[Callable[[], object], str], threading.Thread]
 
 
@@ -74,15 +88,22 @@ class Life:
         reactor: has not run, or was revived.
         bridge: is opened at the start, and closed at the end.
         children: what sees this reactor's child processes end.
+        watch: what watches the reactor's thread.
         on_end: called in the reactor thread when all is over.
     """
 
     def __init__(
-        self, reactor: Reactor, bridge: Bridge, children: Children, on_end: Callable[[], object]
+        self,
+        reactor: Reactor,
+        bridge: Bridge,
+        children: Children,
+        watch: Watching,
+        on_end: Callable[[], object],
     ) -> None:
         self.reactor = reactor
         self._bridge = bridge
         self._children = children
+        self.watch = watch
         self._on_end = on_end
         self._bell: Bell | None = None
         # Written by the starting thread or, should a signal interrupt that, by the new one.
@@ -124,6 +145,10 @@ class Life:
                 undo.callback(self._bell.take_down, reactor)
             self._children.start()
             undo.callback(self._children.stop)
+            # Before it starts: its thread may have been started when a signal interrupts that.
+            undo.callback(self.watch.join)
+            undo.callback(self.watch.stop)
+            self.watch.start()
             trigger = reactor.addSystemEventTrigger("before", "shutdown", self._end_in_reactor)
             undo.callback(reactor.removeSystemEventTrigger, trigger)
             # In a context of its own, or it would hold whatever the caller's holds.
@@ -173,6 +198,7 @@ class Life:
             # Idents are used again for new threads, and those may wait.
             self._bridge.reactor_thread = None
             self._children.stop()
+            self.watch.stop()
             try:
                 wind_up(self.reactor)
             finally:
@@ -220,8 +246,9 @@ class Life:
 
     def bury(self) -> None:
         """
-        Give back the reactor's descriptors, once its thread has ended.
+        Give back the reactor's descriptors, once its thread has ended. Blocks for 2 s at most.
         """
+        self.watch.join()
         if self._bell is not None:
             self._bridge.wait_for_ringers()
             self._bell.close()
@@ -240,6 +267,7 @@ class Life:
         if self._bell is not None:
             self._bell.close()
         self._children.forget_after_fork()
+        self.watch.forget_after_fork()
         release_in_child(self.reactor)
         if threading.get_ident() == self._ident:
             disarm_clone(self.reactor)

@@ -27,17 +27,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Protocol
 
 from . import _errors
 from ._bell import Bell, hang_up
+from ._blocking import blocked_in
 from ._bridge import Bridge, CallFromThread
 from ._calls import Decorators
 from ._debug import ThreadCheck
 from ._faults import report_all
 from ._futures import Deliveries
-from ._life import GRACE, Children, Life, StartThread, all_ended, took
+from ._life import GRACE, Children, Life, StartThread, Watching, all_ended, took
 from ._parking import Parking
 from ._reactors import (
     Reactor,
@@ -51,7 +52,17 @@ from ._reactors import (
 )
 from ._stash import Stash
 from ._status import Status, snapshot
-from ._timeouts import Seconds, seconds
+from ._timeouts import Seconds, seconds, stall_seconds
+
+
+class _Unsaid(float):
+    """
+    A default that can be told from the same number given.
+    """
+
+
+# Seconds of a stall that are logged unless setup() is told otherwise.
+STALL_WARNING = _Unsaid(1.0)
 
 # Seconds that the interpreter's exit waits for the reactor thread, and for log handlers.
 EXIT_PATIENCE = 5.0
@@ -74,7 +85,7 @@ class Setup(Protocol):
     The type of :func:`setup`.
     """
 
-    def __call__(self, *, logging: bool = True) -> None:
+    def __call__(self, *, logging: bool = True, stall_warning: Seconds = STALL_WARNING) -> None:
         """
         Start the reactor.
         """
@@ -97,12 +108,26 @@ class Running(Protocol):
     """
 
     def __call__(
-        self, *, logging: bool = True, timeout: Seconds = 10.0
+        self,
+        *,
+        logging: bool = True,
+        stall_warning: Seconds = STALL_WARNING,
+        timeout: Seconds = 10.0,
     ) -> AbstractContextManager[None]:
         """
         Have the reactor run for the length of a ``with`` block.
         """
         ...
+
+
+class Watch(Protocol):
+    """
+    Makes what watches a reactor's thread.
+    """
+
+    def __call__(
+        self, reactor: Reactor, bridge: Bridge, start_thread: StartThread, stall_warning: float, /
+    ) -> Watching: ...
 
 
 class AtFork(Protocol):
@@ -162,6 +187,7 @@ class EventLoop:
         logs: started by ``setup()`` unless that is told to leave logs alone.
         watch_children: makes what sees the reactor's child processes end.
         check_threads: makes what refuses uses of Twisted in other threads, if that is switched on.
+        watch: makes what sees deadlocks and stalls.
     """
 
     def __init__(
@@ -174,6 +200,7 @@ class EventLoop:
         logs: Logs,
         watch_children: Callable[[Reactor], Children],
         check_threads: Callable[[Bridge], ThreadCheck],
+        watch: Watch,
     ) -> None:
         self._import_reactor = import_reactor
         self._start_thread = start_thread
@@ -181,6 +208,7 @@ class EventLoop:
         self._at_fork = at_fork
         self._logs = logs
         self._watch_children = watch_children
+        self._watch_reactor = watch
         self._stash = Stash()
         self._parking = Parking()
         self.bridge = Bridge(_errors.not_set_up, self._stash)
@@ -189,6 +217,7 @@ class EventLoop:
         self.retrieve_result = self._stash.take
         self._deliveries = Deliveries(start_thread)
         self.bridge.deliver = self._deliveries
+        self.bridge.blocked_in = blocked_in
         self._setup_lock = threading.RLock()
         self._hooks_ticket = [None]  # whoever takes it registers the hooks
         # All below are written under _setup_lock, in a forked child's only thread, or where said.
@@ -201,13 +230,15 @@ class EventLoop:
         self._life: Life | None = None  # the present one of a reactor that is ours, or the last
         self._other_reactor: Reactor | None = None  # the one that the program runs
         self._other_bell: Bell | None = None  # its bell. Reactor thread only.
+        self._other_watch: Watching | None = None  # what watches it. Written in the reactor thread.
+        self._stall_warning = float(STALL_WARNING)  # a forked child's, too
         self._has_crashed = False  # that one. Reactor thread only.
         # In a forked child: a reactor that has never run here, and shares its poller and waker
         # with the parent's.
         self._inherited_reactor: Reactor | None = None
         self._birthplace = os.getpid()
 
-    def setup(self, *, logging: bool = True) -> None:
+    def setup(self, *, logging: bool = True, stall_warning: Seconds = STALL_WARNING) -> None:
         """
         Start the reactor in a thread of its own, unless it runs.
 
@@ -218,12 +249,19 @@ class EventLoop:
         Args:
             logging: hand Twisted's log events to the logger named ``twisted``, and have a
                 thread of ours write them. False leaves logs alone.
+            stall_warning: seconds that the reactor thread may be busy with one thing, while calls
+                wait, before that is logged; ``None`` and infinity for never. Where it is given, it
+                holds from now on, even if the reactor runs already, and also after ``no_setup()``.
 
         Raises:
+            TypeError: *stall_warning* is no number.
+            ValueError: *stall_warning* is not above zero.
             RuntimeError: the reactor runs already, or cannot be run here; or no thread can be
                 started. Nothing was changed, and setup() may be called again.
             OSError: no file descriptor is left for the reactor. Likewise.
         """
+        if stall_warning is not STALL_WARNING:
+            self._warn_of_stalls(stall_seconds(stall_warning))
         if self._is_set_up:
             return
         self._add_hooks()  # before there is a lock that a forked child would find held
@@ -238,6 +276,16 @@ class EventLoop:
             finally:
                 self._is_starting = False
 
+    def _warn_of_stalls(self, limit: float) -> None:
+        # Before looking who watches: one that is made meanwhile is made with it.
+        self._stall_warning = limit
+        for watch in (self._life.watch if self._life else None, self._other_watch):
+            if watch is not None:
+                watch.stall_warning = limit
+
+    def _make_watch(self, reactor: Reactor) -> Watching:
+        return self._watch_reactor(reactor, self.bridge, self._start_thread, self._stall_warning)
+
     def _start(self, with_logs: bool) -> None:
         if self._is_exiting:
             raise RuntimeError("setup() was called while the interpreter exits: it is too late")
@@ -245,7 +293,8 @@ class EventLoop:
             self._lay_to_rest(self._life, EXIT_PATIENCE)
         reactor = self._import_reactor()
         self._make_runnable(reactor)
-        life = Life(reactor, self.bridge, self._watch_children(reactor), self._on_end)
+        children, watch = self._watch_children(reactor), self._make_watch(reactor)
+        life = Life(reactor, self.bridge, children, watch, self._on_end)
         self._wants_logs = with_logs or self._has_logs
         starts_logs = with_logs and not self._has_logs
         if starts_logs:
@@ -253,6 +302,7 @@ class EventLoop:
         try:
             self._thread_check.install(reactor, life.get_ident)
             self._life = life  # before it starts: a fork in the middle of that has to find it
+            watch.stall_warning = self._stall_warning  # should setup() have been told meanwhile
             life.start(self._start_thread, lambda: self._begin(life, with_logs))
         except BaseException:
             if not life.has_begun:
@@ -339,6 +389,11 @@ class EventLoop:
         self._other_bell = bell
         if bell is not None:
             self.bridge.ring_with(bell.ring)
+        watch = self._make_watch(reactor)
+        with suppress(RuntimeError):  # no thread can be started; calls go without
+            watch.start()
+            self._other_watch = watch
+        watch.stall_warning = self._stall_warning  # should setup() have been told meanwhile
 
     def _end_other(self) -> object:
         unfinished = self.bridge.close(_errors.stopped)
@@ -349,6 +404,9 @@ class EventLoop:
         # What waits in its thread from now on is refused for the reactor's end, not for a
         # deadlock. And idents are used again for new threads.
         self.bridge.reactor_thread = None
+        if self._other_watch is not None:
+            self._other_watch.stop()
+            self._other_watch = None
 
     def _lose_other(self) -> None:
         """
@@ -436,7 +494,11 @@ class EventLoop:
 
     @contextmanager
     def running(
-        self, *, logging: bool = True, timeout: Seconds = 10.0
+        self,
+        *,
+        logging: bool = True,
+        stall_warning: Seconds = STALL_WARNING,
+        timeout: Seconds = 10.0,
     ) -> Generator[None, None, None]:
         """
         Have the reactor run for the length of a ``with`` block, for scripts and tests.
@@ -447,12 +509,13 @@ class EventLoop:
 
         Args:
             logging: as for ``setup()``.
+            stall_warning: likewise.
             timeout: as for ``shutdown()``.
 
         Raises:
             Exception: what ``setup()`` and ``shutdown()`` raise.
         """
-        self.setup(logging=logging)
+        self.setup(logging=logging, stall_warning=stall_warning)
         try:
             yield
         finally:
@@ -514,6 +577,11 @@ class EventLoop:
         call_writer = self._logs.get_caller() if self._has_logs else None
         if call_writer is not None:
             threads.append(call_writer)
+        # Before the reactor thread, for what it logs to may wait for that.
+        watch = self._life.watch if self._life else self._other_watch
+        call_watch = watch.get_caller() if watch else None
+        if call_watch is not None:
+            threads.append(call_watch)
         reactor = self._reactor
         ident = self.bridge.reactor_thread
         if reactor is not None and ident is not None and ident != threading.get_ident():
@@ -536,6 +604,9 @@ class EventLoop:
                 self.bridge.disown(_errors.forked, _errors.not_run_in_child)
                 if self._other_bell is not None:
                     self._other_bell.close()
+                if self._other_watch is not None:
+                    self._other_watch.forget_after_fork()
+                    self._other_watch = None
                 release_signals_in_child(self._other_reactor)
                 self._inherited_reactor = self._other_reactor
             elif self._other_reactor is None:

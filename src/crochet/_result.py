@@ -713,3 +713,10 @@ def name_of(result: EventualResult[object]) -> str:
     Return the name of the function called.
     """
     return result._name
+
+
+def reactor_thread_of(result: EventualResult[object]) -> int | None:
+    """
+    Return the ident of the thread that has to answer.
+    """
+    return result._home.reactor_thread

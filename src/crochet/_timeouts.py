@@ -48,6 +48,23 @@ def _described(value: object) -> str:
     return f"{type(value).__name__} {value!r}"
 
 
+def stall_seconds(limit: Seconds) -> float:
+    """
+    Return after how many seconds a stall is to be logged; ``math.inf`` stands for never.
+
+    Raises:
+        TypeError: it is no real number.
+        ValueError: it is NaN, or not above zero.
+    """
+    value = seconds(limit)
+    if value <= 0:
+        raise ValueError(
+            f"stall_warning cannot be {value:g} s: give a number of seconds above zero, or None "
+            "for no warnings"
+        )
+    return value
+
+
 def acquire_until(lock: LockType, end: float) -> bool:
     """
     Acquire a raw lock by *end*, a moment of ``time.monotonic()``, or infinity for whenever.

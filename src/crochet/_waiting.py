@@ -41,6 +41,13 @@ def send_errand(gate: LockType, errand: Errand) -> None:
         gate.release()
 
 
+def has_errands(gate: LockType) -> bool:
+    """
+    Tell whether the thread that waits at *gate* has something to do that it has not begun.
+    """
+    return bool(_errands.get(gate))
+
+
 def run_errands(gate: LockType) -> None:
     """
     Do what the thread that waits at *gate*, this one, has been asked to do.

@@ -45,6 +45,8 @@ from crochet.testing import CrochetClock, CrochetReactor
 
 assert_type(setup(), None)
 assert_type(setup(logging=False), None)
+assert_type(setup(stall_warning=0.5), None)
+assert_type(setup(stall_warning=None), None)
 assert_type(no_setup(), None)
 assert_type(shutdown(), None)
 assert_type(shutdown(5), None)
@@ -54,7 +56,7 @@ shutdown("5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 with running() as nothing:
     assert_type(nothing, None)
-with running(logging=False, timeout=2.5):
+with running(logging=False, stall_warning=None, timeout=2.5):
     pass
 running(True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
