@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,12 @@ class Breach(Exception):
     """
 
 
+class Hang(Breach):
+    """
+    What should have come has not, and never will.
+    """
+
+
 class Inapplicable(Exception):
     """
     The hazard cannot be met here.
@@ -57,7 +64,7 @@ def judge(hazard: Callable[[], str]) -> None:
     except BaseException as error:
         traceback.print_exc()
         what = error if isinstance(error, Breach) else f"{type(error).__name__}: {error}"
-        print("BREACH", _one_line(what), flush=True)
+        print("hangs" if isinstance(error, Hang) else "BREACH", _one_line(what), flush=True)
         sys.stderr.flush()
         os._exit(1)
 
@@ -103,18 +110,18 @@ def refusal_of(call: Callable[[], object], *wanted: type[BaseException]) -> Base
     return outcome
 
 
-def in_thread(work: Callable[[], T]) -> T:
+def in_thread(work: Callable[[], T], patience: float = PATIENCE, breach: str = "") -> T:
     """
     Return or raise what comes of some work in a thread of its own, where it can be given up.
     """
-    outcome = in_threads(1, lambda _: work())[0]
+    outcome = in_threads(1, lambda _: work(), patience, breach)[0]
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
 
 
 def in_threads(
-    number: int, work: Callable[[int], T], patience: float = PATIENCE
+    number: int, work: Callable[[int], T], patience: float = PATIENCE, breach: str = ""
 ) -> list[T | BaseException]:
     """
     Return what came of some work done in many threads, begun together; each is given its number.
@@ -135,7 +142,7 @@ def in_threads(
     stuck = [thread for thread in threads if thread.is_alive()]
     if stuck:
         faulthandler.dump_traceback(all_threads=True)
-        raise Breach(f"{len(stuck)} of {number} threads got stuck")
+        raise Hang(breach or f"{len(stuck)} of {number} threads got stuck")
     return [outcomes[index] for index in range(number)]
 
 
@@ -144,6 +151,17 @@ def happens(event: threading.Event, what: str) -> None:
     Wait for an event; a breach if it does not come.
     """
     check(event.wait(PATIENCE), f"{what}: not within {PATIENCE:g} s")
+
+
+def gist(stderr: str) -> str:
+    """
+    Return the line that names an exception or a warning, of all that was said; else the last.
+    """
+    print(stderr, file=sys.stderr)
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    named = [line for line in lines if re.search(r"^[\w.]+(Error|Stopped|Exception)\b", line)]
+    warned = [line[line.index(": ") + 2 :] for line in lines if re.search(r"Warning: ", line)]
+    return (named or warned or lines or [""])[-1]
 
 
 @dataclass
@@ -161,8 +179,8 @@ class Ended:
         """
         Return this; a breach unless the status is that, and nothing was said on stderr.
         """
-        check(self.status == status, f"exit status {self.status}, not {status}: {self.err[-300:]}")
-        check(not self.err, f"on stderr: {self.err[-300:]}")
+        check(self.status == status, f"exit status {self.status}, not {status}: {gist(self.err)}")
+        check(not self.err, f"on stderr: {gist(self.err)}")
         return self
 
 
@@ -203,15 +221,15 @@ def run_python(
             child.communicate(timeout=PATIENCE)
             stderr.seek(0)
             print(stderr.read(), file=sys.stderr)
-            raise Breach(f"the process did not end within {patience:g} s") from None
+            raise Hang(f"the process did not end within {patience:g} s") from None
         seconds = time.monotonic() - began
         stderr.seek(0)
         return Ended(child.returncode, first + out, stderr.read(), seconds)
 
 
-def in_fork(work: Callable[[], str]) -> str:
+def in_fork(work: Callable[[], str], patience: float = PATIENCE) -> str:
     """
-    Return what some work says in a forked child.
+    Return what some work says in a forked child, which is given some seconds, at least one.
     """
     needs(hasattr(os, "fork"), "os.fork")
     reading, writing = os.pipe()
@@ -223,7 +241,7 @@ def in_fork(work: Callable[[], str]) -> str:
         try:
             # The thread that keeps BOUND is the parent's.
             faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)
-            signal.alarm(int(PATIENCE))
+            signal.alarm(int(patience))
             os.write(writing, work().encode())
             status = 0
         except BaseException as error:
@@ -235,6 +253,7 @@ def in_fork(work: Callable[[], str]) -> str:
     with open(reading) as pipe:
         said = pipe.read()
     ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    check(ended != -signal.SIGALRM, f"the forked child got stuck within {PATIENCE:g} s")
+    if ended == -signal.SIGALRM:
+        raise Hang(f"the forked child got stuck: nothing in {patience:g} s")
     check(ended == 0, f"in the forked child: {said}")
     return said
