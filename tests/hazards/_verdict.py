@@ -190,6 +190,8 @@ def run_python(
     modules: dict[str, str] | None = None,
     when_ready: Callable[[int], object] | None = None,
     patience: float = PATIENCE,
+    arguments: tuple[str, ...] = (),
+    inherited: tuple[int, ...] = (),
 ) -> Ended:
     """
     Run a program in a process of its own, to its end.
@@ -199,15 +201,23 @@ def run_python(
         options: of the interpreter.
         modules: that the program can import, their source by their names.
         when_ready: called with the process id once the program has printed a line.
-        patience: seconds until it is killed, and not to have ended is a breach.
+        patience: seconds until it is killed, and not to have ended is a hang.
+        arguments: of the program.
+        inherited: descriptors that it gets.
     """
     command = [sys.executable, "-X", "faulthandler", *options, "-c", textwrap.dedent(source)]
+    command += arguments
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as stderr:
         for name, text in (modules or {}).items():
             Path(folder, f"{name}.py").write_text(textwrap.dedent(text))
         began = time.monotonic()
         child = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=folder
+            command,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            cwd=folder,
+            pass_fds=inherited,
         )
         first = ""
         if when_ready is not None:

@@ -2,17 +2,10 @@
 It can be started again after it was stopped, 20 times, and leaves no thread or descriptor behind.
 """
 
-import os
-import threading
-
 from _bridges import bridge
 from _questions import ask, check_alive
-from _verdict import check, needs
-
-
-def state():
-    descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-    return threading.active_count(), descriptors
+from _state import state
+from _verdict import needs
 
 
 def live():
@@ -27,8 +20,7 @@ def hazard():
     before = state()
     for _ in range(20):
         live()
-    after = state()
-    check(after <= before, f"threads and descriptors: {before}, then {after}")
+    state().check_not_grown(before, "after 20 times")
     return "20 times, nothing left behind"
 
 
