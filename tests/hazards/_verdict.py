@@ -155,13 +155,13 @@ def happens(event: threading.Event, what: str) -> None:
 
 def gist(stderr: str) -> str:
     """
-    Return the line that names an exception or a warning, of all that was said; else the last.
+    Return the line that names an exception or a warning, of all that was said; else the first.
     """
     print(stderr, file=sys.stderr)
     lines = [line for line in stderr.splitlines() if line.strip() and "tracemalloc" not in line]
     named = [line for line in lines if re.search(r"^[\w.]+(Error|Stopped|Exception)\b", line)]
     warned = [line[line.index(": ") + 2 :] for line in lines if re.search(r"Warning: ", line)]
-    return (named or warned or lines or [""])[-1]
+    return (named or warned or lines[:1] or [""])[-1]
 
 
 @dataclass
