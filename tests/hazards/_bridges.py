@@ -203,6 +203,8 @@ def _waiting(submitting: Call, timeout: float | None) -> Call:
         except concurrent.futures.TimeoutError:
             future.cancel()
             raise
+        finally:
+            del future  # or its error, whose traceback has this frame, would be in a cycle
 
     return call
 

@@ -104,6 +104,8 @@ def refusal_of(call: Callable[[], object], *wanted: type[BaseException]) -> Base
     Return the exception with which a call was refused; a breach unless it is one of those wanted.
     """
     outcome = outcome_of(call)
+    if isinstance(outcome, Breach):
+        raise outcome
     if not isinstance(outcome, wanted):
         names = " or ".join(each.__name__ for each in wanted)
         raise Breach(f"{outcome!r} where {names} was due")
