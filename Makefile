@@ -6,7 +6,7 @@
 #   make docs	the documentation, in docs/_build/html
 #   make bench	the benchmarks, against the other bridges there are
 #   make downstream	public programs that depend on crochet, with this one in its place
-#   make hazards	what can go wrong, here and with crochet 2.1.1, as a table
+#   make hazards	what can go wrong, here and with other bridges, as a table
 #   make matrix	the suite on the built wheel, on every other supported Python that is found
 PYTHON ?= python3
 VENV := .venv
@@ -45,11 +45,25 @@ docs: $(VENV)/docs.stamp
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks
 
-hazards: $(VENV)/test.stamp
-	$(PYTHON) -m venv $(VENV)/crochet-2.1.1
-	$(VENV)/crochet-2.1.1/bin/python -m pip --disable-pip-version-check --quiet install crochet==2.1.1
-	$(BIN)/python -m tests.hazards --bound 30 --with $(VENV)/crochet-2.1.1/bin/python \
+# The bridges that are asked the same questions, each in an environment of its own; a column each.
+# That of asyncio needs none.
+OTHERS := $(VENV)/others
+CROCHET := $(OTHERS)/crochet-2.1.1
+ANYIO := $(OTHERS)/anyio-4.16.0
+ASGIREF := $(OTHERS)/asgiref-3.13.0
+SYNCHRONICITY := $(OTHERS)/synchronicity-0.12.7
+
+hazards: $(VENV)/test.stamp $(CROCHET).stamp $(ANYIO).stamp $(ASGIREF).stamp $(SYNCHRONICITY).stamp
+	$(BIN)/python -m tests.hazards --bound 30 --jobs 4 \
+	    --with crochet=$(CROCHET)/bin/python --with asyncio=$(BIN)/python \
+	    --with anyio=$(ANYIO)/bin/python --with asgiref=$(ASGIREF)/bin/python \
+	    --with synchronicity=$(SYNCHRONICITY)/bin/python \
 	    --markdown docs/explanation/hazards-table.md
+
+$(OTHERS)/%.stamp:
+	$(PYTHON) -m venv $(OTHERS)/$*
+	$(OTHERS)/$*/bin/python -m pip --disable-pip-version-check --quiet install $(subst -,==,$*)
+	touch $@
 
 matrix: $(VENV)/pip.stamp
 	$(BIN)/python tools/matrix.py --lowest

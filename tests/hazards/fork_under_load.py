@@ -1,5 +1,5 @@
 """
-50 forks while 4 threads call: each child's calls are answered, whatever its parent was at.
+50 forks while 8 threads call: each child's calls are answered, whatever its parent was at.
 """
 
 import threading
@@ -39,7 +39,7 @@ def in_child():
 def hazard():
     global is_over
     crochet.setup()
-    threads = [threading.Thread(target=load, daemon=True) for _ in range(4)]
+    threads = [threading.Thread(target=load, daemon=True) for _ in range(8)]
     for thread in threads:
         thread.start()
     said = {in_fork(in_child) for _ in range(50)}
