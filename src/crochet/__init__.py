@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from ._calls import RunInReactor, WaitFor
 from ._children import ChildWatcher
 from ._errors import DeadlockError, ReactorStopped, TimeoutError
+from ._ipython import Extension, Shell
 from ._legacy import InReactor, Legacy, WaitForReactor, deprecated_name, register
 from ._logs import LogBridge
 from ._loop import EventLoop, Running, Setup, Shutdown, at_fork, start_thread
@@ -21,7 +22,8 @@ from ._result import EventualResult
 
 __version__ = "3.0.0"
 
-_event_loop = EventLoop(
+# `%reload_ext crochet` runs this file anew, and the process's reactor has one event loop.
+_event_loop: EventLoop = globals().get("_event_loop") or EventLoop(
     import_reactor=import_reactor,
     start_thread=start_thread,
     at_exit=atexit.register,
@@ -30,6 +32,7 @@ _event_loop = EventLoop(
     watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
 )
 _old_names = Legacy(_event_loop.calls)
+_extension = Extension(_event_loop, __name__, "_extension")
 
 # Types are written out: checkers of programs do not infer those of another package's variables.
 setup: Setup = _event_loop.setup
@@ -39,6 +42,8 @@ shutdown: Shutdown = _event_loop.shutdown
 run_in_reactor: RunInReactor = cast("RunInReactor", _event_loop.calls.run_in_reactor)
 wait_for: WaitFor = _event_loop.calls.wait_for
 retrieve_result: Callable[[int], EventualResult[object]] = _event_loop.retrieve_result
+load_ipython_extension: Callable[[Shell], None] = _extension.load
+unload_ipython_extension: Callable[[Shell], None] = _extension.unload
 in_reactor: InReactor = _old_names.in_reactor
 wait_for_reactor: WaitForReactor = _old_names.wait_for_reactor
 
