@@ -28,10 +28,11 @@ _ROOMS = [
     {"_result"},
     {"_stash", "_reactors", "_log_writer"},
     {"_bell", "_bridge", "_logs", "_children"},
-    {"_calls", "_parking", "_life"},
-    {"_legacy", "_loop"},
+    {"_calls", "_parking", "_life", "_cells", "_prompts"},
+    {"_legacy", "_loop", "_awaiting", "_carried"},
+    {"_ipython", "_repl"},
     {"__init__"},
-    {"mypy"},
+    {"__main__", "mypy"},
 ]
 
 
