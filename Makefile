@@ -21,13 +21,13 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/python -m demo
 
 test: $(VENV)/test.stamp $(VENV)/demo.stamp $(VENV)/examples.stamp $(VENV)/docs.stamp \
-      $(VENV)/bench.stamp
+      $(VENV)/bench.stamp $(VENV)/notebook.stamp
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-lint: $(VENV)/test.stamp $(VENV)/examples.stamp $(VENV)/lint.stamp
+lint: $(VENV)/test.stamp $(VENV)/examples.stamp $(VENV)/notebook.stamp $(VENV)/lint.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	for version in 3.10 3.13; do \

@@ -472,7 +472,8 @@ class TestABlockedReactorThread:
             return Blocked("It waits for us.")
 
         reason = explain(bridge, queued(bridge, 95.0), blocked_in)
-        assert reason == (BLOCKED, "It waits for us.", PARSING, ())
+        expected = "It waits for us. It has been busy for at least 5.0 s."
+        assert reason == (BLOCKED, expected, PARSING, ())
         assert asked == [7, bridge]
 
     def test_is_not_if_nothing_is_known(self, bridge: FakeBridge, stack: list[Place]) -> None:

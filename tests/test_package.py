@@ -36,6 +36,8 @@ _ROOMS = [
         "_log_writer",
         "_children",
         "_turns",
+        "_cells",
+        "_prompts",
         "mypy",
     },
     {"_deadline", "_errors", "_awaits", "_bell", "_logs"},
@@ -44,9 +46,9 @@ _ROOMS = [
     {"_stash"},
     {"_bridge"},
     {"_status", "_calls", "_caller", "_parking", "_debug", "_blocking", "_life", "_leaks"},
-    {"_guards", "_dump", "_lending", "_loop", "_legacy"},
-    {"_watch", "_body", "_clocked"},
-    {"__init__", "testing"},
+    {"_guards", "_dump", "_lending", "_loop", "_foreign", "_carried", "_legacy"},
+    {"_watch", "_ipython", "_repl", "_body", "_clocked"},
+    {"__init__", "testing", "__main__"},
 ]
 
 

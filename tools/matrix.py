@@ -26,7 +26,7 @@ WORK = ROOT / ".venv" / "matrix"
 CLASSIFIER = re.compile(r"Python :: (3\.\d+)\"")
 REQUIREMENT = re.compile(r"\"Twisted>=([\d.]+)\"")
 # What the suite needs; without one of them it would skip what it is for.
-GROUPS = ("test", "demo", "examples", "docs", "bench")
+GROUPS = ("test", "demo", "examples", "docs", "bench", "notebook")
 # Two at a time: a suite waits more than it works, but its stress tests want a core of their own.
 AT_ONCE = 2
 BOUND = 1800.0

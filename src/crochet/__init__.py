@@ -20,6 +20,7 @@ from ._debug import ThreadCheck
 from ._dump import Dump, Dumper
 from ._errors import DeadlockError, ReactorStopped, TimeoutError
 from ._guards import Guards, ReactorOnly
+from ._ipython import Extension, Shell
 from ._legacy import InReactor, Legacy, WaitForReactor, deprecated_name, register
 from ._logs import LogBridge
 from ._loop import EventLoop, Running, Setup, Shutdown, at_fork, start_thread
@@ -31,7 +32,8 @@ from ._watch import Watch
 
 __version__ = "3.0.0"
 
-_event_loop = EventLoop(
+# `%reload_ext crochet` runs this file anew, and the process's reactor has one event loop.
+_event_loop: EventLoop = globals().get("_event_loop") or EventLoop(
     import_reactor=import_reactor,
     start_thread=start_thread,
     at_exit=atexit.register,
@@ -42,6 +44,7 @@ _event_loop = EventLoop(
     watch=Watch,
 )
 _old_names = Legacy(_event_loop.calls)
+_extension = Extension(_event_loop, __name__, "_extension")
 
 # Types are written out: checkers of programs do not infer those of another package's variables.
 setup: Setup = _event_loop.setup
@@ -55,6 +58,8 @@ run_in_caller: RunInCaller = Callers(_event_loop.bridge).run_in_caller
 reactor_only: ReactorOnly = Guards(_event_loop.bridge).reactor_only
 dump: Dump = Dumper(_event_loop.bridge).dump
 retrieve_result: Callable[[int], EventualResult[object]] = _event_loop.retrieve_result
+load_ipython_extension: Callable[[Shell], None] = _extension.load
+unload_ipython_extension: Callable[[Shell], None] = _extension.unload
 in_reactor: InReactor = _old_names.in_reactor
 wait_for_reactor: WaitForReactor = _old_names.wait_for_reactor
 

@@ -61,6 +61,11 @@ with running(logging=False, stall_warning=None, timeout=2.5):
 running(True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
+# What IPython calls, with its shell.
+crochet.load_ipython_extension("shell")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+crochet.unload_ipython_extension(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 @run_in_reactor
 def plain(a: int, *, b: str = "") -> bytes:
     return b""
