@@ -23,10 +23,12 @@ _PROJECT = Path(__file__).parent.parent
 
 # Each room may use those above it.
 _ROOMS = [
-    {"_errors", "_timeouts", "_coroutines"},
+    {"_errors", "_timeouts"},
     {"_faults"},
-    {"_result"},
-    {"_stash", "_reactors", "_log_writer"},
+    {"_tasks"},
+    {"_coroutines", "_event_loops"},
+    {"_result", "_reactors"},
+    {"_stash", "_choice", "_log_writer"},
     {"_bell", "_bridge", "_logs", "_children"},
     {"_calls", "_parking", "_life"},
     {"_legacy", "_loop"},

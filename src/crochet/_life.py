@@ -36,6 +36,7 @@ from twisted.logger import Logger
 from . import _errors
 from ._bell import Bell, hang_up
 from ._bridge import Bridge, Refusal
+from ._event_loops import end_tasks, run_in_thread
 from ._reactors import (
     Reactor,
     Timer,
@@ -156,7 +157,7 @@ class Life:
         self.thread = threading.current_thread()
         self._ident = self._bridge.reactor_thread = threading.get_ident()
         try:
-            self.reactor.run(installSignalHandlers=False)
+            run_in_thread(self.reactor)
         except BaseException as error:
             self._refusal = _errors.died(error)
             _log.failure("The reactor thread has ended with an error")
@@ -172,6 +173,7 @@ class Life:
             self._children.stop()
             try:
                 wind_up(self.reactor)
+                end_tasks(self.reactor, self._grace)
             finally:
                 self._on_end()
 

@@ -34,6 +34,8 @@ from . import _errors
 from ._bell import Bell, hang_up
 from ._bridge import Bridge, CallFromThread
 from ._calls import Decorators
+from ._choice import Choice, ReactorChoice
+from ._event_loops import LoopFactory
 from ._faults import report_all
 from ._life import GRACE, Children, Life, StartThread, all_ended, took
 from ._parking import Parking
@@ -71,7 +73,13 @@ class Setup(Protocol):
     The type of :func:`setup`.
     """
 
-    def __call__(self, *, logging: bool = True) -> None:
+    def __call__(
+        self,
+        *,
+        logging: bool = True,
+        reactor: ReactorChoice | None = None,
+        loop_factory: LoopFactory | None = None,
+    ) -> None:
         """
         Start the reactor.
         """
@@ -94,7 +102,12 @@ class Running(Protocol):
     """
 
     def __call__(
-        self, *, logging: bool = True, timeout: Seconds = 10.0
+        self,
+        *,
+        logging: bool = True,
+        timeout: Seconds = 10.0,
+        reactor: ReactorChoice | None = None,
+        loop_factory: LoopFactory | None = None,
     ) -> AbstractContextManager[None]:
         """
         Have the reactor run for the length of a ``with`` block.
@@ -194,12 +207,19 @@ class EventLoop:
         self._other_reactor: Reactor | None = None  # the one that the program runs
         self._other_bell: Bell | None = None  # its bell. Reactor thread only.
         self._has_crashed = False  # that one. Reactor thread only.
+        self._loop_factory: LoopFactory | None = None  # makes the event loops of ours, if told
         # In a forked child: a reactor that has never run here, and shares its poller and waker
         # with the parent's.
         self._inherited_reactor: Reactor | None = None
         self._birthplace = os.getpid()
 
-    def setup(self, *, logging: bool = True) -> None:
+    def setup(
+        self,
+        *,
+        logging: bool = True,
+        reactor: ReactorChoice | None = None,
+        loop_factory: LoopFactory | None = None,
+    ) -> None:
         """
         Start the reactor in a thread of its own, unless it runs.
 
@@ -210,32 +230,49 @@ class EventLoop:
         Args:
             logging: hand Twisted's log events to the logger named ``twisted``, and have a
                 thread of ours write them. False leaves logs alone.
+            reactor: which one it is to be: ``"asyncio"``, ``"epoll"``, ``"poll"``, ``"select"``,
+                ``"default"`` or the one that is installed. None is for any.
+            loop_factory: makes the event loop of the asyncio reactor, such as
+                ``uvloop.new_event_loop``. None is for asyncio's own.
 
         Raises:
-            RuntimeError: the reactor runs already, or cannot be run here; or no thread can be
-                started. Nothing was changed, and setup() may be called again.
+            RuntimeError: the reactor runs already, or cannot be run here; it is not the one asked
+                for, or that is not available; or no thread can be started. Nothing was changed,
+                and setup() may be called again.
             OSError: no file descriptor is left for the reactor. Likewise.
+            TypeError: *reactor* is no reactor, or *loop_factory* makes no event loops.
+            ValueError: there is no reactor of that name, or it runs on no event loop.
         """
-        if self._is_set_up:
+        if self._is_set_up and reactor is None and loop_factory is None:
             return
+        choice = Choice(reactor, loop_factory)
         self._add_hooks()  # before there is a lock that a forked child would find held
         with self._setup_lock:
-            if self._is_set_up or self._is_starting:
+            if self._is_set_up:
+                self._check(choice)
+                return
+            if self._is_starting:
                 return
             if self._is_stopping:
                 raise _interrupted("setup", "shutdown")
             self._is_starting = True
             try:
-                self._start(logging)
+                self._start(logging, choice)
             finally:
                 self._is_starting = False
 
-    def _start(self, with_logs: bool) -> None:
+    def _check(self, choice: Choice) -> None:
+        reactor = self._life.reactor if self._life else self._other_reactor
+        if reactor is not None:  # else it has ended just now
+            choice.check(reactor, self._loop_factory)
+
+    def _start(self, with_logs: bool, choice: Choice) -> None:
         if self._is_exiting:
             raise RuntimeError("setup() was called while the interpreter exits: it is too late")
         if self._life is not None:
             self._lay_to_rest(self._life, EXIT_PATIENCE)
-        reactor = self._import_reactor()
+        reactor = choice.obtain(self._import_reactor, self._loop_factory)
+        self._loop_factory = choice.loop_factory or self._loop_factory
         self._make_runnable(reactor)
         life = Life(reactor, self.bridge, self._watch_children(reactor), self._on_end)
         self._wants_logs = with_logs or self._has_logs
@@ -254,8 +291,8 @@ class EventLoop:
 
     def _make_runnable(self, reactor: Reactor) -> None:
         if reactor is self._inherited_reactor:
-            make_own(reactor)
-        make_runnable(reactor)
+            make_own(reactor, self._loop_factory)
+        make_runnable(reactor, self._loop_factory)
         self._inherited_reactor = None
 
     def _begin(self, life: Life, with_logs: bool) -> None:
@@ -422,7 +459,12 @@ class EventLoop:
 
     @contextmanager
     def running(
-        self, *, logging: bool = True, timeout: Seconds = 10.0
+        self,
+        *,
+        logging: bool = True,
+        timeout: Seconds = 10.0,
+        reactor: ReactorChoice | None = None,
+        loop_factory: LoopFactory | None = None,
     ) -> Generator[None, None, None]:
         """
         Have the reactor run for the length of a ``with`` block, for scripts and tests.
@@ -434,11 +476,13 @@ class EventLoop:
         Args:
             logging: as for ``setup()``.
             timeout: as for ``shutdown()``.
+            reactor: as for ``setup()``.
+            loop_factory: as for ``setup()``.
 
         Raises:
             Exception: what ``setup()`` and ``shutdown()`` raise.
         """
-        self.setup(logging=logging)
+        self.setup(logging=logging, reactor=reactor, loop_factory=loop_factory)
         try:
             yield
         finally:

@@ -45,7 +45,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from . import _errors
-from ._coroutines import PLAIN, as_deferred
+from ._coroutines import PLAIN, as_deferred, explained
 from ._faults import Fault, Uncollected, is_cancellation
 from ._timeouts import Seconds, acquire, seconds
 
@@ -355,6 +355,7 @@ def fail(
     """
     Answer with an error, to be logged if nobody takes it.
     """
+    error = explained(error, result._name)
     fault = Fault(result._name, error, traceback, result._home.uncollected)
     if result._is_cancelled and is_cancellation(error):
         fault.collect()  # as ordered
