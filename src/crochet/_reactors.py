@@ -220,6 +220,8 @@ def make_own(reactor: Any, loop_factory: LoopFactory | None = None) -> None:
     release_in_child(reactor)
     _initialize(reactor, loop_factory)
     vars(reactor).update(orders)
+    if orders and hasattr(reactor, "_reschedule"):
+        reactor._reschedule()  # the timers that it keeps are those of another event loop
 
 
 def release_signals_in_child(reactor: Any) -> None:
