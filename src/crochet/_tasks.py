@@ -17,15 +17,26 @@ What must always hold:
 3. No exception ends the loop.
 4. The caller is answered when the body has ended, and with Twisted's CancelledError for asyncio's.
 
-The first step is made by hand, with the task entered as the current one; what comes of it is
-kept for the task, which asks for it a turn later. A task may be stepped only while no other is
-(``_enter_task()`` raises), so a Deferred that is fired by a task wakes those who await it in the
-next turn.
+A body steps itself, its task entered as the current one, as long as it awaits Deferreds only.
+The task does not even exist then: to make one takes longer than all that such a body does
+(``_LazyTask``). It comes to life once somebody uses it, or something of asyncio's is awaited. A
+turn later it asks for its first step, and from then on all steps are the task's:
 
-A value is answered at once, from within the task's last step. An error is answered in the task's
-done callback: until then the task's own ``raise`` adds frames to the exception object, and the
-waiting thread would do the same at the same time. SystemExit and KeyboardInterrupt, which a
-task passes on out of the loop, are kept from it; to the task they are a cancellation.
+1. The task is made and asks the loop for its first step.
+2. A Deferred fires, and the body makes another step of its own, or several.
+3. The task's first step comes. It is told what is awaited now, or how the body has ended.
+
+Verdict: whatever happened in 2, there is one state to be told. A ``_resume()`` that was put off to
+a later turn finds that its Deferred is not awaited any more.
+
+Only one task may be stepped at a time (``_enter_task()`` raises), so a Deferred that is fired by a
+task wakes those who await it in the next turn.
+
+A value is answered at once, from within the last step, and so is an error if no task is involved.
+Else that is answered in the task's done callback: until then the task's own ``raise`` adds frames
+to the exception object, and the waiting thread would do the same at the same time. SystemExit and
+KeyboardInterrupt, which a task passes on out of the loop, are kept from it; to the task they are
+a cancellation.
 
 Threads: all of it is for the reactor thread only.
 """
@@ -37,16 +48,17 @@ from asyncio import CancelledError as TaskCancelledError
 from asyncio.tasks import _enter_task, _leave_task  # documented for those who make tasks
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from enum import Enum
 from functools import partial
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from ._faults import is_cancellation
 
-Wakeup = Callable[[object], object]
+Wakeup = Callable[[Any], object]
 
 
 class _Awaited:
@@ -54,26 +66,17 @@ class _Awaited:
     A Deferred, as the task that awaits it sees it: something like a future.
     """
 
-    __slots__ = (
-        "_asyncio_future_blocking",
-        "_cancellation",
-        "_context",
-        "_deferred",
-        "_loop",
-        "_wakeup",
-        "error",
-        "has_fired",
-    )
+    # Here, and not in __init__(), which is called for every Deferred that is awaited.
+    _asyncio_future_blocking = True  # how tasks know a future that is awaited
+    _wakeup: Wakeup | None = None
+    _context: Context | None = None
+    _cancellation: TaskCancelledError | None = None
+    has_fired = False
+    # What to throw into the coroutine. A value it takes from the Deferred itself.
+    error: BaseException | None = None
 
     def __init__(self, deferred: Deferred[object], loop: AbstractEventLoop) -> None:
-        self._asyncio_future_blocking = True  # how tasks know a future that is awaited
         self._loop = loop
-        self._wakeup: Wakeup | None = None
-        self._context: Context | None = None
-        self._cancellation: TaskCancelledError | None = None
-        self.has_fired = False
-        # What to throw into the coroutine. A value it takes from the Deferred itself.
-        self.error: BaseException | None = None
         self._deferred = deferred
         deferred.addBoth(self._fire)
 
@@ -130,16 +133,18 @@ class Driver:
     A coroutine that may yield Deferreds, as one that yields futures only.
     """
 
-    __slots__ = ("__weakref__", "_awaited", "_coroutine", "_loop", "_send", "_throw")
+    _awaited: _Awaited | None = None
 
     def __init__(
-        self, coroutine: Coroutine[object, object, object], loop: AbstractEventLoop
+        self,
+        coroutine: Coroutine[object, object, object],
+        loop: AbstractEventLoop,
+        run: Callable[..., object],
     ) -> None:
         self._coroutine = coroutine
-        self._send: Callable[[None], object] = coroutine.send
-        self._throw: Callable[[BaseException], object] = coroutine.throw
         self._loop = loop
-        self._awaited: _Awaited | None = None
+        # How a method of the coroutine's is called.
+        self._run = run
 
     def __getattr__(self, name: str) -> object:
         # Its name, cr_frame and the like, for those who look into tasks.
@@ -169,9 +174,13 @@ class Driver:
         self._coroutine.close()
 
     def _advance(self, error: BaseException | None) -> object:
+        coroutine = self._coroutine
         try:
             while True:
-                yielded = self._send(None) if error is None else self._throw(error)
+                if error is None:
+                    yielded = self._run(coroutine.send, None)
+                else:
+                    yielded = self._run(coroutine.throw, error)
                 if not isinstance(yielded, Deferred):
                     return yielded
                 awaited = _Awaited(cast("Deferred[object]", yielded), self._loop)
@@ -187,12 +196,29 @@ class Driver:
 cast("Any", Coroutine).register(Driver)
 
 
+class _Nothing(Enum):
+    """
+    Stands for what was yielded, where nothing was; None is something.
+    """
+
+    NOTHING = "nothing"
+
+
+_NOTHING: Final = _Nothing.NOTHING
+
+
 class _Body(Driver):
     """
     The coroutine that a body returned, driven in its caller's context.
+
+    It steps itself, until its task asks for a step (see the head of this file).
     """
 
-    __slots__ = ("_ending", "_first", "_operation", "task")
+    # Whether the task has asked for its first step; what was yielded by then and is no Deferred,
+    # and how the body has ended by then.
+    _is_handed_over = False
+    _yielded: object = _NOTHING
+    _ending: BaseException | None = None
 
     def __init__(
         self,
@@ -201,45 +227,78 @@ class _Body(Driver):
         loop: AbstractEventLoop,
         operation: _Operation,
     ) -> None:
-        super().__init__(coroutine, loop)
-        self._send = partial(cast("Any", context.run), coroutine.send)
-        self._throw = partial(cast("Any", context.run), coroutine.throw)
+        # As Driver's; to call it would take longer.
+        self._coroutine = coroutine
+        self._loop = loop
+        self._run = context.run
         self._operation = operation
-        # What the first step yielded, until the task asks for it.
-        self._first: list[object] = []
-        # Tells the task how it has ended, if it has done so in the first step.
-        self._ending: list[BaseException] = []
-        self.task: Task[object] | None = None
+        self._task: _Task | None = _new_task(_LazyTask)
+        self._task.body = self
 
-    def begin(self) -> None:
+    def start(self, error: BaseException | None = None) -> None:
         """
-        Make the first step.
+        Make a step.
         """
+        task, loop = self._task, self._loop
+        assert task is not None
         try:
-            self._first.append(self._step(Driver.send, None))
-        except BaseException as error:
-            self._ending.append(error.with_traceback(None))  # its frames hold this one
+            _enter_task(loop, task)
+            try:
+                yielded = self._advance(error)
+            finally:
+                _leave_task(loop, task)
+        except StopIteration as end:
+            end.__traceback__ = None  # its frames hold this one
+            self._ending = end
+            _answer_with(self._let_go(), end.value)
+        except BaseException as fault:
+            self._ending = fault
+            _answer(self._let_go(), fault, _frames_of(fault))
+        else:
+            awaited = self._awaited
+            if awaited is not None:
+                awaited.add_done_callback(self._resume)
+            else:
+                self._yielded = yielded
+                task.get_loop()  # wakes it
+        finally:
+            del error
+
+    def _resume(self, awaited: _Awaited) -> None:
+        # The task may have asked since, and have been told.
+        if awaited is self._awaited:
+            self._awaited = None
+            self.start(awaited.error)
 
     def send(self, value: None) -> object:
-        if self._ending:
-            raise self._ending.pop()
-        if self._first:
-            yielded = self._first.pop()
-            awaited = self._awaited
+        if not self._is_handed_over:
+            yielded = self._hand_over()
             # A bare yield wants a turn, and has had it. A Deferred may have fired since.
-            if yielded is not None and (awaited is None or not awaited.has_fired):
+            if yielded is not None and (type(yielded) is not _Awaited or not yielded.has_fired):
                 return yielded
         return self._step(Driver.send, None)
 
     def throw(self, error: BaseException) -> object:
-        if self._ending:
-            raise self._ending.pop()
-        if self._first:
+        if not self._is_handed_over:
             # Cancelled before the task knew what is awaited, and could cancel that.
-            yielded: Any = self._first.pop()
+            yielded: Any = self._hand_over()
             if yielded is not None and yielded.cancel():
                 return yielded
         return self._step(Driver.throw, error)
+
+    def _hand_over(self) -> object:
+        """
+        Return what is awaited now, for the task, or raise how it has ended.
+        """
+        self._is_handed_over = True
+        if self._ending is not None:
+            ending, self._ending = self._ending, None
+            try:
+                raise _of_task(ending)
+            finally:
+                del ending
+        yielded, self._yielded = self._yielded, _NOTHING
+        return self._awaited if yielded is _NOTHING else yielded
 
     def cancel(self) -> None:
         """
@@ -248,26 +307,26 @@ class _Body(Driver):
         awaited = self._awaited
         if awaited is not None and not awaited.has_fired:
             awaited.cancel_as_twisted()
-        elif self.task is not None:
-            self.task.cancel()
+        elif self._task is not None:
+            self._task.cancel()
 
     def _step(self, go_on: Callable[[Any, Any], object], argument: object) -> object:
+        """
+        Make a step for the task.
+        """
         try:
             return go_on(self, argument)
         except StopIteration as end:
-            operation = self._let_go()
-            if isinstance(end.value, Deferred):
-                end.value.chainDeferred(operation)
-            else:
-                operation.callback(end.value)
+            _answer_with(self._let_go(), end.value)
             raise
         except BaseException as error:
-            task = self.task
+            task = self._task
             assert task is not None
-            operation = self._let_go()
-            task.add_done_callback(partial(_answer, operation, error, _frames_of(error)))
-            if isinstance(error, (SystemExit, KeyboardInterrupt)):
-                raise TaskCancelledError(repr(error)) from None
+            answer = partial(_answer, self._let_go(), error, _frames_of(error))
+            task.add_done_callback(answer)
+            better = _of_task(error)
+            if better is not error:
+                raise better from None
             raise
         finally:
             del argument
@@ -275,9 +334,48 @@ class _Body(Driver):
     def _let_go(self) -> _Operation:
         operation = self._operation
         operation.body = None
-        self.task = None
+        self._task = None
         del self._operation
         return operation
+
+
+class _Task(Task[object]):
+    """
+    The task of a body.
+    """
+
+    __slots__ = ("body",)
+
+    body: _Body
+
+
+class _LazyTask(_Task):
+    """
+    The task of a body that nobody has looked at yet.
+
+    Most bodies await Deferreds only, and ask nothing of their task. So it is no more than an object
+    that ``asyncio.current_task()`` returns, until it is used in any way: then it becomes a task.
+    """
+
+    __slots__ = ()
+
+    def __getattribute__(self, name: str) -> object:
+        body = cast("_Body", object.__getattribute__(self, "body"))
+        object.__setattr__(self, "__class__", _Task)
+        Task.__init__(self, cast("Any", body), loop=body._loop)
+        return getattr(self, name)
+
+
+_new_task = _LazyTask.__new__
+
+
+def _of_task(error: BaseException) -> BaseException:
+    """
+    Return what a task is to end with, for an error.
+    """
+    if isinstance(error, (SystemExit, KeyboardInterrupt)):
+        return TaskCancelledError(repr(error))
+    return error
 
 
 def _frames_of(error: BaseException) -> TracebackType | None:
@@ -290,13 +388,20 @@ def _frames_of(error: BaseException) -> TracebackType | None:
     return traceback
 
 
+def _answer_with(operation: _Operation, value: object) -> None:
+    if isinstance(value, Deferred):
+        cast("Deferred[object]", value).chainDeferred(operation)
+    else:
+        operation.callback(value)
+
+
 def _answer(
     operation: _Operation,
     error: BaseException,
     traceback: TracebackType | None,
-    task: Task[object],
+    task: Task[object] | None = None,
 ) -> None:
-    if not task.cancelled():
+    if task is not None and not task.cancelled():
         task.exception()  # so that asyncio does not log it, too
     if isinstance(error, TaskCancelledError):
         error = CancelledError(*error.args)
@@ -332,12 +437,7 @@ def start_task(
     accept_deferreds(loop)
     operation = _Operation()
     body = operation.body = _Body(coroutine, context, loop, operation)
-    task = body.task = Task(cast("Coroutine[Any, Any, object]", body), loop=loop)
-    _enter_task(loop, task)
-    try:
-        body.begin()
-    finally:
-        _leave_task(loop, task)
+    body.start()
     return operation
 
 
@@ -379,6 +479,10 @@ def follow_future(future: Future[object]) -> Deferred[object]:
     return _Following(future)
 
 
+def _call(function: Callable[..., object], argument: object) -> object:
+    return function(argument)
+
+
 class _TaskFactory:
     """
     Makes tasks whose coroutines may await Deferreds.
@@ -396,7 +500,7 @@ class _TaskFactory:
         coroutine: Coroutine[object, object, object],
         **arguments: object,
     ) -> Future[object]:
-        driver = cast("Coroutine[Any, Any, object]", Driver(coroutine, loop))
+        driver = cast("Coroutine[Any, Any, object]", Driver(coroutine, loop, _call))
         if self._make is None:
             return Task(driver, loop=loop, **cast("Any", arguments))
         return self._make(loop, driver, **arguments)
