@@ -15,7 +15,8 @@ What must always hold:
    a wait that was given up), one that awaits a Deferred gets what that Deferred makes of it, which
    is Twisted's CancelledError; else the task is cancelled.
 3. No exception ends the loop.
-4. The caller is answered when the body has ended, and with Twisted's CancelledError for asyncio's.
+4. The caller is answered when the body has ended; if the caller cancelled it, with Twisted's
+   CancelledError for asyncio's.
 
 A body steps itself, its task entered as the current one, as long as it awaits Deferreds only.
 The task does not even exist then: to make one takes longer than all that such a body does
@@ -27,7 +28,7 @@ turn later it asks for its first step, and from then on all steps are the task's
 3. The task's first step comes. It is told what is awaited now, or how the body has ended.
 
 Verdict: whatever happened in 2, there is one state to be told. A ``_resume()`` that was put off to
-a later turn finds that its Deferred is not awaited any more.
+a later turn does nothing: the task has gone on with that Deferred, or is about to.
 
 Only one task may be stepped at a time (``_enter_task()`` raises), so a Deferred that is fired by a
 task wakes those who await it in the next turn.
@@ -72,8 +73,7 @@ class _Awaited:
     _context: Context | None = None
     _cancellation: TaskCancelledError | None = None
     has_fired = False
-    # What to throw into the coroutine. A value it takes from the Deferred itself.
-    error: BaseException | None = None
+    _error: BaseException | None = None
 
     def __init__(self, deferred: Deferred[object], loop: AbstractEventLoop) -> None:
         self._loop = loop
@@ -83,20 +83,31 @@ class _Awaited:
     def _fire(self, outcome: object) -> object:
         self.has_fired = True
         if isinstance(outcome, Failure):
-            failure = cast("Any", outcome)
-            self.error = failure.value.with_traceback(failure.tb)
-            if self._cancellation is not None and is_cancellation(failure.value):
-                self.error = self._cancellation
+            self._error = _error_of(outcome)
+            if self._cancellation is not None and is_cancellation(self._error):
+                self._error = self._cancellation
             outcome = None  # the coroutine answers for it
         wakeup = self._wakeup
         if wakeup is not None:
             self._wakeup = None
             # Nobody expects a task to go on while he is cancelling it.
-            if self._cancellation is None and current_task(self._loop) is None:
-                wakeup(self)
-            else:
-                self._loop.call_soon(wakeup, self, context=self._context)
+            try:
+                if self._cancellation is None and current_task(self._loop) is None:
+                    wakeup(self)
+                else:
+                    self._loop.call_soon(wakeup, self, context=self._context)
+            finally:
+                # The frames of an error that is raised now lead back to this one.
+                del wakeup
         return outcome
+
+    def take_error(self) -> BaseException | None:
+        """
+        Return what to throw into the coroutine, once: the error's frames lead back to here. A value
+        the coroutine takes from the Deferred itself.
+        """
+        error, self._error = self._error, None
+        return error
 
     def cancel_as_twisted(self) -> None:
         """
@@ -110,7 +121,10 @@ class _Awaited:
         return self._loop
 
     def add_done_callback(self, wakeup: Wakeup, *, context: Context | None = None) -> None:
-        self._wakeup, self._context = wakeup, context
+        if self.has_fired:  # cancelled by a task that was not told of it before
+            self._loop.call_soon(wakeup, self, context=context)
+        else:
+            self._wakeup, self._context = wakeup, context
 
     def cancel(self, msg: object = None) -> bool:
         """
@@ -126,6 +140,11 @@ class _Awaited:
         """
         Wake the task: its driver has the outcome.
         """
+
+
+def _error_of(failure: Any) -> BaseException:
+    error: BaseException = failure.value
+    return error.with_traceback(failure.tb)
 
 
 class Driver:
@@ -158,7 +177,7 @@ class Driver:
         if awaited is None:
             return self._advance(None)
         self._awaited = None
-        return self._advance(awaited.error)
+        return self._advance(awaited.take_error())
 
     def throw(self, error: BaseException) -> object:
         """
@@ -187,7 +206,7 @@ class Driver:
                 if not awaited.has_fired:
                     self._awaited = awaited
                     return awaited
-                error = awaited.error
+                error = awaited.take_error()
         finally:
             # Its traceback holds this frame.
             error = awaited = None  # type: ignore[assignment]
@@ -214,8 +233,8 @@ class _Body(Driver):
     It steps itself, until its task asks for a step (see the head of this file).
     """
 
-    # Whether the task has asked for its first step; what was yielded by then and is no Deferred,
-    # and how the body has ended by then.
+    # Whether the task has asked for its first step; what was yielded by then and is no Deferred;
+    # how the body had ended when the task was made.
     _is_handed_over = False
     _yielded: object = _NOTHING
     _ending: BaseException | None = None
@@ -249,10 +268,10 @@ class _Body(Driver):
                 _leave_task(loop, task)
         except StopIteration as end:
             end.__traceback__ = None  # its frames hold this one
-            self._ending = end
+            self._note(task, end)
             _answer_with(self._let_go(), end.value)
         except BaseException as fault:
-            self._ending = fault
+            self._note(task, fault)
             _answer(self._let_go(), fault, _frames_of(fault))
         else:
             awaited = self._awaited
@@ -262,13 +281,21 @@ class _Body(Driver):
                 self._yielded = yielded
                 task.get_loop()  # wakes it
         finally:
-            del error
+            # The error's frames lead back to this one, and the task to the error.
+            del error, task
+
+    def _note(self, task: _Task, ending: BaseException) -> None:
+        # Not here unless the task will soon come for it: the error's frames lead back to here.
+        if type(task) is _LazyTask:
+            task.ending = ending
+        else:
+            self._ending = ending
 
     def _resume(self, awaited: _Awaited) -> None:
         # The task may have asked since, and have been told.
-        if awaited is self._awaited:
+        if awaited is self._awaited and not self._is_handed_over:
             self._awaited = None
-            self.start(awaited.error)
+            self.start(awaited.take_error())
 
     def send(self, value: None) -> object:
         if not self._is_handed_over:
@@ -320,16 +347,17 @@ class _Body(Driver):
             _answer_with(self._let_go(), end.value)
             raise
         except BaseException as error:
-            task = self._task
-            assert task is not None
-            answer = partial(_answer, self._let_go(), error, _frames_of(error))
-            task.add_done_callback(answer)
-            better = _of_task(error)
-            if better is not error:
-                raise better from None
+            self._answer_later(error)
+            if isinstance(error, (SystemExit, KeyboardInterrupt)):
+                raise _of_task(error) from None
             raise
         finally:
             del argument
+
+    def _answer_later(self, error: BaseException) -> None:
+        task = self._task
+        assert task is not None
+        task.add_done_callback(partial(_answer, self._let_go(), error, _frames_of(error)))
 
     def _let_go(self) -> _Operation:
         operation = self._operation
@@ -344,9 +372,10 @@ class _Task(Task[object]):
     The task of a body.
     """
 
-    __slots__ = ("body",)
+    __slots__ = ("body", "ending")
 
     body: _Body
+    ending: BaseException  # how the body has ended, if it has
 
 
 class _LazyTask(_Task):
@@ -360,8 +389,11 @@ class _LazyTask(_Task):
     __slots__ = ()
 
     def __getattribute__(self, name: str) -> object:
-        body = cast("_Body", object.__getattribute__(self, "body"))
         object.__setattr__(self, "__class__", _Task)
+        body = self.body
+        if hasattr(self, "ending"):
+            body._ending = self.ending
+            del self.ending
         Task.__init__(self, cast("Any", body), loop=body._loop)
         return getattr(self, name)
 
@@ -403,10 +435,12 @@ def _answer(
 ) -> None:
     if task is not None and not task.cancelled():
         task.exception()  # so that asyncio does not log it, too
-    if isinstance(error, TaskCancelledError):
-        error = CancelledError(*error.args)
-    elif operation.is_cancelled and hasattr(error, "exceptions") and is_cancellation(error):
-        error = CancelledError(str(error))  # a task group that was cancelled says it its own way
+    if operation.is_cancelled and is_cancellation(error):
+        if isinstance(error, TaskCancelledError):
+            error = CancelledError(*error.args)
+        elif hasattr(error, "exceptions"):
+            error = CancelledError(str(error))  # a task group has its own way to say it
+    error.__traceback__ = traceback
     operation.errback(Failure(error, type(error), traceback))  # type: ignore[no-untyped-call]
     del error, traceback
 
@@ -448,6 +482,7 @@ class _Following(Deferred[object]):
 
     def __init__(self, future: Future[object]) -> None:
         super().__init__()
+        self._is_cancelled = False
         self._future: Future[object] | None = future
         future.add_done_callback(self._end)
 
@@ -456,12 +491,14 @@ class _Following(Deferred[object]):
         Cancel the future, and leave it to that what comes of it.
         """
         if self._future is not None:
+            self._is_cancelled = True
             self._future.cancel()
 
     def _end(self, future: Future[object]) -> None:
         self._future = None
+        error: BaseException | None
         if future.cancelled():
-            error: BaseException | None = CancelledError()
+            error = CancelledError() if self._is_cancelled else TaskCancelledError()
         else:
             error = future.exception()
         if error is None:
