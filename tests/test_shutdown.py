@@ -325,6 +325,7 @@ class TestRestart:
             end, cause = {end!r}, { ({"die": "SystemExit|OSError"}.get(end, "stop"))!r}
             """
             """
+            import re
             logging.getLogger("twisted").addHandler(logging.NullHandler())
             from twisted.internet import reactor
             crochet.setup()

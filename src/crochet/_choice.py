@@ -114,9 +114,10 @@ class Choice:
         elif asked is not None and asked is not reactor:
             raise _other_reactor(f"<{_described(asked)}>", reactor)
         factory = self.loop_factory
+        if factory is None or _are_same(factory, kept):
+            return
         # One that has run and ended gets a new event loop, whatever it had.
-        is_to_be_revived = not reactor.running and getattr(reactor, "_startedBefore", False)
-        if factory is not None and not is_to_be_revived and not _are_same(factory, kept):
+        if reactor.running or not getattr(reactor, "_startedBefore", False):
             raise RuntimeError(
                 f"setup(loop_factory={_named(factory)}) came too late: asyncio's reactor is "
                 "installed in this process already, and "
