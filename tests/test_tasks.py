@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from crochet import _tasks
 from crochet._coroutines import as_deferred
 from crochet._tasks import accept_deferreds
-from fakes import BOUND
+from fakes import BOUND, run_python
 
 _colour: ContextVar[str] = ContextVar("colour", default="none")
 
@@ -965,3 +965,106 @@ class TestMemory:
             gc.garbage.clear()
             gc.enable()
         assert garbage == []
+
+
+def test_from_blocking_code() -> None:
+    """
+    The decorators, on asyncio's reactor: values, errors, time running out, cancelling, leaving, and
+    what is still pending at the end.
+    """
+    run_python(
+        """
+        import asyncio, logging, sys, threading
+        import crochet
+        from twisted.internet.defer import CancelledError, Deferred
+
+        logging.getLogger("twisted").addHandler(logging.NullHandler())
+        BOUND = float(sys.argv[1])
+        crochet.setup(reactor="asyncio")
+        from twisted.internet import reactor
+        from twisted.internet.task import deferLater
+
+        seen = []
+
+        @crochet.run_in_reactor
+        async def hang(awaitable):
+            seen.append("hanging")
+            try:
+                await awaitable()
+            except BaseException as error:
+                seen.append(type(error))
+                raise
+            finally:
+                await asyncio.sleep(0)
+                await deferLater(reactor, 0.001)
+                seen.append("cleaned up")
+
+        @crochet.wait_for(BOUND)
+        async def mix():
+            async def child(delay):
+                await asyncio.sleep(delay)
+                return await deferLater(reactor, delay, lambda: delay)
+            return await asyncio.gather(child(0), child(0.001))
+
+        @crochet.wait_for(BOUND)
+        async def leave():
+            async def child():
+                sys.exit("from a child")
+            await asyncio.create_task(child())
+
+        @crochet.wait_for(0.1)
+        async def endless(awaitable):
+            await awaitable()
+
+        async def sleep():
+            await asyncio.sleep(1000)
+
+        for _ in range(2):
+            assert mix() == [0, 0.001]
+            for awaitable, kind in ((Deferred, CancelledError), (sleep, asyncio.CancelledError)):
+                result = hang(awaitable)
+                mix()
+                result.cancel()
+                try:
+                    result.wait(BOUND)
+                except CancelledError:
+                    assert seen == ["hanging", kind, "cleaned up"], seen
+                    seen.clear()
+                else:
+                    sys.exit("not cancelled")
+                try:
+                    endless(awaitable)
+                except crochet.TimeoutError as error:
+                    assert "it was cancelled" in str(error), error
+                else:
+                    sys.exit("no timeout")
+            try:
+                leave()
+            except SystemExit as error:
+                assert error.code == "from a child"
+            else:
+                sys.exit("not left")
+            result = hang(sleep)
+            mix()
+
+            @crochet.wait_for(BOUND)
+            def forget():
+                async def linger():
+                    await asyncio.sleep(1000)
+                tasks.append(asyncio.ensure_future(linger()))
+            tasks = []
+            forget()
+            crochet.shutdown()
+            assert seen == ["hanging", asyncio.CancelledError, "cleaned up"], seen
+            seen.clear()
+            assert tasks[0].cancelled()
+            try:
+                result.wait(BOUND)
+            except crochet.ReactorStopped:
+                pass
+            else:
+                sys.exit("answered")
+            assert threading.active_count() == 1, threading.enumerate()
+            crochet.setup()
+        """
+    )
