@@ -11,6 +11,7 @@ import inspect
 import logging
 import sys
 import traceback
+import types
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from contextvars import Context, ContextVar
@@ -226,6 +227,27 @@ class TestMixture:
 
         assert loop.run(body()) == ["later", "at once", "asyncio's", "a task's"]
 
+    def test_handmade_awaitables(self, loop: Loop) -> None:
+        """
+        They may yield Deferreds, fired or not, and are sent what these fire with.
+        """
+
+        @types.coroutine
+        def hand_made(*deferreds: Deferred[Any]) -> Any:
+            seen: list[object] = []
+            for deferred in deferreds:
+                try:
+                    seen.append((yield deferred))
+                except KeyError as error:
+                    seen.append(error.args[0])
+            return seen
+
+        async def body() -> object:
+            deferreds = succeed(1), loop.later(2), loop.later(KeyError(3)), fail(KeyError(4))
+            return await hand_made(*deferreds)
+
+        assert loop.run(body()) == [1, 2, 3, 4]
+
     def test_one_deferred_by_two_tasks(self, loop: Loop) -> None:
         """
         Each gets the value.
@@ -349,6 +371,17 @@ class TestTask:
         for task in tasks[1::2]:
             with pytest.raises(KeyError):
                 task.result()
+
+    def test_can_close_its_coroutine(self, loop: Loop) -> None:
+        """
+        Of a task that was never stepped.
+        """
+
+        async def child() -> None: ...
+
+        coroutine = child()
+        _tasks.Driver(coroutine, loop.loop, _tasks._call).close()
+        assert inspect.getcoroutinestate(coroutine) == "CORO_CLOSED"
 
     def test_tells_its_coroutine(self, loop: Loop) -> None:
         """
@@ -746,7 +779,7 @@ class TestCancelling:
             task.cancel()
             await awaitable
 
-        for awaitable in (Deferred[None](), asyncio.sleep(1000)):
+        for awaitable in (Deferred[None](), asyncio.sleep(1000), asyncio.sleep(0)):
             with pytest.raises(asyncio.CancelledError):
                 loop.run(body(awaitable))
 

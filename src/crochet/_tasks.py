@@ -74,6 +74,7 @@ class _Awaited:
     _cancellation: TaskCancelledError | None = None
     has_fired = False
     _error: BaseException | None = None
+    _value: object = None
 
     def __init__(self, deferred: Deferred[object], loop: AbstractEventLoop) -> None:
         self._loop = loop
@@ -87,6 +88,8 @@ class _Awaited:
             if self._cancellation is not None and is_cancellation(self._error):
                 self._error = self._cancellation
             outcome = None  # the coroutine answers for it
+        else:
+            self._value = outcome
         wakeup = self._wakeup
         if wakeup is not None:
             self._wakeup = None
@@ -101,13 +104,13 @@ class _Awaited:
                 del wakeup
         return outcome
 
-    def take_error(self) -> BaseException | None:
+    def take(self) -> tuple[object, BaseException | None]:
         """
-        Return what to throw into the coroutine, once: the error's frames lead back to here. A value
-        the coroutine takes from the Deferred itself.
+        Return what to send or to throw into the coroutine, once: an error's frames lead back here.
         """
-        error, self._error = self._error, None
-        return error
+        taken = self._value, self._error
+        self._value = self._error = None
+        return taken
 
     def cancel_as_twisted(self) -> None:
         """
@@ -175,16 +178,16 @@ class Driver:
         """
         awaited = self._awaited
         if awaited is None:
-            return self._advance(None)
+            return self._advance(None, None)
         self._awaited = None
-        return self._advance(awaited.take_error())
+        return self._advance(*awaited.take())
 
     def throw(self, error: BaseException) -> object:
         """
         Go on with an error; called by the task.
         """
         self._awaited = None
-        return self._advance(error)
+        return self._advance(None, error)
 
     def close(self) -> None:
         """
@@ -192,12 +195,12 @@ class Driver:
         """
         self._coroutine.close()
 
-    def _advance(self, error: BaseException | None) -> object:
+    def _advance(self, value: object, error: BaseException | None) -> object:
         coroutine = self._coroutine
         try:
             while True:
                 if error is None:
-                    yielded = self._run(coroutine.send, None)
+                    yielded = self._run(coroutine.send, value)
                 else:
                     yielded = self._run(coroutine.throw, error)
                 if not isinstance(yielded, Deferred):
@@ -206,7 +209,7 @@ class Driver:
                 if not awaited.has_fired:
                     self._awaited = awaited
                     return awaited
-                error = awaited.take_error()
+                value, error = awaited.take()
         finally:
             # Its traceback holds this frame.
             error = awaited = None  # type: ignore[assignment]
@@ -254,7 +257,7 @@ class _Body(Driver):
         self._task: _Task | None = _new_task(_LazyTask)
         self._task.body = self
 
-    def start(self, error: BaseException | None = None) -> None:
+    def start(self, value: object = None, error: BaseException | None = None) -> None:
         """
         Make a step.
         """
@@ -263,7 +266,7 @@ class _Body(Driver):
         try:
             _enter_task(loop, task)
             try:
-                yielded = self._advance(error)
+                yielded = self._advance(value, error)
             finally:
                 _leave_task(loop, task)
         except StopIteration as end:
@@ -295,7 +298,7 @@ class _Body(Driver):
         # The task may have asked since, and have been told.
         if awaited is self._awaited and not self._is_handed_over:
             self._awaited = None
-            self.start(awaited.take_error())
+            self.start(*awaited.take())
 
     def send(self, value: None) -> object:
         if not self._is_handed_over:
@@ -334,8 +337,10 @@ class _Body(Driver):
         awaited = self._awaited
         if awaited is not None and not awaited.has_fired:
             awaited.cancel_as_twisted()
-        elif self._task is not None:
-            self._task.cancel()
+        else:
+            task = self._task
+            assert task is not None
+            task.cancel()
 
     def _step(self, go_on: Callable[[Any, Any], object], argument: object) -> object:
         """
