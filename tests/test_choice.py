@@ -446,3 +446,54 @@ class TestProgram:
             """,
             flags=(),
         )
+
+    def test_has_a_loop_of_another_make(self) -> None:
+        """
+        uvloop's, through restarts and a fork, with timers, processes and connections.
+        """
+        pytest.importorskip("uvloop")
+        run_python(
+            """
+            import asyncio, os, sys, warnings
+            import uvloop
+            from crochet import setup, shutdown, wait_for
+
+            setup(reactor="asyncio", loop_factory=uvloop.new_event_loop)
+            from twisted.internet import reactor
+            from twisted.internet.task import deferLater
+            from twisted.internet.utils import getProcessOutput
+
+            @wait_for(float(sys.argv[1]))
+            async def use_everything():
+                await deferLater(reactor, 0.001)
+                async def serve(reader, writer):
+                    writer.write(await reader.readline())
+                    writer.close()
+                server = await asyncio.start_server(serve, "127.0.0.1", 0)
+                port = server.sockets[0].getsockname()[1]
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"echo\\n")
+                line = await reader.readline()
+                writer.close()
+                server.close()
+                output = await getProcessOutput(sys.executable, ["-c", "print('output')"])
+                kind = type(asyncio.get_running_loop()).__module__
+                return line.strip(), output.strip(), kind
+
+            expected = (b"echo", b"output", "uvloop")
+            for _ in range(3):
+                assert use_everything() == expected
+                descriptors = len(os.listdir("/proc/self/fd"))
+                shutdown()
+                setup()
+                assert use_everything() == expected
+                assert len(os.listdir("/proc/self/fd")) == descriptors
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+            if pid == 0:
+                os._exit(use_everything() != expected)
+            assert os.waitpid(pid, 0)[1] == 0
+            assert use_everything() == expected
+            """,
+            flags=(),
+        )

@@ -69,7 +69,7 @@ class _Awaited:
 
     # Here, and not in __init__(), which is called for every Deferred that is awaited.
     _asyncio_future_blocking = True  # how tasks know a future that is awaited
-    _wakeup: Wakeup | None = None
+    wakeup: Wakeup | None = None
     _context: Context | None = None
     _cancellation: TaskCancelledError | None = None
     has_fired = False
@@ -90,9 +90,9 @@ class _Awaited:
             outcome = None  # the coroutine answers for it
         else:
             self._value = outcome
-        wakeup = self._wakeup
+        wakeup = self.wakeup
         if wakeup is not None:
-            self._wakeup = None
+            self.wakeup = None
             # Nobody expects a task to go on while he is cancelling it.
             try:
                 if self._cancellation is None and current_task(self._loop) is None:
@@ -127,7 +127,7 @@ class _Awaited:
         if self.has_fired:  # cancelled by a task that was not told of it before
             self._loop.call_soon(wakeup, self, context=context)
         else:
-            self._wakeup, self._context = wakeup, context
+            self.wakeup, self._context = wakeup, context
 
     def cancel(self, msg: object = None) -> bool:
         """
@@ -279,7 +279,7 @@ class _Body(Driver):
         else:
             awaited = self._awaited
             if awaited is not None:
-                awaited.add_done_callback(self._resume)
+                awaited.wakeup = self._resume
             else:
                 self._yielded = yielded
                 task.get_loop()  # wakes it
