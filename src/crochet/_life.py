@@ -173,7 +173,7 @@ class Life:
             self._children.stop()
             try:
                 wind_up(self.reactor)
-                end_tasks(self.reactor, self._grace)
+                end_tasks(self.reactor, min(self._grace, GRACE))
             finally:
                 self._on_end()
 
