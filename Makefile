@@ -2,6 +2,7 @@
 #
 #   make demo	the Flask application, with an origin server of its own; offline
 #   make test	the test suite, with the coverage of branches
+#   make reactors	the core of the suite, on asyncio's, the poll and the select reactor
 #   make lint	ruff, mypy and pyright
 #   make docs	the documentation, in docs/_build/html
 #   make bench	the benchmarks, against the other bridges there are
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/$(VENV)/pyright
 
-.PHONY: demo test lint docs bench hazards matrix downstream clean
+.PHONY: demo test reactors lint docs bench hazards matrix downstream clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.stamp
@@ -26,6 +27,15 @@ test: $(VENV)/test.stamp $(VENV)/demo.stamp $(VENV)/examples.stamp $(VENV)/docs.
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
+
+# What the reactor makes a difference to, and is quick. The whole suite runs with that variable, too.
+REACTOR_TESTS := $(patsubst %,tests/test_%.py,bell bridge calls coroutines life parking reactors \
+    result tasks event_loops)
+
+reactors: $(VENV)/test.stamp
+	for reactor in asyncio poll select; do \
+	    CROCHET_TEST_REACTOR=$$reactor $(BIN)/python -m pytest $(REACTOR_TESTS) || exit 1; \
+	done
 
 lint: $(VENV)/test.stamp $(VENV)/examples.stamp $(VENV)/notebook.stamp $(VENV)/lint.stamp
 	$(BIN)/ruff check .

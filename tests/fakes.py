@@ -11,6 +11,7 @@ Every wait has a bound, BOUND seconds, far beyond what anything here takes; its 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -28,7 +29,7 @@ import pytest
 from twisted.internet.base import ReactorBase
 from twisted.logger import LogEvent, LogLevel
 
-from crochet import _calls, _deadline, _errors, _result, _timeouts
+from crochet import _calls, _choice, _deadline, _errors, _result, _timeouts
 from crochet._bridge import Bridge
 from crochet._debug import ThreadCheck
 from crochet._loop import EventLoop
@@ -485,15 +486,16 @@ def open_bridge(reactor: Any) -> Bridge:
     return bridge
 
 
-def new_real_reactor() -> Any:
+def new_real_reactor(name: str | None = None) -> Any:
     """
     Return a reactor of Twisted's that is not the process's; ``close_reactor()`` it.
+
+    Args:
+        name: of ``setup()``'s; else it is the one that all tests are run with, see conftest.py.
     """
-    try:
-        from twisted.internet.epollreactor import EPollReactor as Reactor
-    except ImportError:
-        from twisted.internet.selectreactor import SelectReactor as Reactor  # type: ignore
-    reactor = Reactor()
+    name = name or os.environ.get("CROCHET_TEST_REACTOR") or "default"
+    kind = _choice._class_of(name)
+    reactor = kind(asyncio.new_event_loop()) if name == "asyncio" else kind()
     # That is a fact about the process, and this is not its reactor.
     reactor._registerAsIOThread = False
     return reactor

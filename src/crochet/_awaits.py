@@ -26,6 +26,7 @@ microseconds for which the walk holds it, that dies here instead of there.
 from __future__ import annotations
 
 import gc
+from asyncio import Task
 from contextlib import suppress
 from types import CodeType, FunctionType
 from typing import Any, cast
@@ -146,6 +147,10 @@ def _below_deferred(deferred: Any, found: list[Place]) -> object:
         return cast("object", deferred._chainedTo)
     if deferred.called and not deferred.paused:
         return None  # it has fired, and is about to be looked at
+    body = getattr(deferred, "body", None)  # of a coroutine that _tasks.py drives
+    if body is not None:
+        _down(body._coroutine, found)
+        return _below_body(body)
     canceller = deferred._canceller
     for content in _contents(canceller):
         if isinstance(content, _STATUS):
@@ -161,6 +166,17 @@ def _below_deferred(deferred: Any, found: list[Place]) -> object:
         return cast("object", next(iter(left), None))
     found.append(_end(deferred, canceller))
     return None
+
+
+def _below_body(body: Any) -> object:
+    awaited = body._awaited
+    if awaited is not None:
+        return cast("object", awaited._deferred)
+    # Whoever looks at a task that nobody has looked at before makes it a real one. Not here.
+    waiter = Task.__dict__.get("_fut_waiter")
+    task = body._task
+    is_lazy = task is None or type(task).__getattribute__ is not Task.__getattribute__
+    return None if is_lazy or waiter is None else cast("object", waiter.__get__(task))
 
 
 def _driven(awaited: Any, status: object) -> object:

@@ -325,3 +325,25 @@ def foreign_call(what: str, line: str, here: str, there: str) -> RuntimeError:
         "Do this in a function decorated with @run_in_reactor or @wait_for(timeout), or hand it to "
         "reactor.callFromThread(). (CROCHET_DEBUG is set; without it this would go unnoticed.)"
     )
+
+
+def needs_asyncio(name: str, error: BaseException) -> RuntimeError:
+    """
+    Build the error of a body that wanted asyncio's event loop, on a reactor that has none.
+    """
+    return RuntimeError(
+        f"{name}() awaits something of asyncio's, and this process's reactor is not asyncio's "
+        f'({error}). Call crochet.setup(reactor="asyncio") at the top of the program, before '
+        "anything imports twisted.internet.reactor."
+    )
+
+
+def future_of_other_loop() -> RuntimeError:
+    """
+    Build the error of a body that returned a future which does not belong to the reactor.
+    """
+    return RuntimeError(
+        "the function returned a future of asyncio's that does not belong to the event loop of "
+        'the reactor, so nothing here can await it. Call crochet.setup(reactor="asyncio") at the '
+        "top of the program, and make the future in the reactor thread."
+    )

@@ -36,6 +36,7 @@ from twisted.logger import Logger
 from . import _errors
 from ._bell import Bell, hang_up
 from ._bridge import Bridge, CallFromThread, Refusal
+from ._event_loops import end_tasks, run_in_thread
 from ._reactors import (
     Reactor,
     Timer,
@@ -181,7 +182,7 @@ class Life:
         self.thread = threading.current_thread()
         self._ident = self._bridge.reactor_thread = threading.get_ident()
         try:
-            self.reactor.run(installSignalHandlers=False)
+            run_in_thread(self.reactor)
             if self._bridge.refusal is None:
                 # Nothing has closed it, so this was no stop().
                 self._refusal = _errors.crashed
@@ -201,6 +202,7 @@ class Life:
             self.watch.stop()
             try:
                 wind_up(self.reactor)
+                end_tasks(self.reactor, min(self._grace, GRACE))
             finally:
                 self._on_end()
 

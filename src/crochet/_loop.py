@@ -35,7 +35,9 @@ from ._bell import Bell, hang_up
 from ._blocking import blocked_in
 from ._bridge import Bridge, CallFromThread
 from ._calls import Decorators
+from ._choice import Choice, ReactorChoice
 from ._debug import ThreadCheck
+from ._event_loops import LoopFactory
 from ._faults import report_all
 from ._futures import Deliveries
 from ._life import GRACE, Children, Life, StartThread, Watching, all_ended, took
@@ -85,7 +87,14 @@ class Setup(Protocol):
     The type of :func:`setup`.
     """
 
-    def __call__(self, *, logging: bool = True, stall_warning: Seconds = STALL_WARNING) -> None:
+    def __call__(
+        self,
+        *,
+        logging: bool = True,
+        stall_warning: Seconds = STALL_WARNING,
+        reactor: ReactorChoice | None = None,
+        loop_factory: LoopFactory | None = None,
+    ) -> None:
         """
         Start the reactor.
         """
@@ -113,6 +122,8 @@ class Running(Protocol):
         logging: bool = True,
         stall_warning: Seconds = STALL_WARNING,
         timeout: Seconds = 10.0,
+        reactor: ReactorChoice | None = None,
+        loop_factory: LoopFactory | None = None,
     ) -> AbstractContextManager[None]:
         """
         Have the reactor run for the length of a ``with`` block.
@@ -233,12 +244,20 @@ class EventLoop:
         self._other_watch: Watching | None = None  # what watches it. Written in the reactor thread.
         self._stall_warning = float(STALL_WARNING)  # a forked child's, too
         self._has_crashed = False  # that one. Reactor thread only.
+        self._loop_factory: LoopFactory | None = None  # makes the event loops of ours, if told
         # In a forked child: a reactor that has never run here, and shares its poller and waker
         # with the parent's.
         self._inherited_reactor: Reactor | None = None
         self._birthplace = os.getpid()
 
-    def setup(self, *, logging: bool = True, stall_warning: Seconds = STALL_WARNING) -> None:
+    def setup(
+        self,
+        *,
+        logging: bool = True,
+        stall_warning: Seconds = STALL_WARNING,
+        reactor: ReactorChoice | None = None,
+        loop_factory: LoopFactory | None = None,
+    ) -> None:
         """
         Start the reactor in a thread of its own, unless it runs.
 
@@ -252,27 +271,38 @@ class EventLoop:
             stall_warning: seconds that the reactor thread may be busy with one thing, while calls
                 wait, before that is logged; ``None`` and infinity for never. Where it is given, it
                 holds from now on, even if the reactor runs already, and also after ``no_setup()``.
+            reactor: which one it is to be: ``"asyncio"``, ``"epoll"``, ``"poll"``, ``"select"``,
+                ``"default"`` or the one that is installed. None is for any.
+            loop_factory: makes the event loop of the asyncio reactor, such as
+                ``uvloop.new_event_loop``. None is for asyncio's own.
 
         Raises:
-            TypeError: *stall_warning* is no number.
-            ValueError: *stall_warning* is not above zero.
-            RuntimeError: the reactor runs already, or cannot be run here; or no thread can be
-                started. Nothing was changed, and setup() may be called again.
+            RuntimeError: the reactor runs already, or cannot be run here; it is not the one asked
+                for, or that is not available; or no thread can be started. Nothing was changed,
+                and setup() may be called again.
             OSError: no file descriptor is left for the reactor. Likewise.
+            TypeError: *stall_warning* is no number, *reactor* is no reactor, or *loop_factory*
+                makes no event loops.
+            ValueError: *stall_warning* is not above zero; there is no reactor of that name, or it
+                runs on no event loop.
         """
         if stall_warning is not STALL_WARNING:
             self._warn_of_stalls(stall_seconds(stall_warning))
-        if self._is_set_up:
+        if self._is_set_up and reactor is None and loop_factory is None:
             return
+        choice = Choice(reactor, loop_factory)
         self._add_hooks()  # before there is a lock that a forked child would find held
         with self._setup_lock:
-            if self._is_set_up or self._is_starting:
+            if self._is_set_up:
+                self._check(choice)
+                return
+            if self._is_starting:
                 return
             if self._is_stopping:
                 raise _interrupted("setup", "shutdown")
             self._is_starting = True
             try:
-                self._start(logging)
+                self._start(logging, choice)
             finally:
                 self._is_starting = False
 
@@ -286,12 +316,18 @@ class EventLoop:
     def _make_watch(self, reactor: Reactor) -> Watching:
         return self._watch_reactor(reactor, self.bridge, self._start_thread, self._stall_warning)
 
-    def _start(self, with_logs: bool) -> None:
+    def _check(self, choice: Choice) -> None:
+        reactor = self._life.reactor if self._life else self._other_reactor
+        if reactor is not None:  # else it has ended just now
+            choice.check(reactor, self._loop_factory)
+
+    def _start(self, with_logs: bool, choice: Choice) -> None:
         if self._is_exiting:
             raise RuntimeError("setup() was called while the interpreter exits: it is too late")
         if self._life is not None:
             self._lay_to_rest(self._life, EXIT_PATIENCE)
-        reactor = self._import_reactor()
+        reactor = choice.obtain(self._import_reactor, self._loop_factory)
+        self._loop_factory = choice.loop_factory or self._loop_factory
         self._make_runnable(reactor)
         children, watch = self._watch_children(reactor), self._make_watch(reactor)
         life = Life(reactor, self.bridge, children, watch, self._on_end)
@@ -314,8 +350,8 @@ class EventLoop:
 
     def _make_runnable(self, reactor: Reactor) -> None:
         if reactor is self._inherited_reactor:
-            make_own(reactor)
-        make_runnable(reactor)
+            make_own(reactor, self._loop_factory)
+        make_runnable(reactor, self._loop_factory)
         self._inherited_reactor = None
 
     def _begin(self, life: Life, with_logs: bool) -> None:
@@ -499,6 +535,8 @@ class EventLoop:
         logging: bool = True,
         stall_warning: Seconds = STALL_WARNING,
         timeout: Seconds = 10.0,
+        reactor: ReactorChoice | None = None,
+        loop_factory: LoopFactory | None = None,
     ) -> Generator[None, None, None]:
         """
         Have the reactor run for the length of a ``with`` block, for scripts and tests.
@@ -511,11 +549,18 @@ class EventLoop:
             logging: as for ``setup()``.
             stall_warning: likewise.
             timeout: as for ``shutdown()``.
+            reactor: as for ``setup()``.
+            loop_factory: as for ``setup()``.
 
         Raises:
             Exception: what ``setup()`` and ``shutdown()`` raise.
         """
-        self.setup(logging=logging, stall_warning=stall_warning)
+        self.setup(
+            logging=logging,
+            stall_warning=stall_warning,
+            reactor=reactor,
+            loop_factory=loop_factory,
+        )
         try:
             yield
         finally:

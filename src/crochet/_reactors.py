@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from asyncio import new_event_loop
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import wraps
@@ -19,6 +18,8 @@ from typing import Any, NoReturn, Protocol, cast
 from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
+
+from ._event_loops import LoopFactory, loop_of, new_loop
 
 
 class Timer(Protocol):
@@ -72,7 +73,7 @@ def import_reactor() -> Reactor:
     Raises:
         RuntimeError: gevent has replaced what threads are made of.
     """
-    _refuse_gevent()
+    refuse_gevent()
     from twisted.internet import reactor
 
     return cast("Reactor", reactor)
@@ -85,7 +86,10 @@ def imported_reactor() -> Reactor | None:
     return cast("Reactor | None", sys.modules.get("twisted.internet.reactor"))
 
 
-def _refuse_gevent() -> None:
+def refuse_gevent() -> None:
+    """
+    Raise RuntimeError if gevent has replaced what threads are made of.
+    """
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None:
         return
@@ -99,7 +103,7 @@ def _refuse_gevent() -> None:
             )
 
 
-def make_runnable(reactor: Reactor) -> None:
+def make_runnable(reactor: Reactor, loop_factory: LoopFactory | None = None) -> None:
     """
     Revive a reactor that has run before, so that it can run again, or raise and say what to do.
 
@@ -107,8 +111,13 @@ def make_runnable(reactor: Reactor) -> None:
     in place, gives it a new poller, waker and thread pool and new lists of triggers and timers,
     and every ``from twisted.internet import reactor`` in the program goes on referring to it.
 
+    Args:
+        reactor: does not run.
+        loop_factory: makes a new event loop for an asyncio reactor, if need be.
+
     Raises:
-        RuntimeError: it runs already, or is of a kind that cannot be revived.
+        RuntimeError: it runs already, or is of a kind that cannot be revived; or its event loop
+            runs, for something else.
         OSError: no descriptor is left.
     """
     if reactor.running:
@@ -119,17 +128,22 @@ def make_runnable(reactor: Reactor) -> None:
         )
     if getattr(reactor, "_startedBefore", False):
         release(reactor)
-        _initialize(reactor)
+        _initialize(reactor, loop_factory)
+    loop = loop_of(reactor)
+    if loop is not None and loop.is_running():
+        raise RuntimeError(
+            "this process's asyncio reactor was installed with an event loop that runs already, "
+            "and the reactor thread needs one of its own. Do not install it within a coroutine; "
+            'call crochet.setup(reactor="asyncio") instead, at the top of the program'
+        )
 
 
-def _initialize(reactor: Any) -> None:
+def _initialize(reactor: Any, loop_factory: LoopFactory | None) -> None:
+    # Its own choice of an event loop would be the one that runs in this thread, or a new one set
+    # as this thread's: either is the program's business.
+    arguments = [new_loop(loop_factory)] if hasattr(reactor, "_asyncioEventloop") else []
     # The workers of the last life's pool have ended, or were left behind by a fork.
     reactor.threadpool = None
-    arguments = []
-    if hasattr(reactor, "_asyncioEventloop"):
-        # Its own choice would be the loop that runs in this thread, or a new one set as this
-        # thread's: either is the program's business.
-        arguments.append(new_event_loop())
     try:
         type(reactor).__init__(reactor, *arguments)
     except TypeError as error:
@@ -187,7 +201,7 @@ def release_in_child(reactor: Any) -> None:
 _ORDERS = "_eventTriggers", "threadpool", "_pendingTimedCalls", "_newTimedCalls"
 
 
-def make_own(reactor: Any) -> None:
+def make_own(reactor: Any, loop_factory: LoopFactory | None = None) -> None:
     """
     Give a reactor that does not run a poller and a waker of this process's own, in a forked child.
 
@@ -204,8 +218,10 @@ def make_own(reactor: Any) -> None:
             return
         orders = {name: getattr(reactor, name) for name in _ORDERS if hasattr(reactor, name)}
     release_in_child(reactor)
-    _initialize(reactor)
+    _initialize(reactor, loop_factory)
     vars(reactor).update(orders)
+    if orders and hasattr(reactor, "_reschedule"):
+        reactor._reschedule()  # the timers that it keeps are those of another event loop
 
 
 def release_signals_in_child(reactor: Any) -> None:

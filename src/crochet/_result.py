@@ -51,11 +51,12 @@ from twisted.python.failure import Failure
 
 from . import _errors
 from ._awaiting import awaiting
-from ._coroutines import PLAIN, as_deferred
+from ._coroutines import PLAIN, as_deferred, explained
 from ._deadline import get_end
 from ._errors import Limit, Reason
 from ._faults import Fault, Uncollected, is_cancellation
 from ._futures import ResultFuture
+from ._tasks import CODES
 from ._timeouts import Seconds, acquire_until, seconds
 from ._waiting import run_errands
 
@@ -78,7 +79,7 @@ class _Pending(Enum):
 PENDING: Final = _Pending.PENDING
 
 # What resumes coroutines and inlineCallbacks.
-_DRIVER: Final = cast("FunctionType", vars(defer)["_inlineCallbacks"]).__code__
+_DRIVERS: Final = {cast("FunctionType", vars(defer)["_inlineCallbacks"]).__code__, *CODES}
 
 # How long a wait that was given up waits for the reactor thread to look up from what it does and
 # pass the cancellation on, in seconds. Only then is it worth waiting for the operation's cleanup.
@@ -430,10 +431,10 @@ def current_call() -> EventualResult[object] | None:
     Return the call in whose body this is, in the reactor thread; or None.
 
     A body that is on the stack has a frame of ours below it, and one that was resumed has Twisted's
-    driver there, and the call in its context. (A task of asyncio's has neither below it.)
+    driver there, or ours, and the call in its context. (A task of asyncio's has none below it.)
     """
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code is not _DRIVER:
+    while frame is not None and frame.f_code not in _DRIVERS:
         if frame.f_code is start_in_reactor.__code__:
             return cast("EventualResult[object] | None", frame.f_locals.get("result"))
         frame = frame.f_back
@@ -493,6 +494,7 @@ def fail(
     """
     Answer with an error, to be logged if nobody takes it.
     """
+    error = explained(error, result._name)
     fault = Fault(result._name, error, traceback, result._home.uncollected)
     if result._is_cancelled and is_cancellation(error):
         fault.collect()  # as ordered

@@ -6,6 +6,7 @@ Every public form of call, with the type it must have. Checked by mypy and pyrig
 
 from __future__ import annotations
 
+import asyncio
 import io
 import sys
 from collections.abc import Callable, Generator
@@ -13,7 +14,9 @@ from concurrent.futures import Future
 from fractions import Fraction
 from typing import NoReturn
 
+from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 from typing_extensions import assert_type
 
@@ -47,6 +50,15 @@ assert_type(setup(), None)
 assert_type(setup(logging=False), None)
 assert_type(setup(stall_warning=0.5), None)
 assert_type(setup(stall_warning=None), None)
+assert_type(setup(reactor="asyncio"), None)
+assert_type(setup(reactor="default", logging=False), None)
+assert_type(setup(reactor="asyncio", loop_factory=asyncio.new_event_loop), None)
+assert_type(setup(reactor=None, loop_factory=None), None)
+assert_type(setup(reactor=installed), None)
+assert_type(setup(reactor=SelectReactor()), None)
+setup(reactor="asnycio")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+setup(reactor=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+setup(loop_factory=asyncio.run)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 assert_type(no_setup(), None)
 assert_type(shutdown(), None)
 assert_type(shutdown(5), None)
@@ -57,6 +69,8 @@ shutdown("5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 with running() as nothing:
     assert_type(nothing, None)
 with running(logging=False, stall_warning=None, timeout=2.5):
+    pass
+with running(reactor="asyncio", loop_factory=asyncio.SelectorEventLoop):
     pass
 running(True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
