@@ -266,7 +266,7 @@ def test_dns_interrupted(example: str, tmp_path: Path) -> None:
             query = silent.recv(512)
             assert b"\x07example\x04test\x00" in query
             assert lookup.interrupt() == (-signal.SIGINT, "")
-            assert lookup.stderr().endswith("\nKeyboardInterrupt\n")
+            assert "\nKeyboardInterrupt\n" in lookup.stderr()
 
 
 @needs("flask")

@@ -175,7 +175,7 @@ def _below_body(body: Any) -> object:
     # Whoever looks at a task that nobody has looked at before makes it a real one. Not here.
     waiter = Task.__dict__.get("_fut_waiter")
     task = body._task
-    is_lazy = task is None or type(task).__getattribute__ is not Task.__getattribute__
+    is_lazy = task is None or type(task).__name__ == "_LazyTask"
     return None if is_lazy or waiter is None else cast("object", waiter.__get__(task))
 
 

@@ -63,7 +63,7 @@ def run_body(
     except TimeoutError:
         if result.done():
             raise  # the body's own
-        where = _describe(returned)
+        where = _describe(returned, result)
         end = "it was cancelled" if _end(result) else "it was told to cancel but has not ended yet"
         return f"{name}() has not ended in {limit:g} s; {end}.\n{where}{stacks()}"
     except BaseException:
@@ -84,13 +84,13 @@ def _end(result: EventualResult[object]) -> bool:
     return result.done()
 
 
-def _describe(returned: list[object]) -> str:
+def _describe(returned: list[object], result: EventualResult[object]) -> str:
     if not returned:
         return (
             "It has not come back from its call, or has not been called yet: look for what blocks "
             "the reactor thread.\n"
         )
-    lines = "".join(f"  {place}\n" for place in awaits(returned[0]))
+    lines = "".join(f"  {place}\n" for place in awaits(result._running))
     return f"It awaits, the innermost last:\n{lines}" if lines else "It awaits nothing.\n"
 
 

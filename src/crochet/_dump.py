@@ -47,9 +47,10 @@ _PAUSE = 0.01
 _REASONS = {
     "not_set_up": "setup() has not been called",
     "stopped": "the reactor has stopped",
+    "crashed": "the reactor has crashed",
     "shut_down": "shutdown() was called",
     "exiting": "the interpreter is exiting",
-    "build": "the reactor thread has ended with an error",
+    "ended_with": "the reactor thread has ended with an error",
     "_set_up_in_child": "this process was forked; the first call will start the reactor",
     "not_run_in_child": "this process was forked, and does not run the reactor",
 }
@@ -186,7 +187,8 @@ def _state_of(bridge: Bridge) -> str:
     refusal = bridge.refusal
     if refusal is None:
         return f"{where}, calls are accepted"
-    name = str(getattr(refusal, "__name__", refusal))
+    function: object = getattr(refusal, "func", refusal)  # of a partial object
+    name = str(getattr(function, "__name__", function))
     return f"{where}, calls are refused: {_REASONS.get(name, name)}"
 
 
