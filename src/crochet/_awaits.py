@@ -183,16 +183,12 @@ def _driven(awaited: Any, status: object) -> object:
     """
     Return the generator that Twisted drives with what a Deferred fires with.
     """
-    return next(
-        (
-            arg
-            for _, args in _callbacks(awaited)
-            if any(arg is status for arg in args)
-            for arg in args
-            if _is_kind(arg)
-        ),
-        None,
-    )
+    for _, args in _callbacks(awaited):
+        if [arg for arg in args if arg is status]:
+            for arg in args:
+                if _is_kind(arg):
+                    return arg
+    return None
 
 
 def _callbacks(deferred: Any) -> list[tuple[object, tuple[object, ...]]]:
@@ -220,7 +216,7 @@ def _down(waiting: object, found: list[Place]) -> None:
 
 
 def _is_kind(thing: object) -> bool:
-    return type(thing).__name__ in _WRAPPERS or any(_has(thing, frame) for frame, _, _ in _KINDS)
+    return type(thing).__name__ in _WRAPPERS or bool([k for k in _KINDS if _has(thing, k[0])])
 
 
 def _has(thing: object, name: str) -> bool:
@@ -252,8 +248,12 @@ def _end(deferred: object, canceller: object) -> Deferral:
     function = _function(canceller)
     if function is None:
         # Of the callbacks, those that are Twisted's own or ours are there for every operation.
-        functions = (_function(callback) for callback, _ in _callbacks(deferred))
-        function = next((one for one in functions if one and not _is_common(one)), None)
+        # (No generator: to drop one half-way runs code, and Python lets no signal out of that.)
+        for callback, _ in _callbacks(deferred):
+            one = _function(callback)
+            if one and not _is_common(one):
+                function = one
+                break
     if function is None:
         return Deferral("", "", 0)
     code = function.__code__

@@ -205,7 +205,12 @@ def _outside_of_crochet(frame: FrameType | None) -> FrameType | None:
 
 
 def _source_of(frame: FrameType) -> str:
-    return linecache.getline(frame.f_code.co_filename, frame.f_lineno, frame.f_globals).strip()
+    file = frame.f_code.co_filename
+    was_cached = file in linecache.cache
+    line = linecache.getline(file, frame.f_lineno, frame.f_globals).strip()
+    if not was_cached:
+        linecache.cache.pop(file, None)  # whole files would stay, of all that was ever slow
+    return line
 
 
 def _package_of(frame: FrameType) -> str:

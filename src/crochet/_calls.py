@@ -27,7 +27,7 @@ from . import _errors, _result
 from ._bridge import Bridge
 from ._deadline import get_end
 from ._faults import Fault
-from ._result import PENDING, EventualResult, OnLate, Terms, outcome_of
+from ._result import PENDING, EventualResult, Expired, OnLate, Terms, outcome_of
 from ._timeouts import LONGEST, Seconds, seconds
 
 P = ParamSpec("P")
@@ -292,7 +292,7 @@ class Decorators:
                     _result.abandon(result, gate, terms)
                     raise
                 raise
-            if type(outcome) is not Fault:
+            if type(outcome) is not Fault and type(outcome) is not Expired:
                 return outcome
             try:
                 outcome.throw(is_last=True)

@@ -41,7 +41,7 @@ from functools import partial
 from sys import _getframe
 from time import monotonic
 from types import CodeType, CoroutineType, FrameType, FunctionType, TracebackType
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast, final
+from typing import Any, Final, Generic, NamedTuple, NoReturn, Protocol, TypeVar, cast, final
 from weakref import ref
 
 from twisted.internet import defer
@@ -622,6 +622,27 @@ def outcome_of(result: EventualResult[object]) -> object:
     return result._outcome
 
 
+class Expired:
+    """
+    What a wait ends with that has no answer. Like a Fault, but nobody is to be told of it twice.
+    """
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: TimeoutError) -> None:
+        self._error = error
+
+    def throw(self, *, is_last: bool) -> NoReturn:
+        """
+        Raise it.
+        """
+        error = self._error
+        try:
+            raise error
+        finally:
+            del error, self  # its traceback holds this frame
+
+
 def stay(result: EventualResult[object], gate: LockType, terms: Terms) -> object:
     """
     Wait on for the answer to a call whose only waiter has looked for it once, in vain.
@@ -630,7 +651,7 @@ def stay(result: EventualResult[object], gate: LockType, terms: Terms) -> object
     for the reactor thread to take notice, and if it does, the grace for the cleanup.
 
     Returns:
-        The answer: a value, or a Fault, which may be that there is none.
+        The answer: a value or a Fault, or that there is none.
     """
     end = result._made + terms.limit
     limit = Limit(terms.limit)
@@ -642,7 +663,7 @@ def stay(result: EventualResult[object], gate: LockType, terms: Terms) -> object
         if monotonic() >= end or not acquire_until(gate, end):
             error = _give_up(result, gate, terms, limit)
             if error is not None:
-                return _told(result, error)
+                return Expired(error)
     return result._outcome
 
 
