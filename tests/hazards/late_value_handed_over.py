@@ -4,6 +4,7 @@ A value that comes after its wait was given up goes to ``on_late``, once, in the
 
 import random
 import threading
+from functools import partial
 
 from _operations import check_alive, settled
 from _records import Records
@@ -42,7 +43,8 @@ def check_race(reactor_thread):
     def call(number):
         choose = random.Random(number)
         values = [(number, each) for each in range(CALLS)]
-        return [outcome_of(lambda: opened(each, choose.uniform(0.005, 0.015))) for each in values]
+        calls = [partial(opened, each, choose.uniform(0.005, 0.015)) for each in values]
+        return [outcome_of(each) for each in calls]
 
     outcomes = [each for one in in_threads(8, call, PATIENCE * 2) for each in one]
     settled()

@@ -1,5 +1,5 @@
 """
-SystemExit and KeyboardInterrupt in tasks of the asyncio reactor reach the caller; the reactor lives.
+SystemExit and KeyboardInterrupt in asyncio's tasks reach the caller, and the reactor lives.
 """
 
 import asyncio
