@@ -71,7 +71,7 @@ def check_total():
     check(seconds < LIMIT + SOON, f"all of it took {seconds:.1f} s instead of {LIMIT:g} s")
     result.cancel()
     check(operations.settle() == 0, "an operation goes on")
-    check(operations.started == started + 1, "a call was started past the deadline")
+    check(operations.started <= started + 1, "a call was started past the deadline")
 
 
 def check_nesting():
