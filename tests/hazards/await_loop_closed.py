@@ -9,7 +9,7 @@ import warnings
 
 from _operations import check_alive, settled
 from _records import Records
-from _verdict import PATIENCE, check, in_thread, judge, needs, refusal_of
+from _verdict import check, in_thread, judge, needs, refusal_of
 from twisted.internet.defer import Deferred
 
 import crochet
@@ -51,10 +51,16 @@ def check_run():
     """
     Check that asyncio.run(), which cancels what is left, has the operations cancelled.
     """
+    begun = []
+
+    async def wait():
+        result = start()
+        begun.append(result)
+        return await result  # in the same turn of the loop
 
     async def main():
-        tasks = [asyncio.ensure_future(asyncio.wait_for(start(), PATIENCE)) for _ in range(5)]
-        while len(pending) < len(tasks):
+        tasks = [asyncio.ensure_future(wait()) for _ in range(5)]
+        while len(begun) < len(tasks) or len(pending) < len(tasks):
             await asyncio.sleep(0.001)
         raise OSError("the end of it")
 
