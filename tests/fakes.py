@@ -180,6 +180,11 @@ class SteppedList(list):  # type: ignore[type-arg]
     before_append: Callable[[], object] | None = None
     after_append: Callable[[], object] | None = None
     before_pop: Callable[[], object] | None = None
+    before_look: Callable[[], object] | None = None
+
+    def __getitem__(self, index: Any) -> Any:
+        _step(self, "before_look")
+        return super().__getitem__(index)
 
     def append(self, item: object) -> None:
         _step(self, "before_append")
@@ -199,6 +204,10 @@ class SteppedDeque(deque):  # type: ignore[type-arg]
     before_append: Callable[[], object] | None = None
     after_append: Callable[[], object] | None = None
     before_len: Callable[[], object] | None = None
+
+    def __getitem__(self, index: Any) -> Any:
+        _step(self, "before_look")
+        return super().__getitem__(index)
 
     def append(self, item: object) -> None:
         _step(self, "before_append")

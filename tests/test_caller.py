@@ -214,7 +214,9 @@ class TestDoesNotRun:
 
         running.wait_for(BOUND)(body)()
         gc.collect()
-        running.wait_for(BOUND)(lambda: step.callback(None))()
+        running.reactor.callFromThread(step.callback, None)
+        running.wait_for(BOUND)(lambda: None)()
+        wait_until(lambda: bool(errors), "nobody was told")
         assert "in a callback()" in str(errors[0])
 
     def test_when_the_answer_comes_first(self, stepped: FakeProcess) -> None:

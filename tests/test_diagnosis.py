@@ -518,7 +518,7 @@ class TestExplaining:
         Of its name.
         """
         states = {BUSY, QUEUED, WAITING, BLOCKED, NOT_RUNNING, STOPPED, CRASHED}
-        assert {page.stem for page in _PAGES.glob("*.md")} == states | {"index"}
+        assert {page.stem for page in _PAGES.glob("*.md")} == states | {"index", "past-deadline"}
 
     def test_copies_what_others_change(self) -> None:
         """

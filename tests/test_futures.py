@@ -16,7 +16,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 import crochet
-from crochet import EventualResult
+from crochet import EventualResult, _futures
 from crochet._futures import Deliveries
 from fakes import BOUND, Background, FakeProcess, LoggedFailures, wait_until
 
@@ -268,38 +268,68 @@ class TestDeliveries:
         assert {ident for _, ident in done} == {thread.ident for thread in threads}
         assert not any(thread.is_alive() for thread in threads)
 
-    def _stepped(self) -> tuple[Deliveries, list[Callable[[], object]]]:
+    def _stepped(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> tuple[Deliveries, list[Callable[[], object]]]:
         started: list[Callable[[], object]] = []
 
         def start(target: Callable[[], object], name: str) -> threading.Thread:
             started.append(target)
             return threading.Thread()
 
+        monkeypatch.setattr(_futures, "_BEGINS", 0.0)
         deliver = Deliveries(start)
         deliver._patience = 0.0
         return deliver, started
 
-    def test_start_another_thread_after_the_last_has_ended(self) -> None:
+    def test_start_another_thread_after_the_last_has_ended(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """
         And not before.
         """
         done: list[int] = []
-        deliver, started = self._stepped()
+        deliver, started = self._stepped(monkeypatch)
+
+        def work() -> None:
+            done.append(1)
+            if len(done) % 2:
+                deliver(work)
+
         for number in range(3):
-            deliver(lambda: done.append(1))
-            deliver(lambda: done.append(1))
+            deliver(work)
             assert len(started) == number + 1
             started[-1]()
         assert len(done) == 6
 
+    def test_two_threads_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        1. Two bring work before either thread has begun. 2. One takes the ticket. 3. The other
+        ends.
+        """
+        done: list[int] = []
+        deliver, started = self._stepped(monkeypatch)
+        deliver._patience = BOUND
+        for number in range(2):
+            deliver(lambda number=number: done.append(number))  # type: ignore[misc]
+        first = Background(started[0])
+        wait_until(lambda: done == [0, 1], "the first does not")
+        started[1]()
+        deliver._patience = 0.0
+        deliver._wake.release()
+        first.outcome()
+        assert len(started) == 2
+
     @pytest.mark.parametrize("is_taken", [False, True])
-    def test_work_that_comes_as_the_thread_ends(self, is_taken: bool) -> None:
+    def test_work_that_comes_as_the_thread_ends(
+        self, is_taken: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """
         1. The thread finds nothing. 2. Work comes, whose bringer does not get the ticket, or does
         once the thread has put it back. 3. The thread looks again.
         """
         done: list[int] = []
-        deliver, started = self._stepped()
+        deliver, started = self._stepped(monkeypatch)
 
         class Ticket(list):  # type: ignore[type-arg]
             def append(self, item: None) -> None:
@@ -317,8 +347,7 @@ class TestDeliveries:
         started[0]()
         if is_taken:
             assert len(started) == 2
-            assert done == [1]
-            started[1]()
+            started[1]()  # finds nothing to do
         assert done == [1, 2]
 
     def test_are_done_at_once_where_no_thread_starts(self) -> None:
@@ -335,13 +364,15 @@ class TestDeliveries:
             deliver(lambda: done.append(1))
         assert done == [1, 1]
 
-    def test_go_on_after_an_error(self, logged: LoggedFailures) -> None:
+    def test_go_on_after_an_error(
+        self, logged: LoggedFailures, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """
         Which is logged.
         """
         error = LookupError("in what follows")
         done: list[int] = []
-        deliver, started = self._stepped()
+        deliver, started = self._stepped(monkeypatch)
         deliver(lambda: _fail(error))
         deliver(lambda: done.append(1))
         started[0]()

@@ -322,7 +322,7 @@ class TestSecondLook:
             has_answered.set()
             waiter.thread.join(BOUND)
 
-        wakers.before_pop = give_up
+        wakers.before_look = give_up
         stepped.reactor.turn()  # logs what is raised in it
         assert waiter.outcome() == 7
         assert wakers == []

@@ -71,7 +71,10 @@ def awaiting(
         except BaseException:
             result.cancel()
             raise
-    return result.wait(0)
+    try:
+        return result.wait(0)
+    finally:
+        del result  # an error's traceback holds this frame
 
 
 def _asyncio_loop(is_reactor: bool) -> Any:

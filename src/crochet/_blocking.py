@@ -186,8 +186,7 @@ def place_of(frame: FrameType | None) -> str:
     place = f"{os.path.basename(here.f_code.co_filename)}:{here.f_lineno}"
     if name != "<module>":
         place += f" {name}()"
-    source = _source_of(here)
-    return f"{place} ({source})" if source else place
+    return place
 
 
 def is_loop(frame: FrameType) -> bool:

@@ -280,8 +280,14 @@ class Bridge:
 
         Whoever asks has been told of a reactor. One that has ended calls nothing any more.
         """
-        if self._call_from_thread is not None:
+        if self._call_from_thread is None:
+            return
+        try:
             self._call_from_thread(function, *args)
+        except RuntimeError:
+            # That is how asyncio's reactor says it has ended: its event loop is closed.
+            if self.refusal is None:
+                raise
 
     def explain(self, result: EventualResult[object]) -> Reason:
         """
@@ -301,6 +307,7 @@ class Bridge:
         Answer all that is in flight, in a forked child, and hand later calls to *gatekeeper*.
         """
         self.refusal = gatekeeper
+        self._call_from_thread = None
         self._ring = _nobody  # the bell is the parent's
         self._ringing, self._at_bell = [], []  # and so were the threads that rang it
         self.rouse = None

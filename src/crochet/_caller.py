@@ -49,6 +49,7 @@ class Visit:
         self._work: list[Callable[[], object]] = [work]  # whoever takes it does it, or drops it
         self._bridge = bridge
         self._answer = answer
+        self._is_told = False
 
     def __call__(self) -> None:
         try:
@@ -58,29 +59,35 @@ class Visit:
         try:
             value = work()
         except Exception as error:
-            self._bridge.call(_fire, self._answer, Failure(error))  # type: ignore[no-untyped-call]
+            self._tell(Failure(error))  # type: ignore[no-untyped-call]
         except BaseException as error:
             # Ctrl-C, say. It is meant for the thread, whose wait it ends.
             self._expect_cancellation()
             interrupted = CancelledError(f"{type(error).__name__} in the waiting thread")
-            failure = Failure(interrupted)  # type: ignore[no-untyped-call]
-            self._bridge.call(_fire, self._answer, failure)
+            self._tell(Failure(interrupted))  # type: ignore[no-untyped-call]
             raise
         else:
-            self._bridge.call(_fire, self._answer, value)
+            self._tell(value)
 
-    def cancel(self, _: object = None) -> None:
-        self._work.clear()
+    def canceller(self) -> Callable[[object], None]:
+        """
+        Return what keeps it from being done. It does not hold the visit, whose end has to come.
+        """
+        work = self._work
+        return lambda _: work.clear()
 
     def __del__(self) -> None:
-        with suppress(AttributeError, IndexError):  # half made; done or cancelled
-            self._work.pop()
-            failure = Failure(_nobody(self._name))  # type: ignore[no-untyped-call]
-            self._bridge.call(_fire, self._answer, failure)
+        with suppress(AttributeError):  # half made
+            if not self._is_told:  # dropped, or a signal ended it half-way
+                self._tell(Failure(_nobody(self._name)))  # type: ignore[no-untyped-call]
+
+    def _tell(self, outcome: object) -> None:
+        self._bridge.call(_fire, self._answer, outcome)
+        self._is_told = True  # after it: told twice is better than never
 
 
 def _fire(answer: Deferred[object], outcome: object) -> None:
-    if not answer.called:  # it was cancelled while it was under way
+    if not answer.called:  # it was cancelled while it was under way, or told before
         answer.callback(outcome)
 
 
@@ -156,7 +163,7 @@ class Callers:
             return fail(_nobody(_result.name_of(result)))
         answer: Deferred[object] = Deferred()
         visit = Visit(result, lambda: function(*args, **kwargs), self._bridge, answer)
-        answer._canceller = visit.cancel
+        answer._canceller = visit.canceller()
         send_errand(gate, visit)
         return cast("Deferred[T]", answer)
 

@@ -291,6 +291,8 @@ class Decorators:
                     # Interrupted before it had begun to guard itself.
                     _result.abandon(result, gate, terms)
                     raise
+                finally:
+                    del gate  # the traceback holds this frame
                 raise
             if type(outcome) is not Fault and type(outcome) is not Expired:
                 return outcome
@@ -298,7 +300,7 @@ class Decorators:
                 outcome.throw(is_last=True)
             finally:
                 # The traceback holds this frame; do not let it hold the fault as well.
-                del outcome, result
+                del outcome, result, gate
 
         def with_timeout(timeout: Seconds) -> Callable[..., object]:
             wrapper = self._waited_for(terms._replace(limit=_limit(timeout)), name, function)

@@ -38,6 +38,7 @@ class deadline:
             user = fetch_user(name)      # these two take 2 s together,
             orders = fetch_orders(user)  # though each may be given 5
 
+    It bounds what blocks; an ``await`` is bounded by the means of its loop, ``asyncio.timeout()``.
     Use it in any thread, in coroutines too. Blocks never itself; cleanup after a timeout is not
     counted, see ``grace`` of :func:`wait_for`.
 
@@ -62,8 +63,15 @@ class deadline:
                 "this deadline is in use for another block: write `with crochet.deadline(...)` "
                 "anew for each"
             )
-        self._outer = get_end()
-        _end.set(min(self._outer, monotonic() + self._limit))
+        outer = get_end()
+        try:
+            self._outer = outer
+            _end.set(min(outer, monotonic() + self._limit))
+        except BaseException:
+            # A signal's exception: there will be no block, and so no end of it.
+            _end.set(outer)
+            self._outer = None
+            raise
 
     def __exit__(
         self,

@@ -5,23 +5,26 @@ Its own state is the EventualResult's. What ``concurrent.futures.wait()``, ``as_
 ``asyncio.wrap_future()`` go by, the base class's, follows as soon as a thread of ours has come to
 it. Not the reactor thread: the base class and those functions block in conditions and events, which
 are Python code, and a signal's exception can leave one locked for ever. Then it is that thread that
-hangs. For the same reason ``result()`` waits as the EventualResult does.
+hangs, as a worker of an executor would. For the same reason ``result()`` waits as the
+EventualResult does.
 
 That thread lives while there are futures to see to, and a second longer:
 
-1. Someone with work appends it to the queue, then takes the ticket. Who gets it starts a thread;
-   who does not wakes the one that runs.
-2. The thread, finding nothing for a second, puts the ticket back, then looks at the queue again,
-   and takes the ticket itself if there is something.
+1. Someone with work appends it to the queue, then looks for the ticket. Who sees it starts a
+   thread; who does not wakes the one that runs.
+2. A thread takes the ticket, or ends: another has it.
+3. Finding nothing for a second, it puts the ticket back, then looks at the queue again, and takes
+   the ticket once more if there is something.
 
-Verdict: work that was appended before the thread looked is found by it, and who appends later finds
-the ticket. Both may want it, and one gets it.
+Verdict: work that was appended before the thread looked is found by it, and who appends later sees
+the ticket. Two may see it, and start a thread each; one of those has nothing to do. The starter
+does not take it, for a signal may come before the thread is there.
 """
 
 from __future__ import annotations
 
 import threading
-from _thread import allocate_lock
+from _thread import LockType, allocate_lock
 from collections import deque
 from collections.abc import Callable
 from concurrent import futures
@@ -37,6 +40,13 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 _log = Logger(namespace="crochet")
+
+# Seconds that a future may keep its condition locked, and how often that is tried meanwhile.
+_STUCK = 5.0
+_TRIES = 100
+
+# Seconds that its starter waits for the thread to take the ticket.
+_BEGINS = 0.1
 
 # Seconds that the thread waits for more.
 _LINGERS = 1.0
@@ -69,16 +79,30 @@ class ResultFuture(futures.Future[T]):
         self._source = source
         self._error_of = error_of
         self._is_running = is_running
+        self._deliver = deliver
+        self._tries = 0
         source.add_done_callback(lambda _: deliver(self._follow))
 
     def _follow(self) -> None:
         """
         Tell those who go by the base class's state. Blocks: theirs are the callbacks.
         """
+        if not self._condition.acquire(timeout=_STUCK / _TRIES):
+            # A signal's exception may have left it locked for ever; others are waiting, too.
+            self._tries += 1
+            if self._tries < _TRIES:
+                self._deliver(self._follow)
+            return
+        try:
+            self._follow_now()
+        finally:
+            self._condition.release()
+
+    def _follow_now(self) -> None:
         error = self._error_of()
         with suppress(futures.InvalidStateError):  # it has been cancelled
             if error is None:
-                super().set_result(None)  # type: ignore[arg-type]
+                super().set_result(self._source.wait(0))
             elif is_cancellation(error):
                 self._cancel()
             else:
@@ -95,6 +119,8 @@ class ResultFuture(futures.Future[T]):
     def cancel(self) -> bool:
         """
         Cancel the operation. The future is cancelled at once, whatever the operation does then.
+
+        Who is blocked in ``result()`` of it gets that when the operation has ended.
         """
         if self._source.done():
             return self.cancelled()
@@ -121,8 +147,8 @@ class ResultFuture(futures.Future[T]):
             if not self.cancelled():
                 return self._source.wait(timeout)
         except TimeoutError as error:
-            if self._source.done():  # with that very error
-                raise
+            if type(self._error_of()) is type(error):
+                raise  # the operation's
             raise futures.TimeoutError(str(error)) from None  # another class on Python 3.10
         except BaseException as error:
             if not self._source.done() or not is_cancellation(error):
@@ -136,7 +162,8 @@ class ResultFuture(futures.Future[T]):
         try:
             self.result(timeout)
         except BaseException as error:
-            if isinstance(error, futures.CancelledError) or not self._source.done():
+            # What is no answer ended this wait: Ctrl-C, or that the time is over.
+            if type(self._error_of()) is not type(error):
                 raise
             return error
         return None
@@ -168,23 +195,29 @@ class Deliveries:
 
     def __call__(self, work: Callable[[], object]) -> None:
         """
-        Have something done. From any thread; blocks never, unless no thread can be started.
+        Have something done. From any thread; blocks while a thread starts, if at all.
         """
         self._queue.append(work)
-        try:
-            self._ticket.pop()
-        except IndexError:
+        if not self._ticket:
             with suppress(RuntimeError):  # it is awake
                 self._wake.release()
             return
+        began = allocate_lock()
+        began.acquire()
         try:
-            self._thread = self._start_thread(self._run, "crochet-futures")
+            self._thread = self._start_thread(lambda: self._run(began), "crochet-futures")
+            began.acquire(True, _BEGINS)  # or who comes next would start another
         except RuntimeError:
             # None can be started: CPython 3.12 starts no more as it exits. Do it here.
             self._do_all()
-            self._ticket.append(None)
 
-    def _run(self) -> None:
+    def _run(self, began: LockType) -> None:
+        try:
+            self._ticket.pop()
+        except IndexError:
+            return
+        finally:
+            began.release()
         while True:
             self._do_all()
             if self._wake.acquire(True, self._patience) or self._queue:
@@ -217,6 +250,6 @@ class Deliveries:
         self._patience = 0.0
         with suppress(RuntimeError):
             self._wake.release()
-        if self._thread is not None:
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
         self._patience = _LINGERS

@@ -613,6 +613,7 @@ class EventLoop:
                 f"crochet: the reactor thread has not stopped within {EXIT_PATIENCE:g} s; "
                 f"exiting without it. It is here:\n{life.whereabouts()}"
             )
+        self._deliveries.stop(EXIT_PATIENCE)
         report_all(self.bridge.uncollected)
         if self._has_logs:
             self._logs.finish(EXIT_PATIENCE)

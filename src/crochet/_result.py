@@ -58,7 +58,7 @@ from ._faults import Fault, Uncollected, is_cancellation
 from ._futures import ResultFuture
 from ._tasks import CODES
 from ._timeouts import Seconds, acquire_until, seconds
-from ._waiting import run_errands
+from ._waiting import drop_errands, run_errands
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -272,6 +272,8 @@ class EventualResult(Generic[T_co]):
         finally:
             # Somebody who polls must not leave a lock behind each time.
             _remove(self._wakers, waker)
+            drop_errands(gate)
+            del gate, waker  # the traceback of an error holds this frame
         if self._outcome is PENDING:
             reason = self._home.explain(self)
             raise _errors.not_answered(self._name, Limit(max(end - now, 0.0), by_deadline), reason)
@@ -330,7 +332,10 @@ class EventualResult(Generic[T_co]):
         # If the answer came before the append, nobody may have seen the callback. Whoever takes
         # it out of the list calls it.
         if self._outcome is not PENDING and _remove(self._wakers, waker):
-            waker()
+            try:
+                callback(self)
+            except Exception:  # Ctrl-C is meant for this thread
+                _log.failure("Error in a done callback of {result!r}", result=self)
 
     def as_future(self) -> Future[T_co]:
         """
@@ -402,6 +407,8 @@ def start_in_reactor(result: EventualResult[object]) -> None:
         return
     try:
         result._started = result._home.looked_at
+        if _current_call in context:
+            context.run(_current_call.set, None)  # an outer call's, which is none of this one's
         value = context.run(function, *args, **kwargs)
         kind = type(value)
         if kind is CoroutineType:
@@ -434,9 +441,11 @@ def current_call() -> EventualResult[object] | None:
     driver there, or ours, and the call in its context. (A task of asyncio's has none below it.)
     """
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code not in _DRIVERS:
+    while frame is not None:
         if frame.f_code is start_in_reactor.__code__:
             return cast("EventualResult[object] | None", frame.f_locals.get("result"))
+        if frame.f_code in _DRIVERS and (reference := _current_call.get()) is not None:
+            return reference()
         frame = frame.f_back
     reference = _current_call.get()
     return reference() if reference is not None else None
@@ -477,15 +486,21 @@ def answer(result: EventualResult[object], outcome: object) -> None:
     if len(wakers) > 1:
         wakers.reverse()  # the first added comes out first
     while wakers:
-        # Popped one by one: an interrupted release can be taken up again, and each is called once.
+        # One by one: whoever is interrupted can take it up again. A callback is taken out before it
+        # is called, so as to be called once; a gate is opened before that, for it may be opened
+        # twice, but must not be forgotten.
         try:
-            waker = wakers.pop()
+            waker = wakers[-1]
+            if type(waker) is partial:
+                wakers.pop()()
+                continue
         except IndexError:
             return  # a waiter has given up, or another thread releases, too, and took the last
         try:
             waker()
         except RuntimeError:
-            pass  # its gate is open, for an errand; see _waiting.py. It is on its way here.
+            pass  # it is open, for an errand; see _waiting.py. The waiter is on its way here.
+        _remove(wakers, waker)
 
 
 def fail(
@@ -495,10 +510,9 @@ def fail(
     Answer with an error, to be logged if nobody takes it.
     """
     error = explained(error, result._name)
-    fault = Fault(result._name, error, traceback, result._home.uncollected)
-    if result._is_cancelled and is_cancellation(error):
-        fault.collect()  # as ordered
-    answer(result, fault)
+    as_ordered = result._is_cancelled and is_cancellation(error)
+    uncollected = result._home.uncollected
+    answer(result, Fault(result._name, error, traceback, uncollected, is_collected=as_ordered))
 
 
 def end(result: EventualResult[object], error: BaseException) -> Deferred[object] | None:
@@ -701,15 +715,18 @@ def _cancelled(result: EventualResult[object], gate: LockType, terms: Terms) -> 
     Have an operation cancelled, wait a moment for its end, and tell whether that came.
     """
     result._home.cancel(result, terms)
+    drop_errands(gate)
     if not _ends(result, gate, min(_NOTICE, terms.grace)) and result._is_told:
         _ends(result, gate, terms.grace)
+    _remove(result._wakers, gate.release)  # nobody is to be sent here any more
+    drop_errands(gate)
     return result._outcome is not PENDING
 
 
 def _ends(result: EventualResult[object], gate: LockType, patience: float) -> bool:
     end = monotonic() + patience
     while result._outcome is PENDING and acquire_until(gate, end):
-        pass  # an errand, and too late for those
+        drop_errands(gate)  # it is too late for those
     return result._outcome is not PENDING
 
 

@@ -13,6 +13,9 @@ Verdict: an errand whose gate was opened is seen, or the answer was there first 
 with the gate. Both may open the gate, and the second to do so finds it open: releasing a lock that
 is not held is a RuntimeError, which says that the waiter is up already.
 
+Whoever stops waiting without an answer drops the list, and the gate in a moment, and with that an
+errand that comes later, or was just being appended. Its sender finds out by ``__del__``.
+
 Threads: any may send. The lists are kept by gate, weakly: an errand for a wait that has ended, or
 for another wait of the same thread, can reach nobody.
 """
@@ -46,6 +49,13 @@ def has_errands(gate: LockType) -> bool:
     Tell whether the thread that waits at *gate* has something to do that it has not begun.
     """
     return bool(_errands.get(gate))
+
+
+def drop_errands(gate: LockType) -> None:
+    """
+    Drop what the thread that waited at *gate*, and has given up, was still to do.
+    """
+    _errands.pop(gate, None)
 
 
 def run_errands(gate: LockType) -> None:

@@ -185,7 +185,8 @@ class Watch:
         except Exception:
             _log.failure("The watch has ended: deadlocks and stalls are not noticed any more")
         finally:
-            self._bridge.rouse = None
+            if self._bridge.rouse == self.rouse:  # and not another's, of the reactor's next run
+                self._bridge.rouse = None
 
     def _is_needed(self) -> bool:
         if self._bridge.in_flight:
