@@ -25,8 +25,8 @@ drawn = []
 def trace(frame, event, argument):
     if not frame.f_code.co_filename.startswith(HERE):
         return None
-    # Calls that fail are logged where they are dropped, and each log is code enough for more of them:
-    # at some time it has to end.
+    # Calls that fail are logged where they are dropped, and each log is code enough for more of
+    # them: at some time it has to end.
     if threading.current_thread() in callers and reentry.count < 10_000:
         frame.f_trace_opcodes = True
         # What finds out why a wait has timed out is much code, and only looks at things.
