@@ -205,10 +205,6 @@ class SteppedDeque(deque):  # type: ignore[type-arg]
     after_append: Callable[[], object] | None = None
     before_len: Callable[[], object] | None = None
 
-    def __getitem__(self, index: Any) -> Any:
-        _step(self, "before_look")
-        return super().__getitem__(index)
-
     def append(self, item: object) -> None:
         _step(self, "before_append")
         super().append(item)

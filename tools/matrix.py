@@ -39,8 +39,8 @@ AROUND = (
     "ipython",
     "servers",
 )
-# Two at a time: a suite waits more than it works, but its stress tests want a core of their own.
-AT_ONCE = 2
+# Three at a time: a suite waits more than it works.
+AT_ONCE = 3
 BOUND = 1800.0
 
 
@@ -103,7 +103,7 @@ def run_suite(
         or run(*pip, "install", wheel, *pins, *groups)
     )
     if status == 0 and run(*suite) != 0:
-        # Beside another suite, on two processors, a bound may be missed. What fails twice is wrong;
+        # Beside other suites, on two processors, a bound may be missed. What fails twice is wrong;
         # what fails once is in the output, and to be looked at.
         output.append("==== failed once; the same tests again:\n")
         status = run(*suite, "--last-failed")

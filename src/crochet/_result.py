@@ -500,7 +500,10 @@ def answer(result: EventualResult[object], outcome: object) -> None:
             waker()
         except RuntimeError:
             pass  # it is open, for an errand; see _waiting.py. The waiter is on its way here.
-        _remove(wakers, waker)
+        try:
+            wakers.remove(waker)
+        except ValueError:
+            continue  # the waiter has done that
 
 
 def fail(
