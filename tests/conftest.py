@@ -12,6 +12,7 @@ import gc
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -122,6 +123,8 @@ def logged() -> Iterator[LoggedFailures]:
         globalLogPublisher.removeObserver(failures)
     assert not failures.events, "failures were logged that the test has not taken"
     for thread in set(threading.enumerate()) - threads:
+        while thread.ident is None:
+            time.sleep(0.001)  # it is just being started, and cannot be joined yet
         thread.join(BOUND)
         assert not thread.is_alive(), f"{thread.name} was left behind"
     left = dict(_open_descriptors().items() - descriptors.items())

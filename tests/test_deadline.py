@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from crochet import TimeoutError, _calls, _result, deadline
+from crochet import TimeoutError, _calls, _deadline, _result, deadline
 from fakes import FakeClock, FakeLock, FakeProcess
 
 
@@ -97,6 +97,26 @@ class TestRemaining:
                 with pytest.raises(RuntimeError, match="in use for another block"):
                     bound.__enter__()
                 assert bound.remaining() == 5.0
+
+    def test_of_a_block_that_a_signal_keeps_from_beginning(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Is not left behind: there will be no end of the block.
+        """
+
+        def interrupt() -> float:
+            raise KeyboardInterrupt("Ctrl-C")
+
+        bound = deadline(5)
+        with monkeypatch.context() as patch:
+            patch.setattr(_deadline, "monotonic", interrupt)
+            with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
+                bound.__enter__()
+        assert deadline.remaining() == math.inf
+        bound.__exit__(None, None, None)
+        with bound:
+            assert deadline.remaining() <= 5.0
 
     @pytest.mark.usefixtures("clock")
     def test_of_a_generator_that_ends_in_another_context(self) -> None:

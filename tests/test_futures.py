@@ -164,6 +164,38 @@ class TestFutures:
             waiter.outcome()
 
 
+class TestStuck:
+    """
+    A future whose condition a signal's exception has left locked.
+    """
+
+    def test_does_not_hold_up_the_others(
+        self, running: FakeProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        It is tried again for a while, and then given up.
+        """
+        monkeypatch.setattr(_futures, "_STUCK", 0.01)
+        monkeypatch.setattr(_futures, "_TRIES", 3)
+        deferred, result, _ = _held(running)
+        stuck = result.as_future()
+        Background(stuck._condition.acquire).outcome()
+        other = running.run_in_reactor(lambda: 7)().as_future()
+        running.reactor.callFromThread(deferred.callback, 8)
+        assert futures.wait([other], BOUND).done == {other}
+        assert stuck.result(BOUND) == 8
+        wait_until(lambda: stuck._tries == 3, "it is not given up")
+
+    def test_cancelled_when_it_has_ended(self, running: FakeProcess) -> None:
+        """
+        The answer has come between looking and cancelling: it stays.
+        """
+        result = running.run_in_reactor(lambda: 7)()
+        future = result.as_future()
+        assert futures.wait([future], BOUND).done == {future}
+        assert not future._cancel()
+
+
 class TestWithOthers:
     """
     Functions that take futures.

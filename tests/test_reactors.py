@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 import threading
 import warnings
@@ -20,10 +21,13 @@ from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 
 from crochet import _reactors
 from crochet._reactors import (
+    disarm_clone,
     import_reactor,
+    make_own,
     make_runnable,
     release,
     release_in_child,
+    release_signals_in_child,
     use_daemon_threads,
     wind_up,
 )
@@ -297,6 +301,107 @@ class TestRelease:
         assert reactor._asyncioEventloop is None
         assert not reactor.running
         assert _reactors._not_to_be_closed.pop() is loop
+
+
+class Reader:
+    """
+    Something to be read.
+    """
+
+    def __init__(self, fileno: Any) -> None:
+        self.fileno = fileno
+
+    def logPrefix(self) -> str:
+        return "a reader"
+
+
+class TestInAChild:
+    """
+    What a forked child does with the reactor that it has inherited. (test_fork.py forks.)
+    """
+
+    def test_one_that_has_never_run_gets_its_own_poller(self) -> None:
+        """
+        And keeps what it has been told to do.
+        """
+        reactor = new_real_reactor()
+        try:
+            waker = reactor.waker
+            timer = reactor.callLater(1000, lambda: None)
+            trigger = reactor.addSystemEventTrigger("before", "shutdown", lambda: None)
+            make_own(reactor)
+            assert reactor.waker is not waker
+            assert timer in reactor.getDelayedCalls()
+            reactor.removeSystemEventTrigger(trigger)
+            timer.cancel()
+        finally:
+            close_reactor(reactor)
+
+    def test_one_that_is_to_read_something_is_left_alone(self) -> None:
+        """
+        As is one that runs.
+        """
+        reactor = new_real_reactor()
+        one, other = socket.socketpair()
+        try:
+            waker = reactor.waker
+            reader = Reader(one.fileno)
+            reactor.addReader(reader)
+            make_own(reactor)
+            assert reactor.waker is waker
+            reactor.removeReader(reader)
+            reactor.running = True
+            make_own(reactor)
+            assert reactor.waker is waker
+            reactor.running = False
+        finally:
+            one.close()
+            other.close()
+            close_reactor(reactor)
+
+    def test_its_sigchld_wakes_nobody(self) -> None:
+        """
+        The pipe is the parent's, too.
+        """
+        told: list[str] = []
+        waker = SimpleNamespace(
+            uninstall=lambda: told.append("uninstalled"),
+            connectionLost=lambda reason: told.append("closed"),
+        )
+        parts = [SimpleNamespace(_childWaker=waker), SimpleNamespace()]
+        reactor = SimpleNamespace(_signals=SimpleNamespace(_signalHandlings=parts))
+        release_signals_in_child(reactor)
+        assert told == ["uninstalled", "closed"]
+        release_signals_in_child(reactor)
+        assert told == ["uninstalled", "closed"]
+
+    def test_a_clone_of_the_reactor_thread_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        When it comes back to the loop. Another thread of the child may run that.
+        """
+
+        class Ended(Exception):
+            pass
+
+        def end(status: int) -> None:
+            raise Ended(status)
+
+        class Reactor:
+            def __init__(self) -> None:
+                self.threadCallQueue = [1]
+                self.iterated: list[object] = []
+
+            def doIteration(self, delay: float | None) -> None:
+                self.iterated.append(delay)
+
+        monkeypatch.setattr(os, "_exit", end)
+        reactor = Reactor()
+        disarm_clone(reactor)
+        assert reactor.threadCallQueue == []
+        with pytest.raises(Ended, match="0"):
+            reactor.doIteration(0.0)
+        Background(reactor.doIteration, 1.0).outcome()
+        assert reactor.iterated == [1.0]
 
 
 class TestWindingUp:

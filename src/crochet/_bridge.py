@@ -115,12 +115,12 @@ class Bridge:
         # Every call accepted and not yet answered, queued ones included.
         self.in_flight: set[EventualResult[object]] = set()
         self.uncollected: Uncollected = {}
-        self.stash = stash.put
+        self.stash: Callable[[EventualResult[object]], int] = stash.put
         # Does what may block, in a thread of its own. The loop hands in another.
         self.deliver: Callable[[Callable[[], object]], object] = _at_once
         # When the reactor thread last came to a call, by the monotonic clock, within a _TICK. Calls
         # share the number: one of its own would take each 24 bytes.
-        self.looked_at = 0.0  # reactor thread writes, others read
+        self.looked_at: float = 0.0  # reactor thread writes, others read
         # How many seconds the calls that it then came to had waited. Likewise.
         self.lags: deque[float] = deque(maxlen=_LAGS)
         # Tells what the reactor thread waits for, should it be one that waits for us. Likewise.

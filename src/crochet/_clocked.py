@@ -66,6 +66,8 @@ class CrochetClock(Clock):
     ``callLater()`` and ``seconds()`` are asked of it.
     """
 
+    rightNow: float  # the base class's
+
     def __init__(self, leaks: LeakCheck) -> None:
         super().__init__()
         self._leaks = leaks
