@@ -11,8 +11,9 @@ import crochet
 
 AWAITS = 500
 ROUNDS = 40
-# Seconds for which the loop may stand still.
-STALL = 0.02
+# Seconds for which the loop may stand still, on a machine that has other things to do as well. How
+# short it is on a quiet one, the benchmarks measure.
+STALL = 0.1
 
 
 @crochet.run_in_reactor
