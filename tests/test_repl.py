@@ -408,5 +408,6 @@ def test_a_terminal_with_what_python_has(tmp_path: Path) -> None:
         use_a_terminal(terminal)
         terminal.type(f"crochet.run_in_re{TAB}len).__name__ + 'gth'\r")
         terminal.expect("'length'")
+        terminal.expect(">>>")  # what is typed before that may be lost
         terminal.type(CTRL_D)
         assert terminal.end() == (0, "")
