@@ -22,7 +22,7 @@ from scrapy.http import Response
 from crochet import setup, wait_for
 
 # The reactor on which Scrapy, from 2.13 on, insists by default. Before anything imports another.
-setup(reactor="asyncio")
+setup(reactor="asyncio", stall_warning=None)  # Scrapy loads a lot when it begins
 
 
 class BooksSpider(scrapy.Spider):

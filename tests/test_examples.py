@@ -379,7 +379,7 @@ import scrapy
 from scrapy.crawler import AsyncCrawlerRunner
 from crochet import setup, wait_for
 
-setup(reactor="asyncio")
+setup(reactor="asyncio", stall_warning=None)
 
 @wait_for(timeout=60.0)
 def crawl(spider, url):

@@ -179,12 +179,22 @@ class TestStuck:
         monkeypatch.setattr(_futures, "_TRIES", 3)
         deferred, result, _ = _held(running)
         stuck = result.as_future()
-        Background(stuck._condition.acquire).outcome()
+        is_locked, is_over = threading.Event(), threading.Event()
+
+        def lock() -> None:
+            stuck._condition.acquire()
+            is_locked.set()
+            is_over.wait(BOUND)  # the ident of a thread that has ended may be used again
+
+        locking = Background(lock)
+        assert is_locked.wait(BOUND)
         other = running.run_in_reactor(lambda: 7)().as_future()
         running.reactor.callFromThread(deferred.callback, 8)
         assert futures.wait([other], BOUND).done == {other}
         assert stuck.result(BOUND) == 8
         wait_until(lambda: stuck._tries == 3, "it is not given up")
+        is_over.set()
+        locking.outcome()
 
     def test_cancelled_when_it_has_ended(self, running: FakeProcess) -> None:
         """

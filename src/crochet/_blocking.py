@@ -35,6 +35,7 @@ import re
 import sys
 import threading
 from _thread import LockType, RLock, get_ident
+from itertools import islice
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, cast
 
@@ -205,11 +206,16 @@ def _outside_of_crochet(frame: FrameType | None) -> FrameType | None:
 
 def _source_of(frame: FrameType) -> str:
     file = frame.f_code.co_filename
-    was_cached = file in linecache.cache
-    line = linecache.getline(file, frame.f_lineno, frame.f_globals).strip()
-    if not was_cached:
-        linecache.cache.pop(file, None)  # whole files would stay, of all that was ever slow
-    return line
+    if file in linecache.cache:  # of a notebook's cell, say
+        return linecache.getline(file, frame.f_lineno).strip()
+    # Not by linecache: it would keep whole files, of all that was ever slow.
+    try:
+        with open(file, encoding="utf-8", errors="replace") as source:
+            for line in islice(source, frame.f_lineno - 1, None):
+                return line.strip()
+    except OSError:
+        pass  # it has no source that could be read, and is told without
+    return ""
 
 
 def _package_of(frame: FrameType) -> str:
