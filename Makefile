@@ -2,11 +2,12 @@
 #
 #   make demo	the Flask application, with an origin server of its own; offline
 #   make test	the test suite, with the coverage of branches
+#   make reactors	the core of the suite, on asyncio's, the poll and the select reactor
 #   make lint	ruff, mypy and pyright
 #   make docs	the documentation, in docs/_build/html
 #   make bench	the benchmarks, against the other bridges there are
 #   make downstream	public programs that depend on crochet, with this one in its place
-#   make hazards	what can go wrong, here and with crochet 2.1.1, as a table
+#   make hazards	what can go wrong, here and with other bridges, as a table
 #   make matrix	the suite on the built wheel, on every other supported Python that is found
 PYTHON ?= python3
 VENV := .venv
@@ -14,20 +15,29 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/$(VENV)/pyright
 
-.PHONY: demo test lint docs bench hazards matrix downstream clean
+.PHONY: demo test reactors lint docs bench hazards matrix downstream clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python -m demo
 
 test: $(VENV)/test.stamp $(VENV)/demo.stamp $(VENV)/examples.stamp $(VENV)/docs.stamp \
-      $(VENV)/bench.stamp
+      $(VENV)/bench.stamp $(VENV)/notebook.stamp
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-lint: $(VENV)/test.stamp $(VENV)/examples.stamp $(VENV)/lint.stamp
+# What the reactor makes a difference to, and is quick. The whole suite runs with that variable, too.
+REACTOR_TESTS := $(patsubst %,tests/test_%.py,bell bridge calls coroutines life parking reactors \
+    result tasks event_loops)
+
+reactors: $(VENV)/test.stamp
+	for reactor in asyncio poll select; do \
+	    CROCHET_TEST_REACTOR=$$reactor $(BIN)/python -m pytest $(REACTOR_TESTS) || exit 1; \
+	done
+
+lint: $(VENV)/test.stamp $(VENV)/examples.stamp $(VENV)/notebook.stamp $(VENV)/lint.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	for version in 3.10 3.13; do \
@@ -45,11 +55,25 @@ docs: $(VENV)/docs.stamp
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks
 
-hazards: $(VENV)/test.stamp
-	$(PYTHON) -m venv $(VENV)/crochet-2.1.1
-	$(VENV)/crochet-2.1.1/bin/python -m pip --disable-pip-version-check --quiet install crochet==2.1.1
-	$(BIN)/python -m tests.hazards --bound 30 --with $(VENV)/crochet-2.1.1/bin/python \
+# The bridges that are asked the same questions, each in an environment of its own; a column each.
+# That of asyncio needs none.
+OTHERS := $(VENV)/others
+CROCHET := $(OTHERS)/crochet-2.1.1
+ANYIO := $(OTHERS)/anyio-4.16.0
+ASGIREF := $(OTHERS)/asgiref-3.13.0
+SYNCHRONICITY := $(OTHERS)/synchronicity-0.12.7
+
+hazards: $(VENV)/test.stamp $(CROCHET).stamp $(ANYIO).stamp $(ASGIREF).stamp $(SYNCHRONICITY).stamp
+	$(BIN)/python -m tests.hazards --bound 30 --jobs 4 \
+	    --with crochet=$(CROCHET)/bin/python --with asyncio=$(BIN)/python \
+	    --with anyio=$(ANYIO)/bin/python --with asgiref=$(ASGIREF)/bin/python \
+	    --with synchronicity=$(SYNCHRONICITY)/bin/python \
 	    --markdown docs/explanation/hazards-table.md
+
+$(OTHERS)/%.stamp:
+	$(PYTHON) -m venv $(OTHERS)/$*
+	$(OTHERS)/$*/bin/python -m pip --disable-pip-version-check --quiet install $(subst -,==,$*)
+	touch $@
 
 matrix: $(VENV)/pip.stamp
 	$(BIN)/python tools/matrix.py --lowest

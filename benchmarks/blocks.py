@@ -9,6 +9,7 @@ not part of the figure stays outside the timed part.
 
 from __future__ import annotations
 
+import asyncio
 import cProfile
 import functools
 import gc
@@ -40,7 +41,32 @@ def round_trip(contender: Contender, calls: int, clock: str = "wall") -> dict[st
     """
     Time *calls* calls, one after the other, from one thread.
     """
-    call = contender.blocking(no_op)
+    return _trips(contender, contender.blocking(no_op), calls, clock)
+
+
+def coroutine(contender: Contender, calls: int, clock: str = "wall") -> dict[str, Any]:
+    """
+    Time such calls of a coroutine function that returns at once.
+    """
+
+    async def body() -> None:
+        pass
+
+    return _trips(contender, contender.coroutine(body), calls, clock)
+
+
+def coroutine_sleep(contender: Contender, calls: int, clock: str = "wall") -> dict[str, Any]:
+    """
+    Time such calls of one that lets its event loop turn once.
+    """
+
+    async def body() -> None:
+        await asyncio.sleep(0)
+
+    return _trips(contender, contender.coroutine(body), calls, clock)
+
+
+def _trips(contender: Contender, call: Callable[[], Any], calls: int, clock: str) -> dict[str, Any]:
     now = CLOCKS[clock]
 
     def timed() -> float:
@@ -197,6 +223,8 @@ def _table(profiler: cProfile.Profile) -> str:
 
 BLOCKS: dict[str, Callable[..., dict[str, Any]]] = {
     "round_trip": round_trip,
+    "coroutine": coroutine,
+    "coroutine_sleep": coroutine_sleep,
     "burst": burst,
     "threads": threads,
     "anatomy": anatomy,

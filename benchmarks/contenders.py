@@ -35,7 +35,8 @@ class Contender:
     One way of calling into a loop that runs in another thread.
 
     A subclass gives ``start``, ``stop`` and ``blocking``; ``submitting`` and ``settle`` if it
-    can start a call without waiting for it.
+    can start a call without waiting for it; ``coroutine`` and ``awaitable`` with ``held`` for the
+    measures of those.
     """
 
     key: str
@@ -71,6 +72,24 @@ class Contender:
         """
         for handle in handles:
             handle.result(BOUND)
+
+    def coroutine(self, function: Body) -> Body:
+        """
+        Return a callable that runs *function*, an ``async def`` of asyncio's, and waits for it.
+        """
+        raise NotImplementedError
+
+    def awaitable(self, function: Body) -> Body:
+        """
+        Return a callable that starts *function*, and returns what an asyncio loop can await.
+        """
+        raise NotImplementedError
+
+    def held(self, number: int) -> Body:
+        """
+        Return such a callable whose answers all come at once when *number* have been started.
+        """
+        raise NotImplementedError
 
     def apart(self, body: Body) -> Any:
         """
@@ -125,6 +144,75 @@ class Crochet(Contender):
     def settle(self, handles: Sequence[Any]) -> None:
         for handle in handles:
             handle.wait(BOUND)
+
+    # What it does with a plain function is what it does with a coroutine function, and what can
+    # be waited for can be awaited.
+    coroutine = blocking
+    awaitable = submitting
+
+    def held(self, number: int) -> Body:
+        from twisted.internet.defer import Deferred
+
+        waiting: list[Deferred[None]] = []
+
+        def body() -> Deferred[None]:
+            deferred: Deferred[None] = Deferred()
+            waiting.append(deferred)
+            if len(waiting) == number:
+                for started in waiting:
+                    started.callback(None)
+                waiting.clear()
+            return deferred
+
+        return self.awaitable(body)
+
+
+class CrochetAsyncio(Crochet):
+    """
+    Ours on Twisted's asyncio reactor.
+    """
+
+    key = "crochet-asyncio"
+    title = "crochet (ours, asyncio reactor)"
+
+    def start(self) -> None:
+        import crochet
+
+        self._crochet = crochet
+        crochet.setup(reactor="asyncio")
+
+
+class CrochetUvloop(Crochet):
+    """
+    Ours on the same reactor with uvloop's event loop.
+    """
+
+    key = "crochet-uvloop"
+    title = "crochet (ours, asyncio reactor on uvloop)"
+    distributions = ("Twisted", "uvloop")
+
+    def start(self) -> None:
+        import uvloop
+
+        import crochet
+
+        self._crochet = crochet
+        crochet.setup(reactor="asyncio", loop_factory=uvloop.new_event_loop)
+
+
+class CrochetUnnoted(Crochet):
+    """
+    Ours without the notes on each call that ``status()`` and error texts are made from.
+    """
+
+    key = "crochet-unnoted"
+    title = "crochet (ours, without notes on calls)"
+
+    def start(self) -> None:
+        from benchmarks.notes import leave_out_notes
+
+        leave_out_notes()
+        super().start()
 
 
 class Crochet211(Crochet):
@@ -264,6 +352,40 @@ class Asyncio(Contender):
 
         return submitting
 
+    def coroutine(self, function: Body) -> Body:
+        run, loop = asyncio.run_coroutine_threadsafe, self._loop
+
+        def blocking() -> Any:
+            return run(function(), loop).result(BOUND)
+
+        return blocking
+
+    def awaitable(self, function: Body) -> Body:
+        submit, wrap = self.submitting(function), asyncio.wrap_future
+
+        def awaitable() -> Any:
+            return wrap(submit())
+
+        return awaitable
+
+    def held(self, number: int) -> Body:
+        run, loop, wrap = asyncio.run_coroutine_threadsafe, self._loop, asyncio.wrap_future
+        waiting: list[asyncio.Future[None]] = []
+
+        async def body() -> None:
+            future = loop.create_future()
+            waiting.append(future)
+            if len(waiting) == number:
+                for started in waiting:
+                    started.set_result(None)
+                waiting.clear()
+            await future
+
+        def held() -> Any:
+            return wrap(run(body(), loop))
+
+        return held
+
 
 class Uvloop(Asyncio):
     """
@@ -289,11 +411,12 @@ class Anyio(Contender):
     key = "anyio"
     title = "anyio portal"
     distributions = ("anyio",)
+    options: dict[str, Any] = {}
 
     def start(self) -> None:
         from anyio.from_thread import start_blocking_portal
 
-        self._context = start_blocking_portal("asyncio")
+        self._context = start_blocking_portal("asyncio", self.options)
         self._portal: Any = self._context.__enter__()
 
     def stop(self) -> None:
@@ -315,6 +438,20 @@ class Anyio(Contender):
 
         return submitting
 
+    # It takes both kinds of functions.
+    coroutine = blocking
+
+
+class AnyioUvloop(Anyio):
+    """
+    The same on uvloop.
+    """
+
+    key = "anyio-uvloop"
+    title = "anyio portal (uvloop)"
+    distributions = ("anyio", "uvloop")
+    options = {"use_uvloop": True}
+
 
 class Asgiref(Contender):
     """
@@ -330,12 +467,18 @@ class Asgiref(Contender):
     title = "asgiref async_to_sync"
     distributions = ("asgiref",)
 
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        """
+        Return the loop to use.
+        """
+        return asyncio.new_event_loop()
+
     def start(self) -> None:
         from asgiref.sync import async_to_sync, sync_to_async
 
         self._async_to_sync: Any = async_to_sync
         self._sync_to_async: Any = sync_to_async
-        self._loop = asyncio.new_event_loop()
+        self._loop = self.new_loop()
         self._thread = _in_thread(self._loop.run_forever, "loop")
         self._executor = concurrent.futures.ThreadPoolExecutor(max_workers=128)
 
@@ -351,6 +494,9 @@ class Asgiref(Contender):
 
         return self._async_to_sync(body)
 
+    def coroutine(self, function: Body) -> Body:
+        return self._async_to_sync(function)
+
     def apart(self, body: Body) -> Any:
         return self._start_apart(body).result()
 
@@ -361,6 +507,22 @@ class Asgiref(Contender):
     def _start_apart(self, body: Body) -> concurrent.futures.Future[Any]:
         called = self._sync_to_async(body, thread_sensitive=False, executor=self._executor)
         return asyncio.run_coroutine_threadsafe(called(), self._loop)
+
+
+class AsgirefUvloop(Asgiref):
+    """
+    The same on uvloop.
+    """
+
+    key = "asgiref-uvloop"
+    title = "asgiref async_to_sync (uvloop)"
+    distributions = ("asgiref", "uvloop")
+
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        import uvloop
+
+        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        return loop
 
 
 class Synchronicity(Contender):
@@ -478,17 +640,27 @@ CONTENDERS: dict[str, type[Contender]] = {
     contender.key: contender
     for contender in (
         Crochet,
+        CrochetAsyncio,
+        CrochetUvloop,
+        CrochetUnnoted,
         Crochet211,
         Twisted,
         Asyncio,
         Uvloop,
         Anyio,
+        AnyioUvloop,
         Asgiref,
+        AsgirefUvloop,
         Synchronicity,
         ReactorFloor,
         Floor,
     )
 }
 
-#: No libraries but what the others stand on: no rank among them.
-REFERENCES = frozenset({"floor", "reactor-floor"})
+#: No libraries but what the others stand on, or ours with less: no rank among them.
+REFERENCES = frozenset({"floor", "reactor-floor", "crochet-unnoted"})
+
+#: A contender in another form, which takes part only in the measures that name it.
+FORMS = frozenset(
+    {"crochet-asyncio", "crochet-uvloop", "crochet-unnoted", "anyio-uvloop", "asgiref-uvloop"}
+)

@@ -116,6 +116,8 @@ BARS = {
         Bar("round_trip/floor", "round trip, ours / floor", 2.6, True, 2.2),
         Bar("round_trip/2.1.1", "round trip, 2.1.1 / ours", 2.5, False, 3.0),
         Bar("round_trip/others", "round trip, {other} / ours (the nearest)", 1.0, False),
+        Bar("round_trip/notes", "round trip, ours / without notes on calls", 1.05, True),
+        Bar("round_trip_pinned/notes", "the same on one processor, ours / without", 1.05, True),
         Bar("burst/2.1.1", "burst submit, 2.1.1 / ours", 8.0, False, 12.0),
         Bar("threads/2.1.1", "calls per second of 64 threads, ours / 2.1.1", 3.5, False, 4.0),
         Bar("round_trip_pinned/floor", "the same on one processor, ours / floor", 2.6, True, 2.2),
@@ -124,11 +126,40 @@ BARS = {
         Bar("memory/bytes", "bytes of a pending result on a Deferred", 900, True, unit="bytes"),
         Bar("pending/growth", "cost per result, ten times as many: {step}", 3.0, True),
         Bar("waiters/growth", "cost per waiting thread, ten times as many: {step}", 3.0, True),
+        Bar("stall/seconds", "longest turn of a loop with 500 awaits", 0.020, True, unit="s"),
+        Bar("status/seconds", "status() with 1,000 calls in flight", 0.001, True, unit="s"),
+        Bar("futures/flat", "memory after 20 rounds of requests / after 5", 1.02, True),
         Bar("idle/wakeups", "wake-ups at rest", 0, True, unit="wake-ups"),
         Bar("import/seconds", "import crochet after defer, processor time", 0.010, True, unit="s"),
         Bar("import/reactor", "reactors imported by import crochet", 0, True, unit="imports"),
     )
 }
+
+#: Ours on a kind of reactor, and whom it is to be ahead of: those on the same kind of loop.
+_AWAITED = {
+    "crochet": ("asyncio", "uvloop"),
+    "crochet-asyncio": ("asyncio",),
+    "crochet-uvloop": ("uvloop",),
+}
+_DRIVING = {
+    "crochet-asyncio": ("asyncio", "anyio", "asgiref"),
+    "crochet-uvloop": ("uvloop", "anyio-uvloop", "asgiref-uvloop"),
+}
+AHEAD = {
+    "await": _AWAITED,
+    "await_pinned": _AWAITED,
+    "await_gathered": _AWAITED,
+    "await_gathered_pinned": _AWAITED,
+    "coroutine": _DRIVING,
+    "coroutine_pinned": _DRIVING,
+    "coroutine_sleep": _DRIVING,
+    "coroutine_sleep_pinned": _DRIVING,
+}
+BARS.update(
+    (f"{measure}/{ours}", Bar(f"{measure}/{ours}", f"{measure}, {{other}} / {ours}", 1.0, False))
+    for measure, pairs in AHEAD.items()
+    for ours in pairs
+)
 
 
 def verdicts(measures: dict[str, Any]) -> list[dict[str, Any]]:
@@ -147,20 +178,36 @@ def verdicts(measures: dict[str, Any]) -> list[dict[str, Any]]:
         if top is not None and bottom is not None:
             found.append(BARS[key].verdict(ratios(top, bottom)))
 
+    def nearest(key: str, mine: list[float], theirs: dict[str, list[float] | None]) -> None:
+        rivals = {
+            other: ratios(figures, mine) for other, figures in theirs.items() if figures is not None
+        }
+        if rivals:
+            other = min(rivals, key=lambda other: statistics.median(rivals[other]))
+            verdict = BARS[key].verdict(rivals[other])
+            found.append({**verdict, "text": verdict["text"].format(other=other)})
+
     per_call = "seconds_per_call"
     trip = samples("round_trip", ours, per_call)
     judge("round_trip/floor", trip, samples("round_trip", floor, per_call))
     judge("round_trip/2.1.1", samples("round_trip", peer, per_call), trip)
+    judge("round_trip/notes", trip, samples("round_trip", "crochet-unnoted", per_call))
     if trip is not None:
-        rivals = {
-            key: ratios(entry[per_call]["samples"], trip)
-            for key, entry in measures["round_trip"]["contenders"].items()
-            if key != ours and not entry["is_reference"] and per_call in entry
-        }
-        if rivals:
-            nearest = min(rivals, key=lambda key: statistics.median(rivals[key]))
-            verdict = BARS["round_trip/others"].verdict(rivals[nearest])
-            found.append({**verdict, "text": verdict["text"].format(other=nearest)})
+        nearest(
+            "round_trip/others",
+            trip,
+            {
+                key: samples("round_trip", key, per_call)
+                for key, entry in measures["round_trip"]["contenders"].items()
+                if key != ours and not entry["is_reference"]
+            },
+        )
+    for measure, pairs in AHEAD.items():
+        for key, others in pairs.items():
+            mine = samples(measure, key, per_call)
+            if mine is not None:
+                theirs = {other: samples(measure, other, per_call) for other in others}
+                nearest(f"{measure}/{key}", mine, theirs)
     judge("burst/2.1.1", samples("burst", peer, per_call), samples("burst", ours, per_call))
     rate = "calls_per_second"
     judge("threads/2.1.1", samples("threads", ours, rate), samples("threads", peer, rate))
@@ -168,6 +215,7 @@ def verdicts(measures: dict[str, Any]) -> list[dict[str, Any]]:
     trip = samples(pinned, ours, per_call)
     judge("round_trip_pinned/floor", trip, samples(pinned, floor, per_call))
     judge("round_trip_pinned/2.1.1", samples(pinned, peer, per_call), trip)
+    judge("round_trip_pinned/notes", trip, samples(pinned, "crochet-unnoted", per_call))
     pinned = "threads_pinned"
     judge("threads_pinned/2.1.1", samples(pinned, ours, rate), samples(pinned, peer, rate))
 
@@ -180,6 +228,15 @@ def verdicts(measures: dict[str, Any]) -> list[dict[str, Any]]:
             worst = max(growth, key=lambda step: growth[step]["median"])
             verdict = BARS[f"{measure}/growth"].verdict(growth[worst]["samples"])
             found.append({**verdict, "text": verdict["text"].format(step=worst)})
+    for measure in ("stall", "status"):
+        seconds = samples(measure, ours, "seconds")
+        if seconds is not None:
+            found.append(BARS[f"{measure}/seconds"].verdict(seconds))
+    judge(
+        "futures/flat",
+        samples("futures", ours, "bytes_later"),
+        samples("futures", ours, "bytes_early"),
+    )
     wakeups = samples("idle", ours, "wakeups")
     if wakeups is not None:
         found.append(BARS["idle/wakeups"].verdict(wakeups))

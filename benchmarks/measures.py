@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks import conductor, figures
-from benchmarks.contenders import CONTENDERS, REFERENCES
+from benchmarks.contenders import CONTENDERS, FORMS, REFERENCES
 from benchmarks.environments import Interpreter
 
 SCHEMA = "crochet-benchmarks/1"
@@ -32,14 +32,54 @@ PINNED = "_pinned"
 MEASURES = {
     "round_trip": "seconds per blocking call of a no-op, one calling thread",
     "round_trip_pinned": "processor seconds per such call, all threads on one processor",
+    "await": "seconds per await of a no-op in another thread's loop, one after the other",
+    "await_pinned": "processor seconds per such await, all threads on one processor",
+    "await_gathered": "seconds per await of many that are gathered at once",
+    "await_gathered_pinned": "processor seconds per such await, all threads on one processor",
+    "stall": "seconds of the longest turn of a loop in which many tasks await at once",
+    "coroutine": "seconds per blocking call of an asyncio coroutine that returns",
+    "coroutine_pinned": "processor seconds per such call, all threads on one processor",
+    "coroutine_sleep": "seconds per blocking call of one that awaits asyncio.sleep(0)",
+    "coroutine_sleep_pinned": "processor seconds per such call, all threads on one processor",
     "burst": "seconds per call to submit a burst without waiting for answers",
     "threads": "blocking calls of a no-op per second, many calling threads",
     "threads_pinned": "such calls per processor second, all threads on one processor",
     "memory": "bytes that one pending result on a Deferred keeps alive",
     "pending": "processor seconds per result in each step of its life, at n and 10 n pending",
     "waiters": "processor seconds per thread to enter and leave a wait, at n and 10 n waiting",
+    "status": "processor seconds of status() with many calls in flight",
+    "futures": "bytes in use as rounds of requests are collected as futures complete",
     "idle": "wake-ups of all threads of a process in which nothing happens",
     "import": "processor seconds to import crochet after twisted.internet.defer",
+}
+
+#: The measures that a block in each worker takes.
+BLOCKS = (
+    "round_trip",
+    "await",
+    "await_gathered",
+    "stall",
+    "coroutine",
+    "coroutine_sleep",
+    "burst",
+    "threads",
+)
+
+_AWAITED = ("crochet", "crochet-asyncio", "crochet-uvloop", "asyncio", "uvloop")
+_DRIVING = (
+    *("crochet-asyncio", "asyncio", "anyio", "asgiref"),
+    *("crochet-uvloop", "uvloop", "anyio-uvloop", "asgiref-uvloop"),
+)
+_PLAIN = tuple(key for key in CONTENDERS if key not in FORMS)
+
+#: Who takes part in a block, where that is not everyone in the plain form.
+TAKE_PART = {
+    "round_trip": (*_PLAIN, "crochet-unnoted"),
+    "await": _AWAITED,
+    "await_gathered": _AWAITED,
+    "stall": _AWAITED,
+    "coroutine": _DRIVING,
+    "coroutine_sleep": _DRIVING,
 }
 
 
@@ -53,6 +93,16 @@ class Plan:
     gc: bool = True
     round_trip_calls: int = 300
     round_trip_rounds: int = 150
+    await_calls: int = 300
+    await_rounds: int = 60
+    await_gathered_calls: int = 500
+    await_gathered_rounds: int = 60
+    stall_calls: int = 500
+    stall_rounds: int = 30
+    coroutine_calls: int = 300
+    coroutine_rounds: int = 60
+    coroutine_sleep_calls: int = 300
+    coroutine_sleep_rounds: int = 60
     burst_calls: int = 10_000
     burst_rounds: int = 12
     threads_callers: int = 64
@@ -64,6 +114,10 @@ class Plan:
     pending_rounds: int = 3
     waiters_threads: int = 100
     waiters_rounds: int = 7
+    status_calls: int = 1_000
+    status_rounds: int = 10
+    futures_requests: int = 1_000
+    futures_rounds: int = 1
     idle_seconds: float = 10.0
     import_rounds: int = 30
 
@@ -75,6 +129,11 @@ class Plan:
         return cls(
             round_trip_calls=200,
             round_trip_rounds=40,
+            await_rounds=12,
+            await_gathered_rounds=12,
+            stall_rounds=8,
+            coroutine_rounds=12,
+            coroutine_sleep_rounds=12,
             burst_rounds=4,
             threads_calls=10,
             threads_rounds=12,
@@ -84,6 +143,8 @@ class Plan:
             pending_rounds=2,
             waiters_threads=20,
             waiters_rounds=3,
+            status_rounds=3,
+            futures_requests=200,
             idle_seconds=3.0,
             import_rounds=8,
         )
@@ -96,6 +157,16 @@ class Plan:
         return cls(
             round_trip_calls=10,
             round_trip_rounds=2,
+            await_calls=5,
+            await_rounds=1,
+            await_gathered_calls=5,
+            await_gathered_rounds=1,
+            stall_calls=5,
+            stall_rounds=1,
+            coroutine_calls=5,
+            coroutine_rounds=1,
+            coroutine_sleep_calls=5,
+            coroutine_sleep_rounds=1,
             burst_calls=50,
             burst_rounds=2,
             threads_callers=4,
@@ -107,6 +178,9 @@ class Plan:
             pending_rounds=1,
             waiters_threads=2,
             waiters_rounds=1,
+            status_calls=10,
+            status_rounds=1,
+            futures_requests=5,
             idle_seconds=0.1,
             import_rounds=1,
         )
@@ -147,8 +221,9 @@ class Run:
         """
         Return the interpreter for the contender called *key*, if there is one.
         """
-        roles = {"crochet": "ours", "crochet-2.1.1": "peer"}
-        return self.interpreters.get(roles.get(key, "others"))
+        if key == "crochet-2.1.1":
+            return self.interpreters.get("peer")
+        return self.interpreters.get("ours" if key.startswith("crochet") else "others")
 
     @contextlib.contextmanager
     def workers(self, keys: list[str]) -> Iterator[dict[str, conductor.Worker]]:
@@ -184,7 +259,7 @@ class Run:
         started = time.perf_counter()
         with self.workers(keys) as workers:
             for name in names:
-                if name.removesuffix(PINNED) in ("round_trip", "burst", "threads"):
+                if name.removesuffix(PINNED) in BLOCKS:
                     if name.endswith(PINNED) and not hasattr(os, "sched_setaffinity"):
                         self.say(f"{name} is left out: threads cannot be pinned here")
                         continue
@@ -192,11 +267,12 @@ class Run:
                     self._note(name, self._blocks(name, workers))
             if "idle" in names:
                 self.say(f"idle: {self.plan.idle_seconds:g} s of nothing")
-                counted = conductor.wakeups(workers.values(), self.plan.idle_seconds)
+                plain = [worker for key, worker in workers.items() if key in _PLAIN]
+                counted = conductor.wakeups(plain, self.plan.idle_seconds)
                 self._note("idle", {key: [{"wakeups": count}] for key, count in counted.items()})
             crochets = [key for key in CROCHETS if key in workers]
         for name in names:
-            if name in ("memory", "pending", "waiters", "import"):
+            if name in ("memory", "pending", "waiters", "status", "futures", "import"):
                 self.say(f"{name}: {MEASURES[name]}")
                 getattr(self, f"_{name}")(crochets)
         self.report["seconds"] = round(time.perf_counter() - started, 1)
@@ -240,7 +316,9 @@ class Run:
             request["clock"] = "processor"
             request["processor"] = min(os.sched_getaffinity(0))
         turns = {
-            key: functools.partial(worker.run, block, **request) for key, worker in workers.items()
+            key: functools.partial(worker.run, block, **request)
+            for key, worker in workers.items()
+            if key in TAKE_PART.get(block, _PLAIN)
         }
         return conductor.interleaved(turns, getattr(plan, f"{block}_rounds"), self.order)
 
@@ -253,14 +331,25 @@ class Run:
         self._note("import", answers)
 
     def _memory(self, crochets: list[str]) -> None:
+        self._probe("memory", crochets, self.plan.memory_results, self.plan.memory_rounds)
+
+    def _status(self, crochets: list[str]) -> None:
+        self._probe("status", _ours(crochets), self.plan.status_calls, self.plan.status_rounds)
+
+    def _futures(self, crochets: list[str]) -> None:
+        self._probe(
+            "futures", _ours(crochets), self.plan.futures_requests, self.plan.futures_rounds
+        )
+
+    def _probe(self, name: str, crochets: list[str], number: int, rounds: int) -> None:
+        """
+        Run the probe called *name* with *number*.
+        """
         turns = {
-            key: functools.partial(
-                conductor.probed, self._known(key), "memory", self.plan.memory_results
-            )
+            key: functools.partial(conductor.probed, self._known(key), name, number)
             for key in crochets
         }
-        answers = conductor.interleaved(turns, self.plan.memory_rounds, self.order, warm_up=0)
-        self._note("memory", answers)
+        self._note(name, conductor.interleaved(turns, rounds, self.order, warm_up=0))
 
     def _pending(self, crochets: list[str]) -> None:
         self._growth("pending", crochets, self.plan.pending_results, self.plan.pending_rounds)
@@ -322,6 +411,10 @@ class Run:
                     entry[figure + suffix] = figures.summary(
                         [float(answer[figure]) for answer in answers[key]]
                     )
+
+
+def _ours(crochets: list[str]) -> list[str]:
+    return [key for key in crochets if key == "crochet"]
 
 
 def machine() -> dict[str, Any]:

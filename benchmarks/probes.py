@@ -2,8 +2,8 @@
 The probes: figures that need a new process each time.
 
 Started by the conductor as ``python -m benchmarks.probes NAME NUMBER``, in the environment of
-the crochet to be looked at. Each probe uses only what both crochets have, prints one JSON
-line and ends.
+the crochet to be looked at. Each probe prints one JSON line and ends. Those that compare the two
+crochets use only what both have.
 
 Steps are timed in processor seconds of the whole process: a step that does more work per item
 when there are more items shows there, and one that another process held up does not.
@@ -15,12 +15,15 @@ import contextlib
 import gc
 import itertools
 import json
+import statistics
 import sys
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from benchmarks.completion import futures
 
 BOUND = 120.0
 
@@ -191,6 +194,31 @@ def waiters(number: int) -> dict[str, Any]:
     return steps.per_item()
 
 
+def status(number: int) -> dict[str, Any]:
+    """
+    Time ``status()``, and the page made of it, while *number* calls are in flight.
+    """
+    operations = Operations(number)
+    results = [operations.start() for _ in range(number)]
+    operations.settle()
+    gc.collect()
+    snapshots: list[float] = []
+    pages: list[float] = []
+    for _ in range(50):
+        started = time.process_time()
+        snapshot = operations.crochet.status()
+        taken = time.process_time()
+        page = str(snapshot)
+        pages.append(time.process_time() - taken)
+        snapshots.append(taken - started)
+    if len(snapshot.calls) != number or "in flight" not in page:
+        raise AssertionError(f"{len(snapshot.calls)} calls seen of {number}")
+    operations.answer_all()
+    for result in results:
+        result.wait(BOUND)
+    return {"seconds": statistics.median(snapshots), "page_seconds": statistics.median(pages)}
+
+
 class Steps:
     """
     The processor seconds that each named step took.
@@ -251,7 +279,13 @@ def _expect(event: threading.Event) -> None:
         raise TimeoutError("the operations have not all started")
 
 
-PROBES = {"memory": memory, "pending": pending, "waiters": waiters}
+PROBES = {
+    "memory": memory,
+    "pending": pending,
+    "waiters": waiters,
+    "status": status,
+    "futures": futures,
+}
 
 if __name__ == "__main__":
     print(json.dumps(PROBES[sys.argv[1]](int(sys.argv[2]))))

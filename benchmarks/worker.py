@@ -21,8 +21,10 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.blocks import BLOCKS
-from benchmarks.contenders import CONTENDERS, Contender, Unavailable
+from benchmarks import awaits, blocks
+from benchmarks.contenders import CONTENDERS, Contender, Crochet, Crochet211, Unavailable
+
+BLOCKS = {**blocks.BLOCKS, **awaits.BLOCKS}
 
 
 def main(key: str) -> None:
@@ -116,7 +118,7 @@ def versions(contender: Contender) -> dict[str, str]:
     Return the versions of what this contender consists of.
     """
     found = {name: importlib.metadata.version(name) for name in contender.distributions}
-    if contender.key == "crochet":
+    if isinstance(contender, Crochet) and not isinstance(contender, Crochet211):
         # Imported from the checkout, so no metadata need be installed.
         import crochet
 

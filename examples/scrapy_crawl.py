@@ -18,19 +18,11 @@ from loopback.web import Shop, serve
 from scrapy import signals
 from scrapy.crawler import CrawlerRunner
 from scrapy.http import Response
-from twisted.internet import reactor
 
 from crochet import setup, wait_for
 
-setup()
-
-SETTINGS = {
-    # Use the reactor that runs already. From 2.13 on, Scrapy would insist on asyncio's.
-    "TWISTED_REACTOR": None,
-    # Ways into a running crawl that this one needs no more than a log full of its settings.
-    "REMOTE_CONTROL_ENABLED": False,
-    "TELNETCONSOLE_ENABLED": False,
-}
+# The reactor on which Scrapy, from 2.13 on, insists by default. Before anything imports another.
+setup(reactor="asyncio", stall_warning=None)  # Scrapy loads a lot when it begins
 
 
 class BooksSpider(scrapy.Spider):
@@ -55,7 +47,7 @@ async def crawl(url: str) -> list[dict[str, str]]:
     """
     Return what the spider collects, starting at a URL.
     """
-    runner = CrawlerRunner(SETTINGS)
+    runner = CrawlerRunner()
     crawler = runner.create_crawler(BooksSpider)
     items: list[dict[str, str]] = []
 
@@ -73,6 +65,8 @@ def loopback_shop() -> str:
     """
     Start a shop of three pages, and return its URL.
     """
+    from twisted.internet import reactor
+
     return serve(reactor, Shop())
 
 

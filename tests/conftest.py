@@ -1,5 +1,8 @@
 """
 What holds for every test: it ends, and it leaves nothing behind.
+
+With ``CROCHET_TEST_REACTOR=asyncio``, ``poll`` or ``select`` in the environment, the real reactors
+of tests and of the programs that they start are of that kind. Otherwise they are Twisted's default.
 """
 
 from __future__ import annotations
@@ -9,7 +12,9 @@ import gc
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 import pytest
@@ -38,6 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     global _stderr
     _stderr = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")  # type: ignore[union-attr]
+    if os.environ.get("CROCHET_TEST_REACTOR"):
+        folders = [str(Path(__file__).parent / "default_reactor"), os.environ.get("PYTHONPATH", "")]
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
 
 
 def pytest_unconfigure() -> None:
@@ -115,6 +123,8 @@ def logged() -> Iterator[LoggedFailures]:
         globalLogPublisher.removeObserver(failures)
     assert not failures.events, "failures were logged that the test has not taken"
     for thread in set(threading.enumerate()) - threads:
+        while thread.ident is None:
+            time.sleep(0.001)  # it is just being started, and cannot be joined yet
         thread.join(BOUND)
         assert not thread.is_alive(), f"{thread.name} was left behind"
     left = dict(_open_descriptors().items() - descriptors.items())

@@ -11,12 +11,14 @@ Every wait has a bound, BOUND seconds, far beyond what anything here takes; its 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,9 +29,11 @@ import pytest
 from twisted.internet.base import ReactorBase
 from twisted.logger import LogEvent, LogLevel
 
-from crochet import _errors
+from crochet import _calls, _choice, _deadline, _errors, _result, _timeouts
 from crochet._bridge import Bridge
+from crochet._debug import ThreadCheck
 from crochet._loop import EventLoop
+from crochet._reactors import release
 from crochet._stash import Stash
 
 T = TypeVar("T")
@@ -109,16 +113,41 @@ class FakeReactor(ReactorBase):
         return self._wakings.qsize()
 
 
+class FakeClock:
+    """
+    A monotonic clock that fake locks move. Begins at zero.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        Have everything that waits for an answer look at this clock.
+        """
+        for module in (_calls, _deadline, _result, _timeouts):
+            monkeypatch.setattr(module, "monotonic", self)
+
+
 class FakeLock:
     """
     A raw lock. Where a real one would block, *meanwhile* is called once, and time is over.
 
     Args:
         meanwhile: what another thread does while this one waits, given the seconds it waits.
+        clock: is moved by those, unless the lock was released.
     """
 
-    def __init__(self, meanwhile: Callable[[float], object] = lambda timeout: None) -> None:
+    def __init__(
+        self,
+        meanwhile: Callable[[float], object] = lambda timeout: None,
+        clock: FakeClock | None = None,
+    ) -> None:
         self._meanwhile = meanwhile
+        self._clock = clock
         self._is_locked = False
         self.waits: list[float] = []
 
@@ -127,6 +156,8 @@ class FakeLock:
             assert len(self.waits) < 100, "this waits over and over, for nothing"
             self.waits.append(timeout)
             self._meanwhile(timeout)
+            if self._is_locked and self._clock is not None:
+                self._clock.now += timeout
         if self._is_locked:
             return False
         self._is_locked = True
@@ -149,6 +180,11 @@ class SteppedList(list):  # type: ignore[type-arg]
     before_append: Callable[[], object] | None = None
     after_append: Callable[[], object] | None = None
     before_pop: Callable[[], object] | None = None
+    before_look: Callable[[], object] | None = None
+
+    def __getitem__(self, index: Any) -> Any:
+        _step(self, "before_look")
+        return super().__getitem__(index)
 
     def append(self, item: object) -> None:
         _step(self, "before_append")
@@ -284,6 +320,9 @@ class FakeLogs(Recorder):
         self._note("finish")
         return True
 
+    def get_caller(self) -> None:
+        return None
+
     def reset_after_fork(self) -> None:
         self._note("reset_after_fork")
 
@@ -303,6 +342,41 @@ class FakeChildren(Recorder):
         self._note("forget_after_fork")
 
 
+class FakeWatch(Recorder):
+    """
+    A watch over the reactor that sees nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stall_warning = 0.0
+        self.caller: Any = None
+
+    def __call__(
+        self, reactor: Any, bridge: Bridge, start_thread: Any, stall_warning: float
+    ) -> FakeWatch:
+        """
+        Be the watch of the next life, too.
+        """
+        self.stall_warning = stall_warning
+        return self
+
+    def start(self) -> None:
+        self._note("start")
+
+    def stop(self) -> None:
+        self._note("stop")
+
+    def join(self) -> None:
+        self._note("join")
+
+    def forget_after_fork(self) -> None:
+        self._note("forget_after_fork")
+
+    def get_caller(self) -> Any:
+        return self.caller
+
+
 class FakeProcess:
     """
     What an event loop sees of the process around it, and the loop.
@@ -315,28 +389,49 @@ class FakeProcess:
         self.threads = FakeThreads()
         self.logs = FakeLogs()
         self.children = FakeChildren()
+        self.wants_debug = False
+        self.watch = FakeWatch()
         self.exit_hooks: list[Callable[[], object]] = []
-        self.fork_hooks: list[Callable[[], object]] = []
+        self.fork_hooks: dict[str, Callable[[], object]] = {}
         self.loop = EventLoop(
             import_reactor=self.import_reactor,
             start_thread=start_thread or self.threads,
             at_exit=self.exit_hooks.append,
-            at_fork=self.fork_hooks.append,
+            at_fork=self._at_fork,
             logs=self.logs,
             watch_children=lambda reactor: self.children,
+            check_threads=self._check_threads,
+            watch=self.watch,
         )
         self.bridge = self.loop.bridge
         self.run_in_reactor: Any = self.loop.calls.run_in_reactor
         self.wait_for: Any = self.loop.calls.wait_for
 
+    def _check_threads(self, bridge: Bridge) -> ThreadCheck:
+        return ThreadCheck(bridge, lambda: self.wants_debug)
+
     def import_reactor(self) -> Any:
         return self.reactor
+
+    def _at_fork(self, **hooks: Callable[[], object]) -> None:
+        self.fork_hooks = hooks
 
     def run_reactor(self) -> None:
         """
         Run the thread that was started last, in this one, until it ends.
         """
-        self.threads.started[-1].run()
+        life: Any = self.loop._life
+        thread = self.threads.started[-1]
+        thread.run()
+        if life is not None and life.thread is threading.current_thread():
+            life.thread = thread  # this one cannot wait for itself
+
+    def will_run_reactor(self) -> None:
+        """
+        Run the reactor when somebody waits for its thread.
+        """
+        thread: Any = self.threads.started[-1]
+        thread.join = lambda timeout=None: None if thread.ident else self.run_reactor()
 
     def exit(self) -> None:
         """
@@ -349,8 +444,15 @@ class FakeProcess:
         """
         Do what the interpreter does in a forked child.
         """
-        for hook in self.fork_hooks:
-            hook()
+        if self.fork_hooks:
+            self.fork_hooks["after_in_child"]()
+
+    def stay_parent(self) -> None:
+        """
+        Do what the interpreter does around a fork, in the parent.
+        """
+        self.fork_hooks["before"]()
+        self.fork_hooks["after_in_parent"]()
 
 
 def stepped_process() -> FakeProcess:
@@ -389,15 +491,16 @@ def open_bridge(reactor: Any) -> Bridge:
     return bridge
 
 
-def new_real_reactor() -> Any:
+def new_real_reactor(name: str | None = None) -> Any:
     """
     Return a reactor of Twisted's that is not the process's; ``close_reactor()`` it.
+
+    Args:
+        name: of ``setup()``'s; else it is the one that all tests are run with, see conftest.py.
     """
-    try:
-        from twisted.internet.epollreactor import EPollReactor as Reactor
-    except ImportError:
-        from twisted.internet.selectreactor import SelectReactor as Reactor  # type: ignore
-    reactor = Reactor()
+    name = name or os.environ.get("CROCHET_TEST_REACTOR") or "default"
+    kind = _choice._class_of(name)
+    reactor = kind(asyncio.new_event_loop()) if name == "asyncio" else kind()
     # That is a fact about the process, and this is not its reactor.
     reactor._registerAsIOThread = False
     return reactor
@@ -412,11 +515,18 @@ def close_reactor(reactor: Any) -> None:
     if reactor.threadpool is not None and reactor.threadpool.started:
         reactor.threadpool.stop()
     for reader in reactor._internalReaders - {reactor.waker}:
-        os.close(reader.fileno())  # the bell's, which stays open as long as the process lives
-    reactor.waker.connectionLost(None)
-    poller = getattr(reactor, "_poller", None)
-    if poller is not None:
-        poller.close()
+        reader.close()  # the bell, which stays as long as the reactor
+    release(reactor)
+
+
+def wait_until(claim: Callable[[], bool], what: str) -> None:
+    """
+    Look again and again, with BOUND as the limit: for what tells nobody when it is ready.
+    """
+    deadline = time.monotonic() + BOUND
+    while not claim():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
 
 
 class Background(Generic[T]):

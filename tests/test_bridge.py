@@ -621,12 +621,39 @@ class TestFork:
         queued = _submitted(bridge, int)
         for result in (running, queued):
             result.add_done_callback(called.append)
-        bridge.disown(_errors.forked)
+        bridge.disown(_errors.forked, _errors.not_run_in_child)
         assert called == []
         for result in (running, queued):
-            with pytest.raises(ReactorStopped, match="forked"):
+            with pytest.raises(ReactorStopped, match="forked while the call was under way"):
                 result.wait(0)
-        with pytest.raises(ReactorStopped, match="forked"):
+        with pytest.raises(ReactorStopped, match="a reactor does not run on in a child"):
             _submitted(bridge, int)
         assert bridge.reactor_thread is None
         assert bridge.in_flight == set()
+
+    def test_wakes_no_reactor_of_the_parent_s(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        Whoever gives up a call there, say.
+        """
+        bridge.disown(_errors.forked, _errors.not_run_in_child)
+        before = reactor.number_of_wakings()
+        bridge.nudge()
+        assert reactor.number_of_wakings() == before
+
+    def test_accepts_the_call_for_which_the_gatekeeper_opens_it(
+        self, reactor: FakeReactor, bridge: Bridge
+    ) -> None:
+        """
+        That and later ones; it is asked once.
+        """
+        asked: list[str] = []
+
+        def gatekeeper(name: str) -> None:
+            asked.append(name)
+            bridge.open(reactor.callFromThread)
+
+        bridge.disown(_errors.forked, gatekeeper)
+        results = [_submitted(bridge, int) for _ in range(2)]
+        reactor.turn()
+        assert [result.wait(0) for result in results] == [0, 0]
+        assert asked == ["body"]

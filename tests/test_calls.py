@@ -35,7 +35,7 @@ from crochet import (
     _result,
     _timeouts,
 )
-from fakes import BOUND, FakeLock, FakeProcess, LoggedFailures, in_reactor_thread
+from fakes import BOUND, FakeClock, FakeLock, FakeProcess, LoggedFailures, in_reactor_thread
 
 
 def add(first: int, second: int = 2) -> int:
@@ -57,7 +57,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FakeLock]]:
     """
 
     def give(meanwhile: Callable[[float], object] = lambda timeout: None) -> FakeLock:
-        lock = FakeLock(meanwhile)
+        clock = FakeClock()
+        clock.install(monkeypatch)
+        lock = FakeLock(meanwhile, clock)
         monkeypatch.setattr(_calls, "allocate_lock", lambda: lock)
         return lock
 
@@ -286,7 +288,7 @@ class TestDecorating:
                 raise NotImplementedError
 
         assert decorate(Account.look).__qualname__.endswith("Account.look")
-        assert _calls._name(Account.look) == "Account.look"
+        assert _calls.name_of_function(Account.look) == "Account.look"
 
     @pytest.mark.parametrize("wrap", [lambda it: it, staticmethod, classmethod, functools.partial])
     def test_refuses_generator_functions(self, decorate: Any, wrap: Any) -> None:
@@ -573,7 +575,7 @@ class TestGivingUp:
             stepped.wait_for(5)(Deferred)(told.append)
         assert len(told) == 1
         assert caught.value.__context__ is None
-        assert lock.waits == [5.0, 0.02]
+        assert lock.waits == pytest.approx([5.0, 0.02])
         assert stepped.bridge.in_flight == set()
 
     def test_waits_for_its_cleanup(
@@ -594,13 +596,13 @@ class TestGivingUp:
         def wait(timeout: float) -> None:
             waits.append(timeout)
             stepped.reactor.turn()
-            if timeout == 1.0:
+            if timeout == pytest.approx(1.0):
                 cleaned.callback(None)
 
         gate(wait)
         with pytest.raises(TimeoutError, match="it was cancelled"):
             stepped.wait_for(5)(body)()
-        assert waits == [5.0, 0.02, 1.0]
+        assert waits == pytest.approx([5.0, 0.02, 1.0])
 
     def test_waits_no_longer_than_that(
         self, stepped: FakeProcess, gate: Callable[..., FakeLock]
@@ -619,7 +621,7 @@ class TestGivingUp:
         lock = gate(lambda timeout: stepped.reactor.turn())
         with pytest.raises(TimeoutError, match="was told to cancel but has not ended yet"):
             stepped.wait_for(5)(body)()
-        assert lock.waits == [5.0, 0.02, 1.0]
+        assert lock.waits == pytest.approx([5.0, 0.02, 1.0])
         last.callback(None)
         assert stepped.bridge.in_flight == set()
 
@@ -633,7 +635,7 @@ class TestGivingUp:
         lock = gate(lambda timeout: next(turns, lambda: None)())
         with pytest.raises(TimeoutError, match="was told to cancel but has not ended yet"):
             stepped.wait_for(5)(Deferred)()
-        assert lock.waits == [5.0, 0.02]
+        assert lock.waits == pytest.approx([5.0, 0.02])
         stepped.reactor.turn()
         assert stepped.bridge.in_flight == set()
 
@@ -657,7 +659,7 @@ class TestGivingUp:
         """
         ran: list[int] = []
         lock = gate()
-        expected = rf"append\(\) has not started in {timeout} s: the reactor .* has not come to it"
+        expected = rf"append\(\) has not started in {timeout} s; it was withdrawn.* not come to it"
         with pytest.raises(TimeoutError, match=expected):
             stepped.wait_for(timeout)(ran.append)(1)
         assert lock.waits == [timeout]
@@ -728,7 +730,8 @@ class TestGivingUp:
 
         running.run_in_reactor(block)()
         assert blocked.wait(BOUND)
-        with pytest.raises(TimeoutError, match="has not come to it"):
+        expected = r"waits in test_calls\.py:\d+ block\(\) for an event\. It has been busy for "
+        with pytest.raises(TimeoutError, match=expected):
             running.wait_for(0.01)(ran.append)(1)
         go_on.set()
         assert running.wait_for(BOUND)(lambda: 7)() == 7
@@ -783,6 +786,257 @@ class TestGivingUp:
             gc.enable()
 
 
+class TestGrace:
+    """
+    The time for an operation's cleanup.
+    """
+
+    @pytest.mark.parametrize(("grace", "waits"), [(3, [5.0, 0.02, 3.0]), (0.01, [5.0, 0.01, 0.01])])
+    def test_is_the_programs_choice(
+        self,
+        stepped: FakeProcess,
+        gate: Callable[..., FakeLock],
+        grace: float,
+        waits: list[float],
+    ) -> None:
+        """
+        The error tells whether it was enough.
+        """
+        last: Deferred[None] = Deferred()
+
+        async def body() -> None:
+            try:
+                await Deferred()
+            except CancelledError:
+                await last
+
+        lock = gate(lambda timeout: stepped.reactor.turn())
+        with pytest.raises(TimeoutError, match="has not ended yet") as caught:
+            stepped.wait_for(5, grace=grace)(body)()
+        assert lock.waits == pytest.approx(waits)
+        assert (caught.value.cancelled, caught.value.ended) == (True, False)
+        last.callback(None)
+
+    def test_may_be_none(self, stepped: FakeProcess, gate: Callable[..., FakeLock]) -> None:
+        """
+        Then the operation is told, and nothing is waited for.
+        """
+        told: list[object] = []
+        lock = gate(lambda timeout: timeout and stepped.reactor.turn())
+        with pytest.raises(TimeoutError, match="has not ended yet"):
+            stepped.wait_for(5, grace=0)(Deferred)(told.append)
+        assert lock.waits == [5.0, 0.0]
+        stepped.reactor.turn()
+        assert len(told) == 1
+
+    @pytest.mark.parametrize(
+        ("grace", "error"), [(-1, ValueError), (math.nan, ValueError), ("1", TypeError)]
+    )
+    def test_is_a_number_of_seconds(
+        self, stepped: FakeProcess, grace: Any, error: type[Exception]
+    ) -> None:
+        """
+        From zero up.
+        """
+        with pytest.raises(error):
+            stepped.wait_for(5, grace=grace)
+
+    @pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions take notes from 3.11 on")
+    @pytest.mark.parametrize(
+        ("starts", "ends", "note"),
+        [
+            (False, False, "body() had not started; it was withdrawn and will not run."),
+            (True, True, "body() was cancelled, and has ended."),
+            (True, False, "body() was told to cancel but has not ended yet."),
+        ],
+    )
+    def test_another_exception_has_a_note_of_how_it_ended(
+        self,
+        stepped: FakeProcess,
+        gate: Callable[..., FakeLock],
+        starts: bool,
+        ends: bool,
+        note: str,
+    ) -> None:
+        """
+        Printed below its traceback.
+        """
+
+        def interrupt(timeout: float) -> None:
+            if starts:
+                stepped.reactor.turn()
+            if timeout == 5.0:
+                raise KeyboardInterrupt("Ctrl-C")
+
+        async def body() -> None:
+            try:
+                await Deferred()
+            except CancelledError:
+                if not ends:
+                    await Deferred()
+
+        gate(interrupt)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            stepped.wait_for(5)(body)()
+        assert caught.value.__notes__ == [note]
+
+
+class TestLateValues:
+    """
+    What comes after the wait was given up.
+    """
+
+    def test_are_handed_over(self, stepped: FakeProcess, gate: Callable[..., FakeLock]) -> None:
+        """
+        Once, whenever they come.
+        """
+        late: list[object] = []
+        opened: Deferred[str] = Deferred()
+
+        async def body() -> str:
+            try:
+                await Deferred()
+            except CancelledError:
+                pass
+            return await opened
+
+        gate(lambda timeout: stepped.reactor.turn())
+        with pytest.raises(TimeoutError, match="has not ended yet"):
+            stepped.wait_for(5, on_late=late.append)(body)()
+        assert late == []
+        opened.callback("a connection")
+        stepped.reactor.turn()
+        assert late == ["a connection"]
+
+    def test_that_come_while_it_is_cancelled(
+        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
+    ) -> None:
+        """
+        For want of anything better to answer a cancellation with.
+        """
+        late: list[object] = []
+        started: Deferred[str] = Deferred(lambda deferred: deferred.callback("a connection"))
+        gate(lambda timeout: stepped.reactor.turn())
+        with pytest.raises(TimeoutError, match="it was cancelled"):
+            stepped.wait_for(5, on_late=late.append)(lambda: started)()
+        assert late == ["a connection"]
+
+    def test_after_an_interruption_twice(
+        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
+    ) -> None:
+        """
+        Are handed over once, though both have the operation cancelled.
+        """
+        late: list[object] = []
+        opened: Deferred[str] = Deferred()
+
+        async def body() -> str:
+            try:
+                await Deferred()
+            except CancelledError:
+                pass
+            return await opened
+
+        def interrupt(timeout: float) -> None:
+            stepped.reactor.turn()
+            raise KeyboardInterrupt(f"at {timeout:g}")
+
+        gate(interrupt)
+        with pytest.raises(KeyboardInterrupt, match=r"at 0\.02"):
+            stepped.wait_for(5, on_late=late.append)(body)()
+        stepped.reactor.turn()
+        opened.callback("a connection")
+        assert late == ["a connection"]
+
+    def test_errors_are_not(
+        self, stepped: FakeProcess, gate: Callable[..., FakeLock], logged: LoggedFailures
+    ) -> None:
+        """
+        They are logged, unless they are what was expected.
+        """
+        late: list[object] = []
+        gate(lambda timeout: stepped.reactor.turn())
+        with pytest.raises(TimeoutError):
+            stepped.wait_for(5, on_late=late.append)(Deferred)()
+        error = ValueError("of a cleanup")
+        with pytest.raises(TimeoutError):
+            stepped.wait_for(5, on_late=late.append)(Deferred)(lambda d: d.errback(error))
+        assert late == []
+        gc.collect()
+        assert logged.take() == [error]
+
+    def test_an_error_in_the_hand_over_is_logged(
+        self, stepped: FakeProcess, gate: Callable[..., FakeLock], logged: LoggedFailures
+    ) -> None:
+        """
+        And does no harm to the reactor.
+        """
+        error = LookupError("in on_late")
+
+        def refuse(value: object) -> None:
+            raise error
+
+        gate(lambda timeout: stepped.reactor.turn())
+        with pytest.raises(TimeoutError, match="it was cancelled"):
+            stepped.wait_for(5, on_late=refuse)(Deferred)(lambda d: d.callback("a connection"))
+        assert logged.take() == [error]
+
+    def test_are_nothing_to_one_that_cannot_be_called(self, stepped: FakeProcess) -> None:
+        """
+        Which is refused where the function is decorated.
+        """
+        with pytest.raises(TypeError, match="on_late is a function that takes the late value"):
+            stepped.wait_for(5, on_late="close")  # type: ignore[call-overload]
+
+
+class TestWithTimeout:
+    """
+    ``f.with_timeout(2.0)``
+    """
+
+    def test_is_the_same_function_with_another_timeout(
+        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
+    ) -> None:
+        """
+        And the same grace.
+        """
+        waited = stepped.wait_for(5, grace=0.01)(Deferred)
+        lock = gate(lambda timeout: stepped.reactor.turn())
+        with pytest.raises(TimeoutError, match=r"Deferred\(\) has not answered in 2 s"):
+            waited.with_timeout(2)()
+        assert lock.waits == pytest.approx([2.0, 0.01])
+
+    def test_leaves_the_function_as_it_was(self, turning: FakeProcess) -> None:
+        """
+        It takes what that takes, and has its name.
+        """
+        waited = turning.wait_for(5)(add)
+        quick = waited.with_timeout(None)
+        assert quick.__name__ == "add"
+        assert quick(1, second=5) == waited(1, second=5) == 6
+
+    def test_of_a_method(self, turning: FakeProcess) -> None:
+        """
+        Is looked up on the class.
+        """
+
+        class Client:
+            @turning.wait_for(5)
+            def fetch(self, name: str) -> tuple[object, str]:
+                return self, name
+
+        client = Client()
+        assert Client.fetch.with_timeout(2)(client, "x") == (client, "x")
+
+    @pytest.mark.parametrize("timeout", [-1, "2", add])
+    def test_takes_what_wait_for_takes(self, stepped: FakeProcess, timeout: Any) -> None:
+        """
+        And nothing else.
+        """
+        with pytest.raises((TypeError, ValueError)):
+            stepped.wait_for(5)(add).with_timeout(timeout)
+
+
 class TestInterruptions:
     """
     A wait that ends by an exception that a signal handler raises.
@@ -818,7 +1072,7 @@ class TestInterruptions:
         lock = gate(interrupt)
         with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
             stepped.wait_for(5)(Deferred)(told.append)
-        assert lock.waits == [5.0, 0.02]
+        assert lock.waits == pytest.approx([5.0, 0.02])
         assert len(told) == 1
         assert stepped.bridge.in_flight == set()
 
@@ -892,13 +1146,13 @@ class TestInterruptions:
 
         def interrupt(timeout: float) -> None:
             stepped.reactor.turn()
-            if timeout == 1.0:
+            if timeout == pytest.approx(1.0):
                 raise KeyboardInterrupt("Ctrl-C")
 
         lock = gate(interrupt)
         with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
             stepped.wait_for(5)(body)()
-        assert lock.waits == [5.0, 0.02, 1.0]
+        assert lock.waits == pytest.approx([5.0, 0.02, 1.0])
         assert len(told) == 1
         cleaned.callback(None)
 

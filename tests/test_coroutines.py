@@ -4,6 +4,7 @@ What a body returned, as a Deferred to follow.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 from collections.abc import Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
@@ -13,7 +14,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from crochet._coroutines import as_deferred
+from crochet._coroutines import as_deferred, explained
 
 _colour: ContextVar[str] = ContextVar("colour", default="none")
 
@@ -166,3 +167,77 @@ def test_any_coroutine_is_driven() -> None:
     Of whatever type.
     """
     assert _successes(as_deferred(Handmade(), Context())) == ["by hand"]
+
+
+class TestWithoutAsyncio:
+    """
+    On a reactor that is not asyncio's.
+    """
+
+    def _error(self, body: Any) -> BaseException:
+        (error,) = _errors(as_deferred(body(), Context()))
+        return error
+
+    def test_an_await_of_asyncios_is_explained(self) -> None:
+        """
+        However it fails there: for lack of a loop, or because nobody knows the future.
+        """
+        loop = asyncio.new_event_loop()
+
+        async def sleep() -> None:
+            await asyncio.sleep(1)
+
+        async def await_future() -> None:
+            await loop.create_future()
+
+        async def ask() -> None:
+            asyncio.get_running_loop()
+
+        try:
+            for body in (sleep, await_future, ask):
+                error = self._error(body)
+                better = explained(error, "fetch")
+                assert type(better) is RuntimeError
+                assert better.__cause__ is error
+                assert str(better).startswith("fetch() awaits something of asyncio's, and")
+                assert str(error) in str(better)
+                assert 'Call crochet.setup(reactor="asyncio") at the top' in str(better)
+        finally:
+            loop.close()
+
+    def test_so_is_an_error_of_a_library(self) -> None:
+        """
+        That looks which of them it is run by.
+        """
+
+        class AsyncLibraryNotFoundError(RuntimeError):
+            pass
+
+        error = AsyncLibraryNotFoundError("unknown async library, or not in async context")
+        assert "reactor=" in str(explained(error, "fetch"))
+
+    @pytest.mark.parametrize(
+        "error", [ValueError("no running event loop"), RuntimeError("out of order")]
+    )
+    def test_other_errors_are_left_alone(self, error: Exception) -> None:
+        """
+        As well as these, where there is a loop.
+        """
+        assert explained(error, "fetch") is error
+
+        async def main() -> None:
+            error = RuntimeError("no running event loop")
+            assert explained(error, "fetch") is error
+
+        asyncio.run(main())
+
+    def test_a_future_is_refused(self) -> None:
+        """
+        Nobody would await it.
+        """
+        loop = asyncio.new_event_loop()
+        try:
+            with pytest.raises(RuntimeError, match="does not belong to the event loop of the"):
+                as_deferred(loop.create_future(), Context())
+        finally:
+            loop.close()

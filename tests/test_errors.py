@@ -14,6 +14,12 @@ import pytest
 
 import crochet
 from crochet import _errors
+from crochet._errors import Limit, Reason
+from crochet._places import Place
+
+_LIMIT = Limit(1.5)
+_PLACE = Place("parse", "views.py", 31)
+_REASON = Reason("busy", "The reactor thread is busy.", (_PLACE,), (_PLACE, _PLACE))
 
 _BUILDERS: list[Callable[[str], Exception]] = [
     _errors.not_set_up,
@@ -21,12 +27,11 @@ _BUILDERS: list[Callable[[str], Exception]] = [
     _errors.exiting,
     _errors.forked,
     _errors.in_reactor_thread,
-    lambda name: _errors.not_answered(name, 1.5, is_running=True),
-    lambda name: _errors.not_answered(name, 1.5, is_running=False),
-    lambda name: _errors.gave_up(name, 1.5, ended=True),
-    lambda name: _errors.gave_up(name, 1.5, ended=False),
-    lambda name: _errors.never_started(name, 1.5, is_running=True),
-    lambda name: _errors.never_started(name, 1.5, is_running=False),
+    lambda name: _errors.not_answered(name, _LIMIT, _REASON),
+    lambda name: _errors.gave_up(name, _LIMIT, _REASON, ended=True),
+    lambda name: _errors.gave_up(name, _LIMIT, _REASON, ended=False),
+    lambda name: _errors.never_started(name, _LIMIT, _REASON),
+    lambda name: _errors.past_deadline(name, 1.5),
 ]
 
 
@@ -106,25 +111,56 @@ def test_timeouts_name_their_seconds(timeout: float, text: str) -> None:
     """
     Without needless digits.
     """
-    assert text in str(_errors.not_answered("fetch", timeout, is_running=True))
-    assert text in str(_errors.gave_up("fetch", timeout, ended=True))
-    assert text in str(_errors.never_started("fetch", timeout, is_running=True))
+    limit = Limit(timeout)
+    assert text in str(_errors.not_answered("fetch", limit, _REASON))
+    assert text in str(_errors.gave_up("fetch", limit, _REASON, ended=True))
+    assert text in str(_errors.never_started("fetch", limit, _REASON))
 
 
-def test_timeouts_say_why() -> None:
+def test_timeouts_say_what_became_of_the_operation_and_why() -> None:
     """
-    As far as is known.
+    In the text, and in attributes for programs.
     """
-    assert "was cancelled" in str(_errors.gave_up("fetch", 1.0, ended=True))
-    assert "has not ended yet" in str(_errors.gave_up("fetch", 1.0, ended=False))
-    assert "has not come to it" in str(_errors.never_started("fetch", 1.0, is_running=True))
-    assert "It goes on" in str(_errors.not_answered("fetch", 1.0, is_running=True))
-    for build in (_errors.never_started, _errors.not_answered):
-        assert "not running yet" in str(build("fetch", 1.0, is_running=False))
+    error = _errors.gave_up("fetch", _LIMIT, _REASON, ended=True)
+    assert str(error) == (
+        "fetch() has not answered in 1.5 s; it was cancelled. The reactor thread is busy."
+    )
+    assert (error.function, error.timeout, error.cancelled, error.ended) == (
+        ("fetch", 1.5, True, True)
+    )
+    assert (error.state, error.reason, error.stack, error.awaits) == _REASON
+    error = _errors.gave_up("fetch", _LIMIT, _REASON, ended=False)
+    assert "has not ended yet" in str(error)
+    assert (error.cancelled, error.ended) == (True, False)
+    error = _errors.never_started("fetch", _LIMIT, _REASON)
+    assert "was withdrawn and will not run" in str(error)
+    assert (error.cancelled, error.ended) == (True, True)
+    error = _errors.not_answered("fetch", _LIMIT, _REASON)
+    assert str(error).endswith(". The reactor thread is busy. wait() again, or cancel() it.")
+    assert (error.cancelled, error.ended) == (False, False)
+    error = _errors.past_deadline("fetch", 0.5)
+    assert (error.state, error.cancelled, error.ended) == ("past-deadline", True, True)
+
+
+def test_timeouts_of_a_deadline_say_so() -> None:
+    """
+    For the number of seconds is none that a program has written anywhere.
+    """
+    error = _errors.not_answered("fetch", Limit(1.23456, by_deadline=True), _REASON)
+    assert "has not answered in 1.235 s, all that deadline() left it. The" in str(error)
+
+
+def test_a_timeout_of_a_programs_own_has_the_attributes_empty() -> None:
+    """
+    And all of them come through a pickle.
+    """
+    assert crochet.TimeoutError("why").function is None
+    error = pickle.loads(pickle.dumps(_errors.never_started("fetch", _LIMIT, _REASON)))
+    assert (error.function, error.state, error.stack) == ("fetch", "busy", (_PLACE,))
 
 
 def test_a_negative_timeout_is_told_as_none_at_all() -> None:
     """
     For that is what was waited.
     """
-    assert " 0 s." in str(_errors.not_answered("fetch", -3, is_running=True))
+    assert " 0 s." in str(_errors.not_answered("fetch", Limit(-3.0), _REASON))

@@ -5,6 +5,7 @@ Every program in examples/ does what it says, in a process of its own.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import selectors
@@ -265,7 +266,7 @@ def test_dns_interrupted(example: str, tmp_path: Path) -> None:
             query = silent.recv(512)
             assert b"\x07example\x04test\x00" in query
             assert lookup.interrupt() == (-signal.SIGINT, "")
-            assert lookup.stderr().endswith("\nKeyboardInterrupt\n")
+            assert "\nKeyboardInterrupt\n" in lookup.stderr()
 
 
 @needs("flask")
@@ -361,6 +362,56 @@ def test_scrapy_crawl(tmp_path: Path) -> None:
     lines = output_of(python(*SCRAPY, "scrapy_crawl.py"), tmp_path).splitlines()
     assert lines[:-1] == [f"Knitting, volume {number}" for number in range(1, 7)]
     assert lines[-1] == "and again: 6 books"
+
+
+@needs("scrapy", "flask")
+def test_scrapy_view(tmp_path: Path) -> None:
+    """
+    Each request to a Flask page crawls anew, with Scrapy's own choice of a reactor.
+    """
+    pages = output_of(python(*SCRAPY, "scrapy_view.py", "--once"), tmp_path).splitlines()
+    titles = [f"Knitting, volume {number}" for number in range(1, 7)]
+    assert [json.loads(page) for page in pages] == [titles, titles]
+
+
+CELL = """
+import scrapy
+from scrapy.crawler import AsyncCrawlerRunner
+from crochet import setup, wait_for
+
+setup(reactor="asyncio", stall_warning=None)
+
+@wait_for(timeout=60.0)
+def crawl(spider, url):
+    return AsyncCrawlerRunner().crawl(spider, start_urls=[url])  # a task of asyncio's
+"""
+NOTEBOOK = """
+import asyncio, sys
+
+async def main():
+    namespace = {}
+    exec(sys.argv[1], namespace)
+    from scrapy_crawl import BooksSpider, loopback_shop
+    url = loopback_shop()
+    for _ in range(3):
+        exec(sys.argv[1], namespace)
+        namespace["crawl"](BooksSpider, url)
+        print("crawled")
+
+asyncio.run(main())
+"""
+
+
+@needs("scrapy")
+def test_scrapy_in_a_notebook(tmp_path: Path) -> None:
+    """
+    In a thread with an event loop of its own, a cell is run again and again, each time as written.
+    """
+    from scrapy import crawler
+
+    if not hasattr(crawler, "AsyncCrawlerRunner"):
+        pytest.skip("Scrapy has it from 2.13 on")
+    assert output_of(python(*SCRAPY, "-c", NOTEBOOK, CELL), tmp_path) == 3 * "crawled\n"
 
 
 def test_unit_testing(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ The error of a call, from the reactor thread to whoever takes it.
 
 from __future__ import annotations
 
+import asyncio
+import builtins
 import copy
 import gc
 import sys
@@ -12,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import CancelledError, FirstError
@@ -463,6 +465,15 @@ class TestReports:
         assert logged.take() == [error]
 
 
+def _group(*errors: BaseException) -> Any:
+    """
+    Return an exception group, or where there are none, what its backport makes.
+    """
+    if sys.version_info >= (3, 11):
+        return cast("Any", builtins).BaseExceptionGroup("of tasks", errors)
+    return type("BaseExceptionGroup", (BaseException,), {"exceptions": errors})("of tasks")
+
+
 class TestCancellations:
     """
     Errors that say no more than that an operation was cancelled.
@@ -500,6 +511,8 @@ class TestCancellations:
             FirstError(Failure(cancelled), 0),
             self._wrap(cancelled),
             self._wrap(cancelled, self._wrap(cancelled)),
+            asyncio.CancelledError(),
+            _group(cancelled, _group(asyncio.CancelledError())),
         ):
             assert is_cancellation(error)
 
@@ -507,7 +520,7 @@ class TestCancellations:
         """
         Nor are others taken for them.
         """
-        other = ValueError("why")
+        cancelled, other = CancelledError(), ValueError("why")
         for error in (
             other,
             FirstError(Failure(other), 0),
@@ -517,6 +530,7 @@ class TestCancellations:
             self.Wrapper("cancelled"),
             self.Wrapper([CancelledError()]),
             self.Touchy(),
+            _group(cancelled, other),
         ):
             assert not is_cancellation(error)
 

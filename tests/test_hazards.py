@@ -35,12 +35,9 @@ def verdicts(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[_runne
         if isinstance(item, pytest.Function) and item.originalname == "test_hazard"
     ]
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
-    environment = _runner.own_environment()
+    column = _runner.own_column()
     try:
-        yield {
-            name: pool.submit(_runner.run, name, sys.executable, environment, BOUND)
-            for name in names
-        }
+        yield {name: pool.submit(_runner.run, name, column, BOUND) for name in names}
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -63,6 +60,47 @@ def test_every_hazard_says_what_must_hold() -> None:
     for name in _runner.all_names():
         text = _runner.describe(name)
         assert text.endswith("."), f"{name}: {text}"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("any_timeout_cancels", "ok"),
+        ("any_timeout_text", "BREACH"),
+        ("any_call_in_loop_thread", "hangs"),
+    ],
+)
+def test_other_bridges_are_asked_the_same(name: str, kind: str) -> None:
+    """
+    The one that needs no package gives three kinds of verdict.
+    """
+    column = _runner.foreign_column(f"asyncio={sys.executable}")
+    assert "run_coroutine_threadsafe" in column.title
+    verdict = _runner.run(name, column, BOUND)
+    assert verdict.kind == kind, f"{verdict}\n{verdict.output}"
+
+
+def test_table_shows_each_question_to_those_it_was_put_to() -> None:
+    """
+    All columns for the one kind, those of crochet for the other.
+    """
+    columns = [
+        _runner.own_column(),
+        _runner.foreign_column("asyncio=python"),
+        _runner.foreign_column("python"),
+    ]
+    verdicts = [
+        _runner.Verdict("ok", "as it should", ""),
+        _runner.Verdict("hangs", "waits on", ""),
+        _runner.Verdict("BREACH", "it | broke", ""),
+    ]
+    rows = {"any_cancel": verdicts, "exit_normal": verdicts}
+    table = _runner.as_markdown(columns, ["ours", "asyncio", "theirs"], rows)
+    assert "| ok | hang | breach: it \\| broke |\n" in table
+    assert "| **ok** as it should | **BREACH** it \\| broke |\n" in table
+    assert "| 1 of 1 | 0 of 1 | 0 of 1 |\n" in table
+    with pytest.raises(ValueError, match="there is no bridge trio"):
+        _runner.foreign_column("trio=python")
 
 
 @pytest.mark.parametrize(
@@ -94,5 +132,5 @@ def test_runner_judges(
     beginning = "import faulthandler; faulthandler.dump_traceback_later(1, exit=True)\n"
     monkeypatch.setattr(_runner, "HERE", tmp_path)
     (tmp_path / "program.py").write_text(beginning + program)
-    verdict = _runner.run("program", sys.executable, os.environ, 1.0)
+    verdict = _runner.run("program", _runner.own_column(), 1.0)
     assert (verdict.kind, text in verdict.text) == (kind, True), verdict

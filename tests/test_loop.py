@@ -13,8 +13,9 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 
+import crochet
 from crochet import DeadlockError, ReactorStopped, _loop
 from crochet._loop import at_fork, start_thread
 from fakes import (
@@ -55,6 +56,14 @@ def real() -> Iterator[FakeProcess]:
     close_reactor(reactor)
 
 
+def _thread_of(process: FakeProcess) -> Any:
+    """
+    Return the thread that the reactor runs in.
+    """
+    assert process.loop._life is not None
+    return process.loop._life.thread
+
+
 def _check_that_nothing_is_left(process: FakeProcess) -> None:
     """
     See that a setup() that failed has left nothing behind, and that it can be done again.
@@ -69,7 +78,7 @@ def _check_that_nothing_is_left(process: FakeProcess) -> None:
         calls.clear()
     process.loop.setup()
     assert process.logs.calls == process.children.calls == ["start"]
-    assert len(process.exit_hooks) == len(process.fork_hooks) == 1
+    assert (len(process.exit_hooks), len(process.fork_hooks)) == (1, 3)
     result = process.run_in_reactor(lambda: 7)()
     called: list[object] = []
     pending = process.run_in_reactor(Deferred)()
@@ -94,7 +103,7 @@ class TestSetup:
         assert thread.name == "crochet-reactor"
         assert process.logs.calls == ["start"]
         assert process.children.calls == ["start"]
-        assert len(process.exit_hooks) == len(process.fork_hooks) == 1
+        assert (len(process.exit_hooks), len(process.fork_hooks)) == (1, 3)
         result = process.run_in_reactor(lambda: 7)()
         process.reactor.callFromThread(process.reactor.stop)
         process.run_reactor()
@@ -107,9 +116,9 @@ class TestSetup:
         process.loop.setup(logging=False)
         process.reactor.callFromThread(process.reactor.stop)
         process.run_reactor()
-        process.loop._thread = None  # this one, which cannot wait for itself
-        process.exit()
         process.fork()
+        assert process.run_in_reactor(int)() is not None  # the child sets up for itself
+        process.exit()
         assert process.logs.calls == []
 
     def test_acts_once(self, process: FakeProcess) -> None:
@@ -354,192 +363,270 @@ class TestTicket:
         process.loop.setup()
         with pytest.raises(ReactorStopped, match="the reactor has stopped"):
             process.run_in_reactor(int)()
+        process.loop._start_thread = process.threads
+        process.threads.started[0].join(BOUND)
+        process.loop._life.thread = process.threads.started[0]  # type: ignore[union-attr, assignment]
         process.loop.setup()
-        assert len(process.threads.started) == 1
-
-
-class TestEnd:
-    """
-    However the reactor ends, every call in flight is answered.
-    """
-
-    @staticmethod
-    def _end(process: FakeProcess, end: Callable[[], object]) -> list[Any]:
-        """
-        Set up, make a call that hangs, one that does something in the reactor, one after it.
-        """
-        process.loop.setup()
-        results = [process.run_in_reactor(body)() for body in (Deferred, end, Deferred)]
+        result = process.run_in_reactor(lambda: 7)()
+        process.reactor.callFromThread(process.reactor.stop)
         process.run_reactor()
-        return results
+        assert result.wait(0) == 7
 
-    def test_by_a_stop(self, process: FakeProcess) -> None:
+
+class TestRestart:
+    """
+    ``setup()`` once the reactor has ended.
+    """
+
+    @pytest.mark.parametrize("end", ["stop", "crash"])
+    def test_starts_it_again(self, process: FakeProcess, end: str) -> None:
         """
-        Operations that have started are cancelled.
+        With the same logs, and a watcher of the new life's children.
+        """
+        for life in range(3):
+            process.loop.setup()
+            result = process.run_in_reactor(lambda life=life: life)()
+            process.reactor.callFromThread(getattr(process.reactor, end))
+            process.run_reactor()
+            assert result.wait(0) == life
+        assert len(process.threads.started) == 3
+        assert process.logs.calls == ["start"]
+        assert process.children.calls == ["start", "stop"] * 3
+        assert (len(process.exit_hooks), len(process.fork_hooks)) == (1, 3)
+
+    def test_begins_to_log_if_it_is_told_to(self, process: FakeProcess) -> None:
+        """
+        Although the life before did not; and goes on to, although the next does not ask for it.
+        """
+        for logging in (False, True, False):
+            process.loop.setup(logging=logging)
+            process.reactor.callFromThread(process.reactor.stop)
+            process.run_reactor()
+        assert process.logs.calls == ["start"]
+
+    def test_waits_for_the_thread_before(
+        self, process: FakeProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        But not for ever; then nothing was changed.
+        """
+        process.loop.setup()
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        life: Any = process.loop._life
+        ended, life.thread = life.thread, FakeThread(int, "its pool's workers go on")
+        with pytest.raises(TimeoutError, match="the reactor thread has not stopped in"):
+            process.loop.setup()
+        with pytest.raises(ReactorStopped, match="the reactor has stopped"):
+            process.run_in_reactor(int)()
+        life.thread = ended
+        process.loop.setup()
+        assert len(process.threads.started) == 2
+
+    def test_that_fails_leaves_the_refusal_as_it_was(self, process: FakeProcess) -> None:
+        """
+        For it is still true.
+        """
+        process.loop.setup()
+        process.will_run_reactor()
+        process.loop.shutdown()
+        process.threads.error = RuntimeError("can't start new thread")
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            process.loop.setup()
+        with pytest.raises(ReactorStopped, match=r"shutdown\(\) has stopped"):
+            process.run_in_reactor(int)()
+
+    def test_is_refused_while_the_interpreter_exits(self, process: FakeProcess) -> None:
+        """
+        Nobody would stop it.
+        """
+        process.loop.setup()
+        process.will_run_reactor()
+        process.exit()
+        with pytest.raises(RuntimeError, match="too late"):
+            process.loop.setup()
+
+
+class TestShutdown:
+    """
+    ``shutdown()``
+    """
+
+    def test_stops_everything(self, threaded: FakeProcess) -> None:
+        """
+        And refuses calls, until the next ``setup()``.
+        """
+        for _ in range(2):
+            threaded.loop.setup()
+            thread: Any = threaded.wait_for(BOUND)(threading.current_thread)()
+            pending = threaded.run_in_reactor(Deferred)()
+            threaded.loop.shutdown(BOUND)
+            assert not thread.is_alive()
+            for call in (pending.wait, threaded.run_in_reactor(int)):
+                with pytest.raises(ReactorStopped, match=r"shutdown\(\) has stopped"):
+                    call()
+        assert threaded.logs.calls == ["start", "stop"] * 2
+        assert threaded.children.calls == ["start", "stop"] * 2
+
+    def test_has_nothing_to_do_without_setup(self, process: FakeProcess) -> None:
+        """
+        Or twice.
+        """
+        process.loop.shutdown()
+        process.loop.setup()
+        process.will_run_reactor()
+        process.loop.shutdown()
+        process.loop.shutdown(0)
+        assert process.logs.calls == process.children.calls == ["start", "stop"]
+
+    def test_of_a_reactor_that_has_ended(self, process: FakeProcess) -> None:
+        """
+        Gives back what it had.
+        """
+        process.loop.setup()
+        process.reactor.callFromThread(process.reactor.crash)
+        process.run_reactor()
+        process.loop.shutdown()
+        assert process.logs.calls == ["start", "stop"]
+
+    def test_may_be_called_again_if_it_was_not_done_in_time(self, process: FakeProcess) -> None:
+        """
+        Meanwhile calls are refused.
+        """
+        process.loop.setup()
+        with pytest.raises(crochet.TimeoutError, match=r"has not stopped in 0\.5 s"):
+            process.loop.shutdown(0.5)
+        with pytest.raises(ReactorStopped, match=r"shutdown\(\) has stopped"):
+            process.run_in_reactor(int)()
+        assert process.logs.calls == ["start"]
+        process.will_run_reactor()
+        process.loop.shutdown()
+        assert process.logs.calls == ["start", "stop"]
+
+    @pytest.mark.parametrize("timeout", [0, -5, 0.5, None])
+    def test_with_little_time_or_all(self, process: FakeProcess, timeout: Any) -> None:
+        """
+        Cancels operations.
         """
         told: list[object] = []
         process.loop.setup()
         result = process.run_in_reactor(Deferred)(told.append)
-        process.run_in_reactor(process.reactor.stop)()
-        process.run_reactor()
-        with pytest.raises(ReactorStopped, match="the reactor has stopped"):
-            result.wait(0)
+        process.will_run_reactor()
+        process.loop.shutdown(timeout)
         assert len(told) == 1
-        assert process.children.calls == ["start", "stop"]
+        assert result.done()
 
-    def test_by_a_crash(self, process: FakeProcess) -> None:
+    def test_is_followed_by_setup_only_when_it_is_done(self, process: FakeProcess) -> None:
         """
-        Which fires no triggers.
+        ``setup()`` does not take a reactor that is to stop for one that runs.
         """
-        hanging, _, queued = self._end(process, process.reactor.crash)
-        for result in (hanging, queued):
-            with pytest.raises(ReactorStopped, match="the reactor has stopped"):
-                result.wait(0)
-        assert process.children.calls == ["start", "stop"]
-
-    @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
-    def test_by_an_error(
-        self, process: FakeProcess, logged: LoggedFailures, error: type[BaseException]
-    ) -> None:
-        """
-        That goes through the reactor's ``run()``; it is logged.
-        """
-
-        def run(installSignalHandlers: bool) -> None:
-            raise error("through run()")
-
-        process.reactor.run = run
         process.loop.setup()
-        result = process.run_in_reactor(int)()
-        process.run_reactor()
-        with pytest.raises(ReactorStopped, match="the reactor has stopped"):
-            result.wait(0)
-        assert [type(each) for each in logged.take()] == [error]
-
-    @pytest.mark.parametrize("end", ["stop", "crash"])
-    def test_refuses_later_calls(self, process: FakeProcess, end: str) -> None:
-        """
-        At once, in whichever thread.
-        """
-        self._end(process, getattr(process.reactor, end))
-        for call in (process.run_in_reactor(int), process.wait_for(5)(int)):
-            with pytest.raises(ReactorStopped, match="the reactor has stopped"):
-                call()
+        with pytest.raises(TimeoutError):
+            process.loop.shutdown(0)
+        with pytest.raises(TimeoutError, match="the reactor thread has not stopped"):
+            process.loop.setup()
+        process.will_run_reactor()
         process.loop.setup()
+        assert len(process.threads.started) == 2
+
+    def test_is_not_interrupted_by_setup(self, process: FakeProcess) -> None:
+        """
+        Nor the other way round, which a signal handler may try.
+        """
+        refused: list[str] = []
+
+        def try_to(function: Callable[[], object]) -> None:
+            with pytest.raises(RuntimeError, match=r"in the middle of") as caught:
+                function()
+            refused.append(str(caught.value).split()[0])
+
+        import_reactor = process.import_reactor
+
+        def interrupted() -> Any:
+            try_to(process.loop.shutdown)
+            return import_reactor()
+
+        process.loop._import_reactor = interrupted
+        process.loop.setup()
+        process.will_run_reactor()
+        thread: Any = process.threads.started[0]
+        run = thread.join
+
+        def run_and_try(timeout: float | None = None) -> None:
+            run()
+            if not refused[1:]:
+                try_to(process.loop.setup)
+
+        thread.join = run_and_try
+        process.loop.shutdown()
+        assert refused == ["shutdown()", "setup()"]
         assert len(process.threads.started) == 1
 
-    def test_gives_operations_time_to_clean_up(self, process: FakeProcess) -> None:
-        """
-        As long as they need, within bounds.
-        """
-        seen: list[tuple[str, float]] = []
-        reactor = process.reactor
-
-        async def operation() -> None:
-            try:
-                await Deferred()
-            except CancelledError:
-                cleaned: Deferred[None] = Deferred()
-                reactor.callLater(0.75 * _loop.GRACE, cleaned.callback, None)
-                await cleaned
-                seen.append(("cleaned", reactor.seconds()))
-
-        reactor.addSystemEventTrigger(
-            "during", "shutdown", lambda: seen.append(("ended", reactor.seconds()))
-        )
-        process.loop.setup()
-        for _ in range(2):
-            process.run_in_reactor(operation)()
-        process.run_in_reactor(reactor.stop)()
-        process.run_reactor()
-        now = 0.75 * _loop.GRACE
-        assert seen == [("cleaned", now), ("cleaned", now), ("ended", now)]
-        assert reactor.getDelayedCalls() == []
-
-    def test_does_not_wait_for_ever(self, process: FakeProcess) -> None:
-        """
-        For an operation that will not end; what it answers later is lost.
-        """
-        late: Deferred[None] = Deferred()
-        seen: list[float] = []
-        reactor = process.reactor
-
-        async def operation() -> None:
-            try:
-                await Deferred()
-            except CancelledError:
-                await late
-
-        reactor.addSystemEventTrigger("during", "shutdown", lambda: seen.append(reactor.seconds()))
-        process.loop.setup()
-        process.run_in_reactor(operation)()
-        process.run_in_reactor(reactor.stop)()
-        process.run_reactor()
-        assert seen == [_loop.GRACE]
-        late.callback(None)
-
-    def test_does_not_wait_for_nothing(self, process: FakeProcess) -> None:
-        """
-        Without operations, there is not even a timer.
-        """
-        process.loop.setup()
-        process.run_in_reactor(process.reactor.stop)()
-        process.run_reactor()
-        assert process.reactor.seconds() == 0
-        assert process.reactor.getDelayedCalls() == []
-
-    def test_logs_what_fails_to_be_cancelled(
-        self, process: FakeProcess, logged: LoggedFailures
+    def test_says_that_logs_were_not_written_in_time(
+        self, process: FakeProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """
-        And cancels the others.
+        The reactor has stopped; it can be asked again.
         """
-        error = ValueError("of a canceller")
-        told: list[object] = []
-
-        def fail(deferred: object) -> None:
-            raise error
-
         process.loop.setup()
-        process.run_in_reactor(Deferred)(fail)
-        process.run_in_reactor(Deferred)(told.append)
+        process.will_run_reactor()
+        with monkeypatch.context() as patch:
+            patch.setattr(process.logs, "stop", lambda timeout: False)
+            with pytest.raises(TimeoutError, match="handlers of the logger 'twisted' block"):
+                process.loop.shutdown()
+        process.loop.shutdown()
+        assert process.logs.calls == ["start", "stop"]
+
+    def test_is_refused_in_the_reactor_thread(self, process: FakeProcess) -> None:
+        """
+        Which it would wait for.
+        """
+        process.loop.setup()
+        refused = process.run_in_reactor(process.loop.shutdown)()
         process.run_in_reactor(process.reactor.stop)()
         process.run_reactor()
-        assert len(told) == 1
-        assert logged.take() == [error]
+        with pytest.raises(DeadlockError, match=r"shutdown\(\) in the reactor thread"):
+            refused.wait(0)
 
-    def test_logs_an_error_of_a_cleanup(self, process: FakeProcess, logged: LoggedFailures) -> None:
+    def test_is_refused_after_no_setup(self, stepped: FakeProcess) -> None:
         """
-        For the caller has been told something else.
+        The reactor is the program's.
         """
-        error = ValueError("of a cleanup")
+        with pytest.raises(RuntimeError, match=r"call reactor\.stop\(\)"):
+            stepped.loop.shutdown()
+        assert stepped.reactor.running
+
+    @pytest.mark.parametrize("timeout", [float("nan"), "5"])
+    def test_refuses_what_is_no_timeout(self, process: FakeProcess, timeout: Any) -> None:
+        """
+        Before it does anything.
+        """
         process.loop.setup()
-        process.run_in_reactor(Deferred)(lambda deferred: deferred.errback(error))
-        process.run_in_reactor(process.reactor.stop)()
-        process.run_reactor()
-        gc.collect()
-        assert logged.take() == [error]
+        with pytest.raises((ValueError, TypeError)):
+            process.loop.shutdown(timeout)
+        assert not process.run_in_reactor(int)().done()
 
-    def test_of_an_operation_shared_by_two_calls(self, process: FakeProcess) -> None:
+    def test_leaves_no_descriptor_open(self) -> None:
         """
-        Is waited for once.
+        The fixture for all tests sees to that.
         """
-        shared: Deferred[None] = Deferred()
-        process.loop.setup()
-        results = [process.run_in_reactor(lambda: shared)() for _ in range(2)]
-        process.run_in_reactor(process.reactor.stop)()
-        process.run_reactor()
-        for result in results:
-            with pytest.raises(ReactorStopped):
-                result.wait(0)
-        assert process.reactor.seconds() == 0
+        process = FakeProcess(new_real_reactor(), start_thread)
+        for _ in range(3):
+            process.loop.setup()
+            assert process.wait_for(BOUND)(lambda: 7)() == 7
+            process.loop.shutdown(BOUND)
 
-    def test_frees_the_thread_s_ident(self, process: FakeProcess) -> None:
+    def test_after_a_block(self, threaded: FakeProcess) -> None:
         """
-        Which is used again for new threads, and those may wait.
+        However it ends.
         """
-        self._end(process, process.reactor.stop)
-        assert process.bridge.reactor_thread is None
+        with threaded.loop.running(logging=False, timeout=BOUND):
+            assert threaded.wait_for(BOUND)(lambda: 7)() == 7
+        with pytest.raises(ZeroDivisionError), threaded.loop.running(timeout=BOUND):
+            1 / 0  # noqa: B018
+        with pytest.raises(ReactorStopped):
+            threaded.run_in_reactor(int)()
+        assert threaded.logs.calls == ["start", "stop"]
 
 
 class TestNoSetup:
@@ -567,7 +654,7 @@ class TestNoSetup:
         """
         for _ in range(3):
             process.loop.no_setup()
-        assert len(process.exit_hooks) == len(process.fork_hooks) == 1
+        assert (len(process.exit_hooks), len(process.fork_hooks)) == (1, 3)
 
     def test_may_come_too_late(self, process: FakeProcess) -> None:
         """
@@ -674,7 +761,7 @@ class TestExit:
         """
         threaded.loop.setup()
         threaded.run_in_reactor(threaded.reactor.stop)()
-        threaded.loop._thread.join(BOUND)  # type: ignore[union-attr]
+        _thread_of(threaded).join(BOUND)
         threaded.exit()
         assert threaded.reactor.threadCallQueue == []
 
@@ -710,8 +797,6 @@ class TestExit:
         """
         process.loop.setup()
         result = process.run_in_reactor(lambda: 7)()
-        process.loop._thread = FakeThread(int, "it has ended")  # type: ignore[assignment]
-        process.loop._thread.run()  # type: ignore[union-attr]
         process.exit()
         with pytest.raises(ReactorStopped, match="the interpreter is exiting"):
             process.run_in_reactor(int)()
@@ -727,7 +812,7 @@ class TestExit:
         """
         process.loop.setup()
         (thread,) = process.threads.started
-        thread.join = lambda timeout: thread.run()  # type: ignore[method-assign, assignment]
+        process.will_run_reactor()
         process.exit()
         assert not thread.is_alive()
         assert not process.reactor.running
@@ -758,7 +843,7 @@ class TestExit:
         assert "the reactor thread has not stopped within 0.01 s" in said
         assert "in a_blocking_body" in said
         go_on.set()
-        threaded.loop._thread.join(BOUND)  # type: ignore[union-attr]
+        _thread_of(threaded).join(BOUND)
 
     def test_says_nothing_if_there_is_nobody_to_tell(
         self, process: FakeProcess, monkeypatch: pytest.MonkeyPatch
@@ -781,7 +866,7 @@ class TestExit:
         process.loop.setup()
         process.exit()
         said = capsys.readouterr().err
-        assert said.endswith("exiting without it. It is here:\n")
+        assert said.endswith("exiting without it. It is here:\n(nowhere)\n")
         process.run_reactor()
 
     def test_logs_errors_that_nobody_has_taken(
@@ -835,31 +920,129 @@ class TestFork:
     A child that is forked from a process, seen from the child.
     """
 
-    def test_has_no_reactor_thread(self, process: FakeProcess) -> None:
+    def test_answers_what_was_in_flight(self, process: FakeProcess) -> None:
         """
-        What was in flight is answered, and later calls are refused; so is ``setup()``.
+        The parent's reactor thread is not here to do it.
         """
         process.loop.setup()
         result = process.run_in_reactor(Deferred)()
         process.fork()
-        with pytest.raises(ReactorStopped, match="forked"):
+        with pytest.raises(ReactorStopped, match=r"forked.*Make the call again in this process"):
             result.wait(0)
-        for call in (process.run_in_reactor(int), process.wait_for(5)(int)):
-            with pytest.raises(ReactorStopped, match="forked"):
-                call()
-        with pytest.raises(RuntimeError, match="forked"):
-            process.loop.setup()
         assert process.logs.calls == ["start", "reset_after_fork"]
         assert process.children.calls == ["start", "forget_after_fork"]
 
-    def test_exits_without_it(self, process: FakeProcess) -> None:
+    def test_starts_nothing_of_its_own_accord(self, process: FakeProcess) -> None:
         """
-        There is no thread to wait for.
+        Most children run another program at once.
+        """
+        process.loop.setup()
+        process.fork()
+        assert len(process.threads.started) == 1
+
+    @pytest.mark.parametrize("logging", [True, False])
+    def test_sets_up_for_the_first_call(self, process: FakeProcess, logging: bool) -> None:
+        """
+        A reactor thread of its own, and what the parent's ``setup()`` asked for.
+        """
+        process.loop.setup(logging=logging)
+        process.fork()
+        results = [process.run_in_reactor(lambda: 7)() for _ in range(2)]
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        assert [result.wait(0) for result in results] == [7, 7]
+        assert len(process.threads.started) == 2
+        assert process.logs.calls == ["start", "reset_after_fork", "start"] * logging
+        assert process.children.calls == ["start", "forget_after_fork", "start", "stop"]
+
+    def test_may_set_up_itself(self, process: FakeProcess) -> None:
+        """
+        As if nobody had, with logs or without.
+        """
+        process.loop.setup()
+        process.fork()
+        process.loop.setup(logging=False)
+        result = process.run_in_reactor(lambda: 7)()
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        assert result.wait(0) == 7
+        assert process.logs.calls == ["start", "reset_after_fork"]
+
+    def test_refuses_a_call_for_which_it_cannot_set_up(self, process: FakeProcess) -> None:
+        """
+        And accepts the next if that can be.
+        """
+        process.loop.setup()
+        process.fork()
+        process.threads.error = RuntimeError("can't start new thread")
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            process.run_in_reactor(int)()
+        process.threads.error = None
+        assert not process.run_in_reactor(int)().done()
+        assert len(process.threads.started) == 2
+
+    def test_may_fork_in_turn(self, process: FakeProcess) -> None:
+        """
+        Before it has made any call, or after.
+        """
+        process.loop.setup()
+        process.fork()
+        process.fork()
+        lost = process.run_in_reactor(int)()
+        process.fork()
+        with pytest.raises(ReactorStopped, match="forked"):
+            lost.wait(0)
+        result = process.run_in_reactor(lambda: 7)()
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        assert result.wait(0) == 7
+        assert process.logs.calls == ["start", "reset_after_fork"] * 2 + ["start"]
+
+    def test_exits_without_it(
+        self, process: FakeProcess, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """
+        There is no thread to wait for, and nothing to be logged.
         """
         process.loop.setup()
         process.fork()
         process.exit()
-        assert process.logs.calls == ["start", "reset_after_fork", "finish"]
+        assert process.logs.calls == ["start", "reset_after_fork"]
+        assert capsys.readouterr() == ("", "")
+
+    def test_needs_not_be_shut_down(self, process: FakeProcess) -> None:
+        """
+        But may be.
+        """
+        process.loop.setup()
+        process.fork()
+        process.loop.shutdown()
+        with pytest.raises(ReactorStopped, match=r"shutdown\(\) has stopped"):
+            process.run_in_reactor(int)()
+        assert len(process.threads.started) == 1
+
+    def test_finds_the_reactor_thread_parked(self, threaded: FakeProcess) -> None:
+        """
+        In the parent, before and until it has been forked.
+        """
+        threaded.loop.setup()
+        seen: list[str] = []
+        threaded.fork_hooks["before"]()
+        result = threaded.run_in_reactor(lambda: seen.append("gone on"))()
+        assert seen == []
+        threaded.fork_hooks["after_in_parent"]()
+        assert result.wait(BOUND) is None
+        assert seen == ["gone on"]
+
+    def test_of_the_reactor_thread_needs_no_parking(self, stepped: FakeProcess) -> None:
+        """
+        It is here; nor of a process whose reactor does not run.
+        """
+        with in_reactor_thread(stepped.bridge):
+            stepped.stay_parent()
+        stepped.bridge.reactor_thread = None
+        stepped.stay_parent()
+        assert stepped.reactor.threadCallQueue == []
 
     def test_leaves_errors_to_the_parent(
         self, process: FakeProcess, logged: LoggedFailures
@@ -923,34 +1106,65 @@ class TestFork:
         def interrupted() -> Any:
             is_starting.set()
             assert go_on.wait(BOUND)
-            return import_reactor()
+            raise OSError(24, "of the parent")
 
         process.loop._import_reactor = interrupted
         other = Background(process.loop.setup)
         assert is_starting.wait(BOUND)
         process.fork()
-        with pytest.raises(RuntimeError, match="forked"):
-            process.loop.setup()
-        with pytest.raises(ReactorStopped, match="forked"):
+        with pytest.raises(RuntimeError, match=r"before crochet\.setup\(\)"):
             process.run_in_reactor(int)()
+        process.loop._import_reactor = import_reactor
+        process.loop.setup()
+        result = process.run_in_reactor(lambda: 7)()
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        assert result.wait(0) == 7
+        assert process.logs.calls == ["reset_after_fork", "start"]
         go_on.set()
-        other.outcome()
+        with pytest.raises(OSError, match="of the parent"):
+            other.outcome()
+
+    def test_as_the_thread_is_started(self, process: FakeProcess) -> None:
+        """
+        1. Another thread is in ``setup()`` and has started everything but the reactor's thread.
+        2. This one forks. 3. The child forgets what it has of that, and begins anew.
+        """
+        is_starting, go_on = threading.Event(), threading.Event()
+
+        def start_thread(target: Callable[[], object], name: str) -> Any:
+            is_starting.set()
+            assert go_on.wait(BOUND)
+            raise SystemExit  # the parent goes on elsewhere, and not with this memory
+
+        process.loop._start_thread = start_thread
+        other = Background(process.loop.setup)
+        assert is_starting.wait(BOUND)
+        process.fork()
+        process.loop._start_thread = process.threads
+        result = process.run_in_reactor(lambda: 7)()
+        process.reactor.callFromThread(process.reactor.stop)
+        process.run_reactor()
+        assert result.wait(0) == 7
+        assert process.logs.calls == ["start", "reset_after_fork", "start"]
+        assert process.children.calls == ["start", "forget_after_fork", "start", "stop"]
+        go_on.set()
+        other.thread.join(BOUND)
 
     def test_is_heard_of_where_there_are_forks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """
         Elsewhere nothing is to be done.
         """
-        hooks: list[object] = []
-
-        def register(*, after_in_child: object) -> None:
-            hooks.append(after_in_child)
-
-        monkeypatch.setattr(os, "register_at_fork", register, raising=False)
-        at_fork(int)
-        assert hooks == [int]
+        registered: list[object] = []
+        monkeypatch.setattr(
+            os, "register_at_fork", lambda **hooks: registered.append(hooks), raising=False
+        )
+        hooks = {"before": int, "after_in_parent": str, "after_in_child": list}
+        at_fork(**hooks)
+        assert registered == [hooks]
         monkeypatch.delattr(os, "register_at_fork")
-        at_fork(int)
-        assert hooks == [int]
+        at_fork(**hooks)
+        assert registered == [hooks]
 
 
 class TestPrograms:
@@ -1053,7 +1267,7 @@ class TestPrograms:
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
     def test_that_forks(self) -> None:
         """
-        The child is refused at once, and the parent goes on.
+        The child gets a reactor of its own, and the parent goes on.
         """
         finished = run_python(
             """
@@ -1062,20 +1276,82 @@ class TestPrograms:
             from twisted.internet.defer import Deferred
 
             crochet.setup()
-            call = crochet.wait_for(timeout=30)(lambda: "answered")
+            call = crochet.wait_for(timeout=30)(os.getpid)
             pending = crochet.run_in_reactor(Deferred)()
             call()
             pid = os.fork()
             if pid == 0:
-                for attempt in (pending.wait, call, crochet.setup):
-                    try:
-                        attempt()
-                    except Exception as error:
-                        print(type(error).__name__, "forked" in str(error), flush=True)
+                try:
+                    pending.wait()
+                except crochet.ReactorStopped as error:
+                    print("forked" in str(error), flush=True)
+                print(call() == os.getpid(), flush=True)
                 raise SystemExit(5)
-            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), call(), flush=True)
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            print(status, call() == os.getpid(), pending.done(), flush=True)
             """,
             flags=("-W", "error", "-W", "ignore:This process.*fork:DeprecationWarning"),
         )
-        expected = "ReactorStopped True\nReactorStopped True\nRuntimeError True\n5 answered\n"
-        assert finished == (0, expected, "")
+        assert finished == (0, "True\nTrue\n5 True False\n", "")
+
+
+class TestWatch:
+    """
+    What watches the reactor thread.
+    """
+
+    def test_begins_and_ends_with_a_life(self, threaded: FakeProcess) -> None:
+        """
+        It is told to end when the reactor has, and waited for by the next setup() or shutdown().
+        """
+        threaded.loop.setup()
+        assert threaded.watch.calls == ["start"]
+        threaded.loop.shutdown(BOUND)
+        assert threaded.watch.calls == ["start", "stop", "join"]
+
+    def test_setup_that_fails_later_ends_it(self, process: FakeProcess) -> None:
+        """
+        The reactor's thread cannot be started.
+        """
+        process.threads.error = RuntimeError("can't start new thread")
+        with pytest.raises(RuntimeError, match="new thread"):
+            process.loop.setup()
+        assert process.watch.calls == ["start", "stop", "join"]
+        _check_that_nothing_is_left(process)
+
+    def test_setup_fails_without_it(self, process: FakeProcess) -> None:
+        """
+        Likewise its own.
+        """
+        process.watch.errors["start"] = RuntimeError("can't start new thread")
+        with pytest.raises(RuntimeError, match="new thread"):
+            process.loop.setup()
+        process.watch.errors.clear()
+        _check_that_nothing_is_left(process)
+
+    def test_the_programs_reactor_runs_without_it(self, process: FakeProcess) -> None:
+        """
+        Its thread cannot be started. Calls are answered, and forks find nothing amiss.
+        """
+        process.watch.errors["start"] = RuntimeError("can't start new thread")
+        process.loop.no_setup()
+        answers = []
+        process.reactor.callLater(1.0, process.fork)
+        process.reactor.callLater(2.0, process.reactor.stop)
+        process.run_in_reactor(int)().add_done_callback(answers.append)
+        process.reactor.run(installSignalHandlers=False)
+        assert process.watch.calls == ["start"]
+        assert len(answers) == 1
+
+    def test_ends_with_the_programs_reactor(self, process: FakeProcess) -> None:
+        """
+        However often it is told to.
+        """
+        process.loop.no_setup()
+        process.loop.setup(stall_warning=2.0)
+        process.reactor.callWhenRunning(lambda: limits.append(process.watch.stall_warning))
+        process.reactor.callWhenRunning(process.reactor.stop)
+        limits: list[float] = []
+        process.reactor.run(installSignalHandlers=False)
+        assert process.watch.calls == ["start", "stop"]
+        assert limits == [2.0]

@@ -4,8 +4,12 @@ The Twisted reactor: where it comes from, and what is done to it.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -13,9 +17,21 @@ from typing import Any
 
 import pytest
 import twisted.internet
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 
-from crochet._reactors import import_reactor, refuse_to_run, use_daemon_threads
-from fakes import FakeReactor, close_reactor, new_real_reactor, run_python
+from crochet import _reactors
+from crochet._reactors import (
+    disarm_clone,
+    import_reactor,
+    make_own,
+    make_runnable,
+    release,
+    release_in_child,
+    release_signals_in_child,
+    use_daemon_threads,
+    wind_up,
+)
+from fakes import BOUND, Background, FakeReactor, close_reactor, new_real_reactor, run_python
 
 
 @pytest.fixture(params=[FakeReactor, new_real_reactor], ids=["fake", "real"])
@@ -89,24 +105,45 @@ def test_import_installs_the_default_reactor() -> None:
     )
 
 
-class TestRefusals:
+def _run_once(reactor: Any, end: str = "stop") -> None:
     """
-    Of a reactor that cannot be run by Crochet.
+    Run a reactor until it is told to end.
+    """
+    reactor.callWhenRunning(getattr(reactor, end))
+    reactor.run(False)
+
+
+def _new_asyncio_reactor() -> Any:
+    """
+    Return a reactor with an event loop of its own.
+    """
+    reactor = AsyncioSelectorReactor(asyncio.new_event_loop())
+    reactor._registerAsIOThread = False
+    return reactor
+
+
+class TestRevival:
+    """
+    Of a reactor that is to run, perhaps again.
     """
 
-    def test_none_if_it_has_not_run(self, reactor: Any) -> None:
+    def test_leaves_one_alone_that_has_not_run(self, reactor: Any) -> None:
         """
-        As it should be.
+        What the program has asked of it is done.
         """
-        refuse_to_run(reactor)
+        seen: list[int] = []
+        reactor.callWhenRunning(seen.append, 1)
+        make_runnable(reactor)
+        _run_once(reactor)
+        assert seen == [1]
 
-    def test_none_if_nobody_can_tell(self) -> None:
+    def test_leaves_one_alone_of_which_nobody_can_tell(self) -> None:
         """
         As with a reactor of another make.
         """
-        refuse_to_run(SimpleNamespace(running=False))  # type: ignore[arg-type]
+        make_runnable(SimpleNamespace(running=False))  # type: ignore[arg-type]
 
-    def test_if_it_runs(self, reactor: Any) -> None:
+    def test_refuses_one_that_runs(self, reactor: Any) -> None:
         """
         And the program should have said so.
         """
@@ -114,7 +151,7 @@ class TestRefusals:
 
         def refuse() -> None:
             try:
-                refuse_to_run(reactor)
+                make_runnable(reactor)
             except RuntimeError as error:
                 caught.append(error)
             reactor.stop()
@@ -124,14 +161,300 @@ class TestRefusals:
         assert "is running already" in str(caught[0])
         assert "call crochet.no_setup()" in str(caught[0])
 
-    def test_if_it_has_run(self, reactor: Any) -> None:
+    @pytest.mark.parametrize("end", ["stop", "crash"])
+    def test_has_one_run_again(self, reactor: Any, end: str) -> None:
         """
-        For Twisted's reactors run once.
+        The same object, with timers, threads and triggers of its own life.
         """
-        reactor.callFromThread(reactor.stop)
+        seen: list[Any] = []
+        for life in range(3):
+            reactor.callWhenRunning(seen.append, life)
+            reactor.callWhenRunning(reactor.callInThread, seen.append, "in a thread")
+            reactor.addSystemEventTrigger("after", "shutdown", seen.append, "shut down")
+            reactor.callLater(1000, seen.append, "never")
+            _run_once(reactor, end)
+            wind_up(reactor)
+            make_runnable(reactor)
+            assert reactor.getDelayedCalls() == []
+        each = ["in a thread"] + ["shut down"] * (end == "stop")
+        assert sorted(map(str, seen)) == sorted(["0", "1", "2"] + 3 * each)
+
+    def test_leaves_no_descriptor_open(self) -> None:
+        """
+        Of the lives before; the fixture for all tests sees to the last one's.
+        """
+        reactor = new_real_reactor()
+        waker = reactor.waker
+        _run_once(reactor)
+        make_runnable(reactor)
+        assert reactor.waker is not waker
+        close_reactor(reactor)
+
+    def test_begins_anew_if_it_failed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        For lack of a descriptor, say.
+        """
+        reactor = new_real_reactor()
+        _run_once(reactor)
+
+        def fail(self: object) -> None:
+            raise OSError(24, "Too many open files")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(reactor), "installWaker", fail)
+            for _ in range(2):
+                with pytest.raises(OSError, match="Too many open files"):
+                    make_runnable(reactor)
+        make_runnable(reactor)
+        _run_once(reactor)
+        close_reactor(reactor)
+
+    def test_refuses_one_that_wants_more_to_be_made(self) -> None:
+        """
+        Crochet does not know what it was made of.
+        """
+
+        class OfAnotherMake(FakeReactor):
+            def __init__(self, toolkit: object) -> None:
+                super().__init__()
+
+        reactor: Any = OfAnotherMake("toolkit")
+        _run_once(reactor)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match=r"a OfAnotherMake, has run.*do not call"):
+                make_runnable(reactor)
+
+    def test_gives_an_asyncio_reactor_a_new_event_loop(self) -> None:
+        """
+        Which is not set as any thread's.
+        """
+        reactor = _new_asyncio_reactor()
+        loop = reactor._asyncioEventloop
+        _run_once(reactor)
+        make_runnable(reactor)
+        assert loop.is_closed()
+        assert not reactor._asyncioEventloop.is_closed()
+        _run_once(reactor)
+        release(reactor)
+
+
+class TestRelease:
+    """
+    Of what a reactor keeps open.
+    """
+
+    @pytest.mark.parametrize("make", [new_real_reactor, _new_asyncio_reactor, FakeReactor])
+    @pytest.mark.parametrize("release_it", [release, release_in_child])
+    def test_closes_all(self, make: Any, release_it: Any) -> None:
+        """
+        Once or twice; the fixture for all tests sees to that. Then the reactor can be revived.
+        """
+        reactor = make()
+        _run_once(reactor)
+        release_it(reactor)
+        release_it(reactor)
+        make_runnable(reactor)
+        _run_once(reactor)
+        release(reactor)
+
+    @pytest.mark.parametrize("make", [new_real_reactor, _new_asyncio_reactor])
+    def test_in_a_child_takes_nothing_from_the_parent(self, make: Any) -> None:
+        """
+        Whose reactor is not unregistered from: the two share one poller.
+        """
+        if not hasattr(os, "fork"):
+            pytest.skip("there are no forks here")
+        reactor = make()
+        seen: list[int] = []
+
+        def fork() -> None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
+            if pid == 0:
+                try:
+                    release_in_child(reactor)
+                    make_runnable(reactor)
+                    _run_once(reactor)
+                    os._exit(7)
+                finally:
+                    os._exit(1)
+            seen.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            waking = Background(reactor.callFromThread, reactor.stop)
+            reactor.callLater(BOUND, reactor.crash)
+            waking.outcome()
+
+        reactor.callWhenRunning(fork)
         reactor.run(False)
-        with pytest.raises(RuntimeError, match="has run and was stopped"):
-            refuse_to_run(reactor)
+        assert seen == [7]
+        for call in reactor.getDelayedCalls():
+            call.cancel()
+        release(reactor)
+
+    def test_in_a_child_leaves_a_loop_that_cannot_be_gutted(self) -> None:
+        """
+        Such as uvloop's: it is kept, for a garbage collection would close it.
+        """
+        loop = SimpleNamespace(close=pytest.fail)
+        reactor = SimpleNamespace(running=True, waker=None, _asyncioEventloop=loop)
+        release_in_child(reactor)
+        assert reactor._asyncioEventloop is None
+        assert not reactor.running
+        assert _reactors._not_to_be_closed.pop() is loop
+
+
+class Reader:
+    """
+    Something to be read.
+    """
+
+    def __init__(self, fileno: Any) -> None:
+        self.fileno = fileno
+
+    def logPrefix(self) -> str:
+        return "a reader"
+
+
+class TestInAChild:
+    """
+    What a forked child does with the reactor that it has inherited. (test_fork.py forks.)
+    """
+
+    def test_one_that_has_never_run_gets_its_own_poller(self) -> None:
+        """
+        And keeps what it has been told to do.
+        """
+        reactor = new_real_reactor()
+        try:
+            waker = reactor.waker
+            timer = reactor.callLater(1000, lambda: None)
+            trigger = reactor.addSystemEventTrigger("before", "shutdown", lambda: None)
+            make_own(reactor)
+            assert reactor.waker is not waker
+            assert timer in reactor.getDelayedCalls()
+            reactor.removeSystemEventTrigger(trigger)
+            timer.cancel()
+        finally:
+            close_reactor(reactor)
+
+    def test_one_that_is_to_read_something_is_left_alone(self) -> None:
+        """
+        As is one that runs.
+        """
+        reactor = new_real_reactor()
+        one, other = socket.socketpair()
+        try:
+            waker = reactor.waker
+            reader = Reader(one.fileno)
+            reactor.addReader(reader)
+            make_own(reactor)
+            assert reactor.waker is waker
+            reactor.removeReader(reader)
+            reactor.running = True
+            make_own(reactor)
+            assert reactor.waker is waker
+            reactor.running = False
+        finally:
+            one.close()
+            other.close()
+            close_reactor(reactor)
+
+    def test_its_sigchld_wakes_nobody(self) -> None:
+        """
+        The pipe is the parent's, too.
+        """
+        told: list[str] = []
+        waker = SimpleNamespace(
+            uninstall=lambda: told.append("uninstalled"),
+            connectionLost=lambda reason: told.append("closed"),
+        )
+        parts = [SimpleNamespace(_childWaker=waker), SimpleNamespace()]
+        reactor = SimpleNamespace(_signals=SimpleNamespace(_signalHandlings=parts))
+        release_signals_in_child(reactor)
+        assert told == ["uninstalled", "closed"]
+        release_signals_in_child(reactor)
+        assert told == ["uninstalled", "closed"]
+
+    def test_a_clone_of_the_reactor_thread_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        When it comes back to the loop. Another thread of the child may run that.
+        """
+
+        class Ended(Exception):
+            pass
+
+        def end(status: int) -> None:
+            raise Ended(status)
+
+        class Reactor:
+            def __init__(self) -> None:
+                self.threadCallQueue = [1]
+                self.iterated: list[object] = []
+
+            def doIteration(self, delay: float | None) -> None:
+                self.iterated.append(delay)
+
+        monkeypatch.setattr(os, "_exit", end)
+        reactor = Reactor()
+        disarm_clone(reactor)
+        assert reactor.threadCallQueue == []
+        with pytest.raises(Ended, match="0"):
+            reactor.doIteration(0.0)
+        Background(reactor.doIteration, 1.0).outcome()
+        assert reactor.iterated == [1.0]
+
+
+class TestWindingUp:
+    """
+    What a crashed reactor leaves undone.
+    """
+
+    def test_after_a_crash(self, reactor: Any) -> None:
+        """
+        Its workers end.
+        """
+        workers: list[threading.Thread] = []
+        blocked = threading.Event()
+
+        def work() -> None:
+            workers.append(threading.current_thread())
+            blocked.set()
+
+        reactor.callWhenRunning(reactor.callInThread, work)
+        reactor.callWhenRunning(blocked.wait, BOUND)
+        _run_once(reactor, "crash")
+        wind_up(reactor)
+        workers[0].join(BOUND)
+        assert not workers[0].is_alive()
+        assert reactor.threadpool is None
+
+    def test_closes_connections(self, monkeypatch: pytest.MonkeyPatch, reactor: Any) -> None:
+        """
+        As a stop does.
+        """
+        closed: list[str] = []
+        monkeypatch.setattr(reactor, "disconnectAll", lambda: closed.append("closed"))
+        _run_once(reactor, "crash")
+        wind_up(reactor)
+        assert closed == ["closed"]
+
+    @pytest.mark.parametrize("has_run", [True, False])
+    def test_is_nothing_otherwise(
+        self, monkeypatch: pytest.MonkeyPatch, reactor: Any, has_run: bool
+    ) -> None:
+        """
+        After a stop, or if the reactor has never run.
+        """
+        if has_run:
+            _run_once(reactor)
+        monkeypatch.setattr(reactor, "disconnectAll", pytest.fail)
+        wind_up(reactor)
+
+    def test_leaves_a_reactor_of_another_make_alone(self) -> None:
+        """
+        Of which nobody can tell.
+        """
+        wind_up(SimpleNamespace(running=False))
 
 
 class TestPool:

@@ -20,9 +20,11 @@ from twisted.python.failure import Failure
 
 from crochet import DeadlockError, EventualResult, ReactorStopped, TimeoutError, _errors, _result
 from crochet._bridge import Bridge
+from crochet._timeouts import LONGEST
 from fakes import (
     BOUND,
     Background,
+    FakeClock,
     FakeLock,
     FakeProcess,
     LoggedFailures,
@@ -76,7 +78,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FakeLock]]:
     """
 
     def give(meanwhile: Callable[[float], object]) -> FakeLock:
-        lock = FakeLock(meanwhile)
+        clock = FakeClock()
+        clock.install(monkeypatch)
+        lock = FakeLock(meanwhile, clock)
         monkeypatch.setattr(_result, "allocate_lock", lambda: lock)
         return lock
 
@@ -118,7 +122,7 @@ class TestWaiting:
         """
         lock = gate(lambda timeout: stepped.reactor.turn())
         assert _call(stepped, 7).wait(timeout) == 7
-        assert lock.waits == [_result.acquire.__globals__["LONGEST"]]
+        assert lock.waits == [LONGEST]
 
     @pytest.mark.parametrize("timeout", [0, -1, 0.01])
     def test_ends_for_lack_of_time(self, stepped: FakeProcess, timeout: float) -> None:
@@ -129,7 +133,9 @@ class TestWaiting:
         result = _new_result(stepped.bridge, lambda: 7, wakers)
         stepped.bridge.submit(result)
         for _ in range(3):
-            with pytest.raises(TimeoutError, match=r"body\(\) has not answered.*It goes on: wait"):
+            with pytest.raises(
+                TimeoutError, match=r"has not answered.*has not come to it.* wait\(\)"
+            ):
                 result.wait(timeout)
         assert wakers == []
         stepped.reactor.turn()
@@ -316,7 +322,7 @@ class TestSecondLook:
             has_answered.set()
             waiter.thread.join(BOUND)
 
-        wakers.before_pop = give_up
+        wakers.before_look = give_up
         stepped.reactor.turn()  # logs what is raised in it
         assert waiter.outcome() == 7
         assert wakers == []

@@ -8,14 +8,13 @@ import _thread
 import math
 from decimal import Decimal
 from fractions import Fraction
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from crochet import _timeouts
-from crochet._timeouts import LONGEST, acquire, seconds
-from fakes import FakeLock
+from crochet._timeouts import LONGEST, acquire_until, seconds
+from fakes import FakeClock, FakeLock
 
 
 class Index:
@@ -79,18 +78,22 @@ def test_a_free_lock_is_acquired_at_once() -> None:
     """
     Whatever the limit.
     """
-    for limit in (-1.0, 0.0, 1.0, math.inf):
-        assert acquire(FakeLock(), limit)  # type: ignore[arg-type]
+    for end in (-1.0, 0.0, 1.0, math.inf):
+        assert acquire_until(FakeLock(), end)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("limit", "timeout"), [(-1.0, 0.0), (0.0, 0.0), (1.5, 1.5)])
-def test_a_wait_ends_with_its_limit(limit: float, timeout: float) -> None:
+def test_a_wait_ends_with_its_limit(
+    limit: float, timeout: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
-    A negative one only looks: a raw lock takes -1 for no limit.
+    One that is past only looks: a raw lock takes -1 for no limit.
     """
-    lock = FakeLock()
+    clock = FakeClock()
+    clock.install(monkeypatch)
+    lock = FakeLock(clock=clock)
     lock.acquire()
-    assert not acquire(lock, limit)  # type: ignore[arg-type]
+    assert not acquire_until(lock, limit)  # type: ignore[arg-type]
     assert lock.waits == [timeout]
 
 
@@ -100,7 +103,7 @@ def test_a_lock_that_is_released_meanwhile_is_acquired() -> None:
     """
     lock = FakeLock(lambda timeout: lock.release())
     lock.acquire()
-    assert acquire(lock, 1.0)  # type: ignore[arg-type]
+    assert acquire_until(lock, math.inf)  # type: ignore[arg-type]
     assert lock.locked()
 
 
@@ -110,34 +113,34 @@ class TestLongWaits:
     """
 
     @pytest.fixture
-    def clock(self, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> FakeClock:
         """
-        A monotonic clock that the test moves, and waits of ten seconds at most.
+        A monotonic clock, and waits of ten seconds at most.
         """
-        clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
-        monkeypatch.setattr(_timeouts, "time", clock)
+        clock = FakeClock()
+        clock.install(monkeypatch)
         monkeypatch.setattr(_timeouts, "LONGEST", 10.0)
         return clock
 
-    def _lock(self, clock: SimpleNamespace, released_at: float = math.inf) -> FakeLock:
+    def _lock(self, clock: FakeClock, released_at: float = math.inf) -> FakeLock:
         def wait(timeout: float) -> None:
-            clock.now += timeout
-            if clock.now >= released_at:
+            if clock.now + timeout >= released_at:
+                clock.now = released_at
                 lock.release()
 
-        lock = FakeLock(wait)
+        lock = FakeLock(wait, clock)
         lock.acquire()
         return lock
 
-    def test_end_with_the_limit(self, clock: SimpleNamespace) -> None:
+    def test_end_with_the_limit(self, clock: FakeClock) -> None:
         """
         The last one is what is left.
         """
         lock = self._lock(clock)
-        assert not acquire(lock, 25.0)  # type: ignore[arg-type]
+        assert not acquire_until(lock, 25.0)  # type: ignore[arg-type]
         assert lock.waits == [10.0, 10.0, 5.0]
 
-    def test_end_when_the_time_is_up_already(self, clock: SimpleNamespace) -> None:
+    def test_end_when_the_time_is_up_already(self, clock: FakeClock) -> None:
         """
         A wait that took longer than it was told to is the last.
         """
@@ -147,16 +150,16 @@ class TestLongWaits:
 
         lock = FakeLock(oversleep)
         lock.acquire()
-        assert not acquire(lock, 25.0)  # type: ignore[arg-type]
+        assert not acquire_until(lock, 25.0)  # type: ignore[arg-type]
         assert lock.waits == [10.0]
 
     @pytest.mark.parametrize("limit", [25.0, math.inf])
-    def test_end_with_the_release(self, clock: SimpleNamespace, limit: float) -> None:
+    def test_end_with_the_release(self, clock: FakeClock, limit: float) -> None:
         """
         In whichever of the waits that comes.
         """
-        lock = self._lock(clock, released_at=120.0)
-        assert acquire(lock, limit)  # type: ignore[arg-type]
+        lock = self._lock(clock, released_at=20.0)
+        assert acquire_until(lock, limit)  # type: ignore[arg-type]
         assert lock.waits == [10.0, 10.0]
 
 

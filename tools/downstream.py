@@ -99,7 +99,9 @@ def fedora_messaging() -> None:
         source.extractall(folder, filter="data")
     (checkout,) = (path for path in folder.iterdir() if path.is_dir())
     pip(python, "install", "--no-deps", checkout)
-    suite = ("-m", "pytest", "--reactor=asyncio", "-q", "-W", "ignore", "tests/unit")
+    # Its own settings, none of those that stand in the folder above.
+    alone = ("-c", "/dev/null", "--rootdir", str(checkout))
+    suite = ("-m", "pytest", *alone, "--reactor=asyncio", "-q", "-W", "ignore", "tests/unit")
     run(python, *suite, cwd=checkout)
 
 

@@ -1,11 +1,12 @@
 """
 Run the test suite on the built wheel, in a new environment for every Python found.
 
-    python tools/matrix.py [--lowest]
+    python tools/matrix.py [--lowest] [--core]
 
 Looks for the supported Pythons on PATH and among pyenv's versions, and says which are absent. The
 one that runs this is left to `make test`.
 With --lowest, the oldest Python found runs once more, with the oldest Twisted that is supported.
+With --core, what is around the library is left out: the gate runs that on one Python only.
 Ends with status 1 if any run failed.
 """
 
@@ -26,9 +27,20 @@ WORK = ROOT / ".venv" / "matrix"
 CLASSIFIER = re.compile(r"Python :: (3\.\d+)\"")
 REQUIREMENT = re.compile(r"\"Twisted>=([\d.]+)\"")
 # What the suite needs; without one of them it would skip what it is for.
-GROUPS = ("test", "demo", "examples", "docs", "bench")
-# Two at a time: a suite waits more than it works, but its stress tests want a core of their own.
-AT_ONCE = 2
+GROUPS = ("test", "demo", "examples", "docs", "bench", "notebook")
+# Slow, and hardly to do with the Python that they run on.
+AROUND = (
+    "benchmarks",
+    "crochet_pytest",
+    "demo",
+    "docs",
+    "examples",
+    "hazards",
+    "ipython",
+    "servers",
+)
+# Three at a time: a suite waits more than it works.
+AT_ONCE = 3
 BOUND = 1800.0
 
 
@@ -57,7 +69,9 @@ def interpreter(version: str) -> str | None:
     return None
 
 
-def run_suite(python: str, wheel: Path, name: str, pins: list[str]) -> tuple[str, int, str]:
+def run_suite(
+    python: str, wheel: Path, name: str, pins: list[str], ignored: list[str]
+) -> tuple[str, int, str]:
     """
     Install the wheel and the suite's needs in a new environment and run the suite in it.
     """
@@ -82,14 +96,14 @@ def run_suite(python: str, wheel: Path, name: str, pins: list[str]) -> tuple[str
     pip = (environment / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--quiet")
     groups = [part for group in GROUPS for part in ("--group", group)]
     cache = f"cache_dir={environment / 'pytest-cache'}"
-    suite = (environment / "bin" / "python", "-m", "pytest", "-q", "-o", cache)
+    suite = (environment / "bin" / "python", "-m", "pytest", "-q", "-o", cache, *ignored)
     status = (
         run(python, "-m", "venv", "--clear", environment)
         or run(*pip, "install", "--upgrade", "pip>=25.1")
         or run(*pip, "install", wheel, *pins, *groups)
     )
     if status == 0 and run(*suite) != 0:
-        # Beside another suite, on two processors, a bound may be missed. What fails twice is wrong;
+        # Beside other suites, on two processors, a bound may be missed. What fails twice is wrong;
         # what fails once is in the output, and to be looked at.
         output.append("==== failed once; the same tests again:\n")
         status = run(*suite, "--last-failed")
@@ -103,7 +117,9 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lowest", action="store_true", help="also the oldest Twisted")
+    parser.add_argument("--core", action="store_true", help="leave out what is around it")
     arguments = parser.parse_args()
+    ignored = [f"--ignore=tests/test_{name}.py" for name in AROUND if arguments.core]
 
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
@@ -127,7 +143,10 @@ def main() -> int:
 
     failed = []
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        runs = [pool.submit(run_suite, python, wheel, name, pins) for python, name, pins in jobs]
+        runs = [
+            pool.submit(run_suite, python, wheel, name, pins, ignored)
+            for python, name, pins in jobs
+        ]
         for done in concurrent.futures.as_completed(runs):
             name, status, output = done.result()
             verdict = f"FAILED ({status})" if status else "ok"

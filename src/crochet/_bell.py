@@ -10,15 +10,20 @@ call takes four fifths of the time. Elsewhere, and should the reactor ever drop 
 The reactor is told that the reader is one of its own internals, as its waker is. So a clean-reactor
 check (``reactor.removeAll()``) does not come across it, and no such check takes it away.
 
-The descriptor stays open until the process ends: a thread may be about to write to it, and must
-not find that its number has meanwhile been given to some file of the program's.
+A thread may be about to ring when the bell is closed, and must not find that the descriptor's
+number has meanwhile been given to some file of the program's. So it rings through a file object,
+which knows that it has been closed: the thread gets a ValueError. But the file object lets go of
+the interpreter's lock between looking and writing, so whoever closes a bell first waits until
+nobody is ringing it (``Bridge.wait_for_ringers()``).
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
+from io import FileIO
 from typing import Any, cast
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -26,6 +31,9 @@ from twisted.python.failure import Failure
 from zope.interface import classImplements  # type: ignore[import-untyped]
 
 from ._reactors import Reactor
+
+# What an eventfd is written to add one to its count.
+_ONE = (1).to_bytes(8, sys.byteorder)
 
 
 class Bell:
@@ -42,21 +50,19 @@ class Bell:
 
     def __init__(self, answer: Callable[[], object], on_lost: Callable[[], object]) -> None:
         fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        read = os.eventfd_read
+        file = FileIO(fd, "r+")
+        read = file.read
         self._on_lost = on_lost
 
         # No methods: these are called for every single call, and look nothing up on the way.
         def doRead() -> None:
-            try:
-                read(fd)
-            except BlockingIOError:
-                pass  # nobody rang; raising would make the reactor drop the bell
+            read(8)  # None if nobody rang
             answer()
 
-        self.ring = partial(os.eventfd_write, fd, 1)
+        self.ring = partial(file.write, _ONE)
         self.doRead = doRead
         self.fileno = lambda: fd
-        self._close = partial(os.close, fd)
+        self.close = file.close
 
     def logPrefix(self) -> str:
         """
@@ -75,7 +81,7 @@ class Bell:
         Undo ``hang_up()``, before the reactor runs or anybody has rung.
         """
         cast("Any", reactor)._removeInternalReader(self)
-        self._close()
+        self.close()
 
 
 classImplements(Bell, IReadDescriptor)

@@ -47,20 +47,25 @@ Why not reactor.callFromThread() per call? It makes a burst of calls ten times s
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from . import _result
+from . import _diagnosis, _errors, _result
+from ._errors import Reason
 from ._faults import Uncollected
 from ._result import EventualResult
 from ._stash import Stash
 
 # Builds the error by which a call to the function of that name is refused.
 Refusal = Callable[[str], Exception]
+# The same, or makes it possible to accept the call, and returns None.
+Gatekeeper = Callable[[str], Exception | None]
 
 
 class CallFromThread(Protocol):
@@ -74,14 +79,25 @@ class CallFromThread(Protocol):
         """
 
 
+def _at_once(work: Callable[[], object]) -> None:
+    work()
+
+
 def _nobody() -> None:
     """
     Wake no reactor, for there is none.
     """
 
 
+# Seconds. A few microseconds would do, but who knows when the system lets a thread run.
+_RINGING_TAKES = 1.0
+
 # How many calls the reactor thread starts before it looks at anything else.
 _BATCH = 100
+
+# How exactly the start of a call is noted, in seconds, and how many lags are remembered.
+_TICK = 0.001
+_LAGS = 100
 
 
 class Bridge:
@@ -93,13 +109,24 @@ class Bridge:
 
     def __init__(self, refusal: Refusal, stash: Stash) -> None:
         # Why calls are refused; None while they are accepted.
-        self.refusal: Refusal | None = refusal
+        self.refusal: Gatekeeper | None = refusal
         # The ident of the thread the reactor runs in, while it runs.
         self.reactor_thread: int | None = None
         # Every call accepted and not yet answered, queued ones included.
         self.in_flight: set[EventualResult[object]] = set()
         self.uncollected: Uncollected = {}
-        self.stash = stash.put
+        self.stash: Callable[[EventualResult[object]], int] = stash.put
+        # Does what may block, in a thread of its own. The loop hands in another.
+        self.deliver: Callable[[Callable[[], object]], object] = _at_once
+        # When the reactor thread last came to a call, by the monotonic clock, within a _TICK. Calls
+        # share the number: one of its own would take each 24 bytes.
+        self.looked_at: float = 0.0  # reactor thread writes, others read
+        # How many seconds the calls that it then came to had waited. Likewise.
+        self.lags: deque[float] = deque(maxlen=_LAGS)
+        # Tells what the reactor thread waits for, should it be one that waits for us. Likewise.
+        self.blocked_in: Callable[[int, Bridge], _diagnosis.Blocked | None] | None = None
+        # Wakes what watches the reactor, while that sleeps. Written by it alone; see _watch.py.
+        self.rouse: Callable[[], object] | None = None
         self._queue: deque[EventualResult[object]] = deque()
         self._is_awake = False
         self._call_from_thread: CallFromThread | None = None
@@ -108,6 +135,8 @@ class Bridge:
         # anybody is at it.
         self._has_bell = False
         self._ringing: list[None] = []
+        # The same for bells, but that it makes nobody wake the reactor anew.
+        self._at_bell: list[None] = []
 
     def open(
         self, call_from_thread: CallFromThread, ring: Callable[[], object] | None = None
@@ -121,9 +150,14 @@ class Bridge:
                 *call_from_thread* does.
         """
         self._call_from_thread = call_from_thread
+        self.lags.clear()
         self._use(ring)
         self._is_awake = False
         self.refusal = None
+        if self._queue:
+            # Entered by a thread that found the bridge open in an earlier life, and may have woken
+            # that one.
+            self._wake()
 
     def ring_with(self, ring: Callable[[], object] | None) -> None:
         """
@@ -152,11 +186,23 @@ class Bridge:
         """
         refusal = self.refusal
         if refusal is not None:
-            raise refusal(_result.name_of(result))
+            error = refusal(_result.name_of(result))
+            if error is not None:
+                raise error
         self.in_flight.add(result)
         self._queue.append(result)
         if not self._is_awake or self._ringing:
-            self._wake()
+            ring = self._ring
+            try:
+                self._wake()
+            except ValueError:
+                self._take_back(result)  # the bell has just been closed
+                if ring is self._ring:
+                    raise
+                self._wake()  # another life has begun since
+        rouse = self.rouse  # after entering; see _watch.py
+        if rouse is not None:
+            rouse()
         # The second look, after entering; see the head of this file.
         if self.refusal is not None:
             self._take_back(result)
@@ -165,12 +211,11 @@ class Bridge:
         refusal = self.refusal
         if refusal is not None and _result.withdraw(result):
             self.in_flight.discard(result)
-            raise refusal(_result.name_of(result))
+            raise refusal(_result.name_of(result)) or _errors.stopped(_result.name_of(result))
 
     def _wake(self) -> None:
-        has_bell = self._has_bell
-        if not has_bell:
-            self._ringing.append(None)  # before the flag is set; see the head of this file
+        ringing = self._at_bell if self._has_bell else self._ringing
+        ringing.append(None)  # before the flag is set; see the head of this file
         try:
             self._is_awake = True
             self._ring()
@@ -178,8 +223,24 @@ class Bridge:
             self._is_awake = False
             raise
         finally:
-            if not has_bell:
-                self._ringing.pop()
+            ringing.pop()
+
+    def wait_for_ringers(self) -> None:
+        """
+        Wait until nobody is ringing the bell, so that it can be closed. Blocks for 1 s at most.
+
+        1. A thread that rings enters itself in ``_at_bell``, then rings.
+        2. The bell finds that it is open, lets go of the interpreter's lock, and calls the kernel.
+        3. Whoever is to close the bell looks whether the list is empty, and if not, looks again.
+
+        Verdict: a thread that 3 did not see has not come to 2 yet, where it finds the bell closed.
+        One that it saw is through in no time. What takes longer is no thread, but was left behind
+        by a signal's exception, or interrupted by a signal handler that does this.
+        """
+        deadline = time.monotonic() + _RINGING_TAKES
+        while self._at_bell and time.monotonic() < deadline:
+            time.sleep(0.0001)
+        self._at_bell = []
 
     def drain_in_reactor(self) -> None:
         """
@@ -195,6 +256,10 @@ class Bridge:
             for _ in range(min(len(queue), _BATCH)):
                 if not queue:
                     break  # a body ran the reactor's loop itself, which took the rest
+                now = monotonic()
+                if now - self.looked_at > _TICK:
+                    self.looked_at = now
+                    self.lags.append(now - queue[0]._made)
                 _result.start_in_reactor(queue.popleft())
             if queue and not self._is_awake:
                 self._wake()
@@ -203,12 +268,32 @@ class Bridge:
             self._wake()
             raise
 
-    def cancel(self, result: EventualResult[object]) -> None:
+    def cancel(self, result: EventualResult[object], terms: _result.Terms | None = None) -> None:
         """
         Have the reactor thread cancel a call that has started. From any thread; blocks never.
         """
-        if self._call_from_thread is not None:
-            self._call_from_thread(_result.cancel_in_reactor, result)
+        self.call(_result.cancel_in_reactor, result, terms)
+
+    def call(self, function: Callable[..., object], *args: object) -> None:
+        """
+        Have the reactor thread call something. From any thread; blocks never.
+
+        Whoever asks has been told of a reactor. One that has ended calls nothing any more.
+        """
+        if self._call_from_thread is None:
+            return
+        try:
+            self._call_from_thread(function, *args)
+        except RuntimeError:
+            # That is how asyncio's reactor says it has ended: its event loop is closed.
+            if self.refusal is None:
+                raise
+
+    def explain(self, result: EventualResult[object]) -> Reason:
+        """
+        Tell why a call has no answer yet. From any thread; blocks never.
+        """
+        return _diagnosis.explain(self, result, self.blocked_in)
 
     def nudge(self) -> None:
         """
@@ -217,11 +302,15 @@ class Bridge:
         if self.refusal is None:
             self._wake()
 
-    def disown(self, refusal: Refusal) -> None:
+    def disown(self, refusal: Refusal, gatekeeper: Gatekeeper) -> None:
         """
-        Answer all that is in flight, in a forked child, for which nobody there waits any more.
+        Answer all that is in flight, in a forked child, and hand later calls to *gatekeeper*.
         """
-        self.refusal = refusal
+        self.refusal = gatekeeper
+        self._call_from_thread = None
+        self._ring = _nobody  # the bell is the parent's
+        self._ringing, self._at_bell = [], []  # and so were the threads that rang it
+        self.rouse = None
         self.reactor_thread = None
         self.uncollected.clear()  # the parent logs its errors itself
         self._queue.clear()

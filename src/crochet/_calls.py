@@ -17,20 +17,24 @@ from _thread import allocate_lock, get_ident
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from functools import partial, update_wrapper
+from math import inf
+from time import monotonic
 from typing import Concatenate, NoReturn, ParamSpec, Protocol, TypeVar, cast, overload
 
 from twisted.internet.defer import Deferred
 
 from . import _errors, _result
 from ._bridge import Bridge
+from ._deadline import get_end
 from ._faults import Fault
-from ._result import EventualResult
-from ._timeouts import LONGEST, Seconds, acquire, seconds
+from ._result import PENDING, EventualResult, Expired, OnLate, Terms, outcome_of
+from ._timeouts import LONGEST, Seconds, seconds
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 T = TypeVar("T")
 S = TypeVar("S")
+T_late = TypeVar("T_late")
 W_co = TypeVar("W_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
 
@@ -82,6 +86,19 @@ class Wrapper(Protocol[P, W_co, R_co]):  # type: ignore[misc]
     def __get__(self, instance: object, owner: type[object], /) -> Wrapper[P, W_co, R_co]: ...
 
 
+# Likewise.
+class Waited(Wrapper[P, W_co, R_co], Protocol[P, W_co, R_co]):  # type: ignore[misc]
+    """
+    A function made by :func:`wait_for`.
+    """
+
+    def with_timeout(self, timeout: Seconds) -> Callable[P, R_co]:
+        """
+        Return the same function with another timeout, in seconds.
+        """
+        ...
+
+
 class RunInReactor(Protocol):
     """
     The type of :func:`run_in_reactor`.
@@ -104,11 +121,18 @@ class WaitFor(Protocol):
     The type of :func:`wait_for`.
     """
 
-    def __call__(self, timeout: Seconds) -> Waiting:
-        """
-        Make a decorator.
-        """
-        ...
+    @overload
+    def __call__(
+        self,
+        timeout: Seconds,
+        *,
+        grace: Seconds = 1.0,
+        on_late: Callable[[object], object] | None = None,
+    ) -> Waiting: ...
+    @overload
+    def __call__(
+        self, timeout: Seconds, *, grace: Seconds = 1.0, on_late: Callable[[T], object]
+    ) -> WaitingOrLate[T]: ...
 
 
 class Waiting(Protocol):
@@ -117,11 +141,26 @@ class Waiting(Protocol):
     """
 
     @overload
-    def __call__(self, function: Callable[P, Coro[T]]) -> Wrapper[P, Coro[T], T]: ...
+    def __call__(self, function: Callable[P, Coro[T]]) -> Waited[P, Coro[T], T]: ...
     @overload
-    def __call__(self, function: Callable[P, Deferred[T]]) -> Wrapper[P, Deferred[T], T]: ...
+    def __call__(self, function: Callable[P, Deferred[T]]) -> Waited[P, Deferred[T], T]: ...
     @overload
-    def __call__(self, function: Callable[P, T]) -> Wrapper[P, T, T]: ...
+    def __call__(self, function: Callable[P, T]) -> Waited[P, T, T]: ...
+
+
+class WaitingOrLate(Protocol[T_late]):
+    """
+    The same with an ``on_late`` that takes what the function answers.
+    """
+
+    @overload
+    def __call__(self, function: Callable[P, Coro[T_late]]) -> Waited[P, Coro[T_late], T_late]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Deferred[T_late]]
+    ) -> Waited[P, Deferred[T_late], T_late]: ...
+    @overload
+    def __call__(self, function: Callable[P, T_late]) -> Waited[P, T_late, T_late]: ...
 
 
 class Decorators:
@@ -150,34 +189,51 @@ class Decorators:
         """
         return _decorated(function, self._in_background)
 
-    def wait_for(self, timeout: Seconds) -> Waiting:
+    def wait_for(
+        self, timeout: Seconds, *, grace: Seconds = 1.0, on_late: OnLate | None = None
+    ) -> Waiting:
         """
         Make a decorator for functions that run in the reactor thread and are waited for.
 
         Calling ``wait_for(timeout)(f)(x)`` is like calling ``run_in_reactor(f)(x).wait(timeout)``,
         but that a wait that ends for lack of time, by Ctrl-C or by any other exception cancels
-        the operation, gives it a second to clean up behind itself, and only then raises.
+        the operation, gives it *grace* seconds to clean up behind itself, and only then raises.
+        A second Ctrl-C raises at once. Whether the operation had ended by then is said by the
+        TimeoutError's ``ended``, and by a note on any other exception (from Python 3.11 on).
+
+        ``f.with_timeout(2.0)(x)`` is ``f(x)`` with another timeout, for this call. (Of a method, it
+        is looked up on the class: ``Client.fetch.with_timeout(2.0)(client, x)``.) For a bound over
+        several calls there is :class:`deadline`.
 
         Call the decorated function from any thread but the reactor's.
-        Blocks up to *timeout* seconds, and for the cleanup one second more.
+        Blocks up to *timeout* seconds, and for the cleanup up to *grace* seconds more; or 20 ms,
+        if the reactor thread is too busy to cancel anything.
 
         Args:
             timeout: seconds, from zero up; ``None`` and infinity stand for no limit.
+            grace: likewise.
+            on_late: is called with a value that comes after the wait was given up, to close a
+                connection that opened too late, say. It is called in the reactor thread, once at
+                most, and what it raises is logged. Without it such a value is dropped. A late error
+                is logged, unless it says that the operation was cancelled.
 
         Raises:
-            TypeError: *timeout* is no number, or missing; or what is decorated is a generator
-                function, or nothing that can be called.
-            ValueError: *timeout* is negative or NaN.
+            TypeError: *timeout* or *grace* is no number, *timeout* is missing, *on_late* cannot be
+                called; or what is decorated is a generator function, or nothing that can be called.
+            ValueError: *timeout* or *grace* is negative or NaN.
 
         The decorated function raises:
-            TimeoutError: the operation has not answered in time; it was cancelled.
+            TimeoutError: the operation has not answered in time; it was cancelled. Or a deadline
+                was over before it began; it was not started.
             DeadlockError: this is the reactor thread. The function was not run.
             RuntimeError: :func:`setup` has not been called.
             ReactorStopped: the reactor stopped before it answered.
             BaseException: whatever the function raised.
         """
-        limit = _limit(timeout)
-        return cast("Waiting", partial(_decorated, wrap=partial(self._waited_for, limit)))
+        if on_late is not None and not callable(on_late):
+            raise TypeError(f"on_late is a function that takes the late value, not {on_late!r}")
+        terms = Terms(_limit(timeout), _limit(grace, "a grace"), on_late)
+        return cast("Waiting", partial(_decorated, wrap=partial(self._waited_for, terms)))
 
     def _in_background(self, name: str, function: Callable[..., object]) -> Callable[..., object]:
         bridge = self._bridge
@@ -201,52 +257,61 @@ class Decorators:
         return run_in_reactor
 
     def _waited_for(
-        self, limit: float, name: str, function: Callable[..., object]
+        self, terms: Terms, name: str, function: Callable[..., object]
     ) -> Callable[..., object]:
         bridge = self._bridge
         submit = bridge.submit
-        first = min(limit, LONGEST)
-        rest = limit - first
+        first = min(terms.limit, LONGEST)
 
         def wait_for_reactor(*args: object, **kwargs: object) -> object:
             if get_ident() == bridge.reactor_thread:
                 raise _errors.in_reactor_thread(name)
+            patience = first
+            end = get_end()
+            if end != inf:
+                left = end - monotonic()
+                if left <= 0:
+                    raise _errors.past_deadline(name, -left)
+                patience = min(first, left)
             gate = allocate_lock()
             gate.acquire()
             result: EventualResult[object] = EventualResult(
                 bridge, name, (function, args, kwargs, copy_context()), [gate.release]
             )
-            error = None
             try:
                 submit(result)
-                if not (gate.acquire(True, first) or (rest and acquire(gate, rest))):
-                    error = _result.give_up(result, gate, limit)
+                gate.acquire(True, patience)
+                outcome = outcome_of(result)
+                if outcome is PENDING:  # the time is over; or the gate has opened for an errand
+                    outcome = _result.stay(result, gate, terms)
             except BaseException:
                 try:
-                    _result.abandon(result, gate)
+                    _result.abandon(result, gate, terms)
                 except BaseException:
-                    _result.abandon(result, gate)  # interrupted before it had begun to guard itself
+                    # Interrupted before it had begun to guard itself.
+                    _result.abandon(result, gate, terms)
                     raise
-                raise
-            if error is not None:
-                try:
-                    raise error
                 finally:
-                    # Its traceback holds this frame.
-                    del error, result
-            outcome = _result.outcome_of(result)
-            if type(outcome) is not Fault:
+                    del gate  # the traceback holds this frame
+                raise
+            if type(outcome) is not Fault and type(outcome) is not Expired:
                 return outcome
             try:
                 outcome.throw(is_last=True)
             finally:
                 # The traceback holds this frame; do not let it hold the fault as well.
-                del outcome, result
+                del outcome, result, gate
 
+        def with_timeout(timeout: Seconds) -> Callable[..., object]:
+            wrapper = self._waited_for(terms._replace(limit=_limit(timeout)), name, function)
+            wrapper.__name__ = wrapper.__qualname__ = name
+            return wrapper
+
+        vars(wait_for_reactor)["with_timeout"] = with_timeout
         return wait_for_reactor
 
 
-def _limit(timeout: Seconds) -> float:
+def _limit(timeout: Seconds, what: str = "a timeout") -> float:
     if callable(timeout):
         raise TypeError(
             "wait_for() needs a timeout before it is given a function: write "
@@ -255,8 +320,8 @@ def _limit(timeout: Seconds) -> float:
     limit = seconds(timeout)
     if limit < 0:
         raise ValueError(
-            f"wait_for() cannot wait for {limit:g} s: give a timeout from 0 seconds up, or None "
-            "for no limit"
+            f"wait_for() cannot wait for {limit:g} s: give {what} from 0 seconds up, or None for "
+            "no limit"
         )
     return limit
 
@@ -270,14 +335,15 @@ def _decorated(
         return kind(_decorated(method.__func__, wrap))
     if not callable(function):
         raise TypeError(f"only functions can be run in the reactor, not {function!r}")
-    name = _name(function)
+    name = name_of_function(function)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
             f"{name}() is a generator function: calling it runs nothing, and its body would run in "
             "the thread that iterates. Decorate it with @inlineCallbacks first, make it an "
             "`async def` without yield, or return a list"
         )
-    wrapper = wrap(name, function)
+    is_resumed = inspect.isgeneratorfunction(inspect.unwrap(function))  # by inlineCallbacks
+    wrapper = wrap(name, _remembering(function) if is_resumed else function)
     wrapper.__name__ = wrapper.__qualname__ = name  # partial objects have no name to copy
     update_wrapper(wrapper, function)
     for mark in ("_is_coroutine_mark", "_is_coroutine_marker", "_is_coroutine"):
@@ -288,7 +354,18 @@ def _decorated(
     return wrapper
 
 
-def _name(function: object) -> str:
+def _remembering(function: Callable[..., object]) -> Callable[..., object]:
+    def body(*args: object, **kwargs: object) -> object:
+        _result.remember_call()
+        return function(*args, **kwargs)
+
+    return body
+
+
+def name_of_function(function: object) -> str:
+    """
+    Return what a function is called in texts.
+    """
     while isinstance(function, partial):
         function = cast("object", function.func)
     name = getattr(function, "__qualname__", None) or type(function).__qualname__

@@ -9,6 +9,11 @@ logs.
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from ._places import Place
 
 
 class TimeoutError(builtins.TimeoutError):
@@ -17,7 +22,29 @@ class TimeoutError(builtins.TimeoutError):
 
     It is a builtin :class:`TimeoutError`, too, so ``except TimeoutError`` catches it with or
     without an import. Programs may subclass it and may raise it with texts of their own.
+
+    Attributes:
+        function: the name of the function called; ``None`` in an error that a program made.
+        timeout: the seconds that the wait was given, a deadline counted in.
+        state: why there was no answer, in a word or two; each has a page in the documentation,
+            under "When a wait ends without an answer".
+        reason: the same in a sentence or two, as it stands in the text.
+        cancelled: whether the operation was cancelled, or withdrawn before it started. A timeout of
+            ``EventualResult.wait()`` leaves it running.
+        ended: whether it had really ended when this was raised. One that was cancelled may go on
+            cleaning up, or ignore it.
+        stack: where the reactor thread was, innermost first, if that is the cause; else empty.
+        awaits: what the operation waited on, outermost first, if it had started; else empty.
     """
+
+    function: str | None = None
+    timeout: float | None = None
+    state: str | None = None
+    reason: str = ""
+    cancelled: bool = False
+    ended: bool = False
+    stack: tuple[Place, ...] = ()
+    awaits: tuple[Place, ...] = ()
 
 
 class ReactorStopped(Exception):
@@ -28,7 +55,7 @@ class ReactorStopped(Exception):
 
 class DeadlockError(RuntimeError):
     """
-    A wait that could only have lasted for ever was refused.
+    A wait that could only have lasted for ever was refused, or ended.
     """
 
 
@@ -55,8 +82,58 @@ def stopped(name: str) -> ReactorStopped:
     Build the error of a call that the reactor's end overtook, or that came after it.
     """
     return ReactorStopped(
-        f"{name}() cannot be answered: the reactor has stopped. If the program is not ending, "
-        "look for what called reactor.stop() or made the reactor thread fail."
+        f"{name}() cannot be answered: the reactor has stopped. Call crochet.setup() to start it "
+        "again, and if that was not meant to be, look for what called reactor.stop() or crash()."
+    )
+
+
+def crashed(name: str) -> ReactorStopped:
+    """
+    Build the error of a call that ``reactor.crash()`` overtook, or that came after it.
+    """
+    return ReactorStopped(
+        f"{name}() cannot be answered: the reactor has stopped, for something called "
+        "reactor.crash(), or raised an exception through reactor.run(). Call crochet.setup() to "
+        "start it again, and look for what did that."
+    )
+
+
+def died(error: BaseException) -> Callable[[str], ReactorStopped]:
+    """
+    Build what builds the error of a call that the reactor thread's failure overtook.
+    """
+    return partial(ended_with, error)
+
+
+def ended_with(error: BaseException, name: str) -> ReactorStopped:
+    """
+    Build that error.
+    """
+    return ReactorStopped(
+        f"{name}() cannot be answered: the reactor thread has ended with "
+        f"{type(error).__name__}: {error}. It was logged with its traceback. Call "
+        "crochet.setup() to start the reactor again."
+    )
+
+
+def shut_down(name: str) -> ReactorStopped:
+    """
+    Build the error of a call that shutdown() overtook, or that came after it.
+    """
+    return ReactorStopped(
+        f"{name}() cannot be answered: crochet.shutdown() has stopped the reactor. Call "
+        "crochet.setup() to start it again."
+    )
+
+
+def not_down(patience: float, whereabouts: str) -> TimeoutError:
+    """
+    Build the error of a shutdown() that waited in vain.
+    """
+    return TimeoutError(
+        f"the reactor thread has not stopped in {patience:g} s. It takes no more calls, and "
+        "shutdown() may be called again to go on waiting. It is here:\n"
+        f"{whereabouts}"
     )
 
 
@@ -72,12 +149,22 @@ def exiting(name: str) -> ReactorStopped:
 
 def forked(name: str) -> ReactorStopped:
     """
-    Build the error of a call in a process that was forked from the one with the reactor thread.
+    Build the error, in a forked child, of a call that was made in its parent.
     """
     return ReactorStopped(
-        f"{name}() cannot be answered: this process was forked from the one in which the "
-        "reactor runs, and threads do not survive a fork. Call crochet.setup() for the first "
-        "time in the child, or start the child with the spawn method."
+        f"{name}() cannot be answered here: this process was forked while the call was under way, "
+        "and the reactor thread that runs it is the parent's. Make the call again in this process."
+    )
+
+
+def not_run_in_child(name: str) -> ReactorStopped:
+    """
+    Build the error, in a forked child, of a call that the program's own reactor would answer.
+    """
+    return ReactorStopped(
+        f"{name}() cannot be answered: this process was forked from one that called "
+        "crochet.no_setup() and whose reactor was running, and a reactor does not run on in a "
+        "child. Call crochet.no_setup() and then reactor.run() in this process, too."
     )
 
 
@@ -92,42 +179,171 @@ def in_reactor_thread(name: str) -> DeadlockError:
     )
 
 
-def not_answered(name: str, timeout: float, *, is_running: bool) -> TimeoutError:
+def deadlock(name: str, why: str) -> DeadlockError:
     """
-    Build the error of ``EventualResult.wait()``, which leaves the operation as it is.
+    Build the error that ends a wait for which the reactor thread waits.
     """
-    if is_running:
-        state = "It goes on"
-    else:
-        state = "The reactor is not running yet; the program itself has to call reactor.run()"
-    return TimeoutError(
-        f"{name}() has not answered in {max(timeout, 0.0):g} s. {state}: wait() again, or cancel() "
-        "it."
+    return DeadlockError(f"waiting for {name}() would never end. {why}")
+
+
+def shutdown_in_reactor_thread() -> DeadlockError:
+    """
+    Build the error of a shutdown() that would wait for the thread that it was called in.
+    """
+    return DeadlockError(
+        "shutdown() in the reactor thread would wait for that very thread to end. Call it from "
+        "another thread, or call reactor.stop(), which does not wait"
     )
 
 
-def gave_up(name: str, timeout: float, *, ended: bool) -> TimeoutError:
+def shutdown_in_pool() -> DeadlockError:
+    """
+    Build the error of a shutdown() in a thread that the reactor, as it stops, waits for.
+    """
+    return DeadlockError(
+        "shutdown() in a thread of the reactor's pool would wait for the reactor, which waits for "
+        "the threads of its pool before it ends. Call it from another thread"
+    )
+
+
+class Reason(NamedTuple):
+    """
+    Why a call has not been answered.
+
+    Args:
+        state: the cause in a word, one of those in ``_diagnosis``.
+        text: the cause in a sentence or two, which begin after one that names the function.
+        stack: where the reactor thread is, innermost first, if that is the cause.
+        awaits: what the operation waits on, outermost first, if it has started.
+    """
+
+    state: str
+    text: str
+    stack: tuple[Place, ...] = ()
+    awaits: tuple[Place, ...] = ()
+
+
+class Limit(NamedTuple):
+    """
+    The seconds that a wait was given, and whether a deadline made them fewer than its timeout.
+    """
+
+    seconds: float
+    by_deadline: bool = False
+
+    def __str__(self) -> str:
+        text = f"in {max(self.seconds, 0.0):.4g} s"
+        return f"{text}, all that deadline() left it" if self.by_deadline else text
+
+
+def _timed_out(
+    name: str, limit: Limit, reason: Reason, text: str, *, cancelled: bool, ended: bool
+) -> TimeoutError:
+    error = TimeoutError(text)
+    error.function = name
+    error.timeout = limit.seconds
+    error.state, error.reason, error.stack, error.awaits = reason
+    error.cancelled = cancelled
+    error.ended = ended
+    return error
+
+
+def not_answered(name: str, limit: Limit, reason: Reason) -> TimeoutError:
+    """
+    Build the error of ``EventualResult.wait()``, which leaves the operation as it is.
+    """
+    text = f"{name}() has not answered {limit}. {reason.text} wait() again, or cancel() it."
+    return _timed_out(name, limit, reason, text, cancelled=False, ended=False)
+
+
+def gave_up(name: str, limit: Limit, reason: Reason, *, ended: bool) -> TimeoutError:
     """
     Build the error of ``wait_for`` when the operation had started.
     """
     end = "it was cancelled" if ended else "it was told to cancel but has not ended yet"
-    return TimeoutError(
-        f"{name}() has not answered in {timeout:g} s; {end}. Give @wait_for a longer timeout if "
-        "it only needs more time."
-    )
+    text = f"{name}() has not answered {limit}; {end}. {reason.text}"
+    return _timed_out(name, limit, reason, text, cancelled=True, ended=ended)
 
 
-def never_started(name: str, timeout: float, *, is_running: bool) -> TimeoutError:
+def never_started(name: str, limit: Limit, reason: Reason) -> TimeoutError:
     """
     Build the error of ``wait_for`` when the operation had not even started.
     """
-    if is_running:
-        cause = "the reactor thread has not come to it"
-        remedy = "If that was time enough, look for blocking code in the reactor thread."
-    else:
-        cause = "the reactor is not running yet"
-        remedy = "After crochet.no_setup() the program itself has to call reactor.run()."
-    return TimeoutError(
-        f"{name}() has not started in {timeout:g} s: {cause}. It was withdrawn and will not run. "
-        f"{remedy}"
+    text = f"{name}() has not started {limit}; it was withdrawn and will not run. {reason.text}"
+    return _timed_out(name, limit, reason, text, cancelled=True, ended=True)
+
+
+def past_deadline(name: str, overdue: float) -> TimeoutError:
+    """
+    Build the error of ``wait_for`` when a deadline left no time to start the operation.
+    """
+    reason = Reason("past-deadline", f"The deadline() around this call ended {overdue:.4g} s ago.")
+    text = f"{name}() was not started. {reason.text} Give the block more time, or call it earlier."
+    return _timed_out(name, Limit(0.0, True), reason, text, cancelled=True, ended=True)
+
+
+def how_it_ended(name: str, *, started: bool, ended: bool) -> str:
+    """
+    Tell what became of an operation whose wait ended in an exception of somebody else's.
+    """
+    if not started:
+        return f"{name}() had not started; it was withdrawn and will not run."
+    if ended:
+        return f"{name}() was cancelled, and has ended."
+    return f"{name}() was told to cancel but has not ended yet."
+
+
+def wrong_thread(name: str, here: str, there: str) -> RuntimeError:
+    """
+    Build the error of a function that is the reactor thread's and was called in another.
+    """
+    return RuntimeError(
+        f"{name}() is for the reactor thread only, {there}, and was called in {here}. Call it from "
+        "a function decorated with @run_in_reactor or @wait_for(timeout), or with "
+        f"reactor.callFromThread({name}, ...)."
+    )
+
+
+def no_reactor_thread(name: str, here: str) -> RuntimeError:
+    """
+    Build the error of a function that is the reactor thread's, while there is no such thread.
+    """
+    return RuntimeError(
+        f"{name}() is for the reactor thread only, and was called in {here} while no reactor runs. "
+        "Call crochet.setup() first, and then call it from a function decorated with "
+        "@run_in_reactor or @wait_for(timeout); or, if the program runs the reactor itself, with "
+        f"reactor.callWhenRunning({name}, ...)."
+    )
+
+
+def foreign_call(what: str, line: str, here: str, there: str) -> RuntimeError:
+    """
+    Build the error, under CROCHET_DEBUG, of a use of Twisted in another thread than the reactor's.
+    """
+    return RuntimeError(
+        f"{what}() was called in {here}, {line}, and it is for the reactor thread only, {there}. "
+        "Do this in a function decorated with @run_in_reactor or @wait_for(timeout), or hand it to "
+        "reactor.callFromThread(). (CROCHET_DEBUG is set; without it this would go unnoticed.)"
+    )
+
+
+def needs_asyncio(name: str, error: BaseException) -> RuntimeError:
+    """
+    Build the error of a body that wanted asyncio's event loop, on a reactor that has none.
+    """
+    return RuntimeError(
+        f"{name}() awaits something of asyncio's, and this process's reactor is not asyncio's "
+        f'({error}). Call crochet.setup(reactor="asyncio") at the top of the program, before '
+        "anything imports twisted.internet.reactor."
+    )
+
+
+def future_of_other_loop() -> RuntimeError:
+    """
+    Build the error of a body that returned a future which does not belong to the reactor.
+    """
+    return RuntimeError(
+        "the function returned a future of asyncio's that does not belong to the event loop of "
+        'the reactor, so nothing here can await it. Call crochet.setup(reactor="asyncio") at the '
+        "top of the program, and make the future in the reactor thread."
     )

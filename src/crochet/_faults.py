@@ -35,8 +35,9 @@ from __future__ import annotations
 import copy
 import sys
 import weakref
+from asyncio import CancelledError as TaskCancelledError
 from types import TracebackType
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from twisted.internet.defer import CancelledError, FirstError
 from twisted.internet.error import ConnectingCancelledError
@@ -73,6 +74,8 @@ class Fault:
         error: BaseException,
         traceback: TracebackType | None,
         uncollected: Uncollected,
+        *,
+        is_collected: bool = False,
     ) -> None:
         self._name = name
         self._error = error
@@ -83,7 +86,15 @@ class Fault:
         self._is_fresh = True
         error.__traceback__ = traceback
         self._uncollected = uncollected
-        uncollected[id(self)] = weakref.ref(self)
+        if not is_collected:
+            uncollected[id(self)] = weakref.ref(self)
+
+    @property
+    def error(self) -> BaseException:
+        """
+        The error, to be looked at only. That does not collect it.
+        """
+        return self._error
 
     @property
     def is_collected(self) -> bool:
@@ -166,12 +177,16 @@ def is_cancellation(error: BaseException, depth: int = 5) -> bool:
     Tell whether an error says no more than that the operation was cancelled, however wrapped.
 
     Twisted's web client puts the CancelledError of a request into one of its own exceptions, as
-    ``reasons``, and ``gatherResults()`` into a FirstError, as ``subFailure``.
+    ``reasons``, ``gatherResults()`` into a FirstError, as ``subFailure``, and asyncio's task groups
+    those of several tasks into an exception group, as ``exceptions``.
     """
-    if isinstance(error, (CancelledError, ConnectingCancelledError)):
+    if isinstance(error, (CancelledError, ConnectingCancelledError, TaskCancelledError)):
         return True
+    wrapped: list[object]
     if isinstance(error, FirstError):
-        wrapped: list[object] = [error.subFailure]
+        wrapped = [error.subFailure]
+    elif _is_group(error):
+        wrapped = [cast("Any", Failure)(each) for each in cast("Any", error).exceptions]
     else:
         try:
             wrapped = list(getattr(error, "reasons", ()))
@@ -188,6 +203,11 @@ def is_cancellation(error: BaseException, depth: int = 5) -> bool:
             for reason in wrapped
         )
     )
+
+
+def _is_group(error: BaseException) -> bool:
+    # Groups are new in Python 3.11; this one looks so that 3.10 has no need of the name.
+    return any(kind.__name__ == "BaseExceptionGroup" for kind in type(error).__mro__)
 
 
 def report_all(uncollected: Uncollected) -> None:

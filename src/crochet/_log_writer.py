@@ -93,6 +93,11 @@ class _Mark(NamedTuple):
     is_end: bool
 
 
+class _Errand(NamedTuple):
+    function: Callable[..., object]
+    args: tuple[object, ...]
+
+
 class Writer:
     """
     Hands records to a logger, in order, in a thread of its own while it has one.
@@ -104,7 +109,7 @@ class Writer:
         self._logger = logger
         self._limit = limit_bytes
         self._allocate_lock = allocate_lock
-        self._queue: deque[_Entry | _Mark] = deque()
+        self._queue: deque[_Entry | _Mark | _Errand] = deque()
         self._wake = allocate_lock()
         self._wake.acquire()
         self._thread: threading.Thread | None = None
@@ -215,6 +220,20 @@ class Writer:
         self.has_ended = True
         self._queue.clear()
 
+    def call_from_thread(self, function: Callable[..., object], /, *args: object) -> None:
+        """
+        Have the thread call something between two records, before those that wait. Blocks never.
+        """
+        self._queue.appendleft(_Errand(function, args))
+        self._awake()
+
+    def has_thread(self) -> bool:
+        """
+        Tell whether there is a thread to write, other than this one.
+        """
+        thread = self._thread
+        return not self.has_ended and thread is not None and thread.ident != threading.get_ident()
+
     def unwritten(self) -> int:
         """
         Count the records that were not handled.
@@ -230,6 +249,9 @@ class Writer:
                 entry = self._queue.popleft()
             except IndexError:
                 break
+            if isinstance(entry, _Errand):
+                entry.function(*entry.args)
+                continue
             if isinstance(entry, _Mark):
                 self.has_ended = self.has_ended or entry.is_end
                 entry.reached.release()

@@ -177,6 +177,13 @@ class LogBridge:
         self._patience = timeout
         return self._catch_up()
 
+    def get_caller(self) -> Callable[..., None] | None:
+        """
+        Return what has the writing thread call something; None if that is this thread, or nobody.
+        """
+        writer = self._writer
+        return writer.call_from_thread if writer.has_thread() else None
+
     def reset_after_fork(self) -> None:
         """
         Have events handled in the thread that emits them, in a forked child, until ``start()``.

@@ -1,27 +1,23 @@
 """
-One event loop in a thread of its own, from ``setup()`` to the interpreter's exit.
+The event loop of a process: set up, shut down, forked, and at the interpreter's exit.
 
 What must always hold:
 
 1. Of any number of ``setup()`` calls one acts; one that fails leaves everything as it was.
-2. However the reactor ends, the bridge is closed and every call in flight answered.
-3. Exit is never held up for longer than EXIT_PATIENCE by the reactor, nor by anything for ever.
-
-The ways the reactor ends, and who closes the bridge:
-
-- ``reactor.stop()``, by the program or by our exit hook: the trigger before shutdown. It comes
-  before the reactor joins its thread pool, or a worker that waits for us would never be joined
-  (twisted#10124). Operations are cancelled then and get a moment to clean up.
-- ``reactor.crash()``, a reactor that cannot start, anything raised through ``run()``: the
-  ``finally`` around it, in its thread.
-- a fork, seen from the child: the hook after it.
+2. Exit is never held up for longer than EXIT_PATIENCE by the reactor, nor by anything for ever.
+3. A fork leaves the parent undisturbed, and the child as if ``setup()`` had just been called.
 
 Exit: the reactor's thread and its pool's workers are daemons, so Python first waits for the
 program's own threads, which are served as ever, and then calls our hook.
 
-Threads: any may call setup() and no_setup(). The lock is reentrant, for a garbage collection or a
-signal handler in the middle of setup() may call setup(); it finds the work under way and returns.
-A forked child gets a new lock: the old one may have been held by a thread that it does not have.
+Fork: the hook before it parks our threads (_parking.py). The hook after it, in the child,
+only notes what happened and answers what is pending; most children run another program at once.
+The first call, or setup(), then starts a life of the child's own.
+
+Threads: any may call setup(), no_setup() and shutdown(). The lock is reentrant, for a garbage
+collection or a signal handler in the middle of setup() may call setup(); it finds the work under
+way and returns. setup() in the middle of shutdown() is refused, as is the other way round. A forked
+child gets a new lock: the old one may have been held by a thread that it does not have.
 """
 
 from __future__ import annotations
@@ -29,29 +25,47 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import traceback
-from _thread import get_ident
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from contextvars import Context
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Protocol
-
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ReactorNotRunning
-from twisted.logger import Logger
 
 from . import _errors
 from ._bell import Bell, hang_up
-from ._bridge import Bridge, Refusal
+from ._blocking import blocked_in
+from ._bridge import Bridge, CallFromThread
 from ._calls import Decorators
+from ._choice import Choice, ReactorChoice
+from ._debug import ThreadCheck
+from ._event_loops import LoopFactory
 from ._faults import report_all
-from ._reactors import Reactor, Timer, refuse_to_run, use_daemon_threads
+from ._futures import Deliveries
+from ._life import GRACE, Children, Life, StartThread, Watching, all_ended, took
+from ._parking import Parking
+from ._reactors import (
+    Reactor,
+    imported_reactor,
+    is_pool_worker,
+    make_own,
+    make_runnable,
+    release_in_child,
+    release_signals_in_child,
+    watch_runs,
+)
 from ._stash import Stash
+from ._status import Status, snapshot
+from ._timeouts import Seconds, seconds, stall_seconds
 
-_log = Logger(namespace="crochet")
 
-# Seconds that operations cancelled by the reactor's end have for their cleanup.
-GRACE = 1.0
+class _Unsaid(float):
+    """
+    A default that can be told from the same number given.
+    """
+
+
+# Seconds of a stall that are logged unless setup() is told otherwise.
+STALL_WARNING = _Unsaid(1.0)
+
 # Seconds that the interpreter's exit waits for the reactor thread, and for log handlers.
 EXIT_PATIENCE = 5.0
 
@@ -64,17 +78,8 @@ class Logs(Protocol):
     def start(self) -> None: ...
     def stop(self, timeout: float) -> bool: ...
     def finish(self, timeout: float) -> bool: ...
+    def get_caller(self) -> CallFromThread | None: ...
     def reset_after_fork(self) -> None: ...
-
-
-class Children(Protocol):
-    """
-    What sees child processes end.
-    """
-
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-    def forget_after_fork(self) -> None: ...
 
 
 class Setup(Protocol):
@@ -82,13 +87,72 @@ class Setup(Protocol):
     The type of :func:`setup`.
     """
 
-    def __call__(self, *, logging: bool = True) -> None:
+    def __call__(
+        self,
+        *,
+        logging: bool = True,
+        stall_warning: Seconds = STALL_WARNING,
+        reactor: ReactorChoice | None = None,
+        loop_factory: LoopFactory | None = None,
+    ) -> None:
         """
         Start the reactor.
         """
 
 
-StartThread = Callable[[Callable[[], object], str], threading.Thread]
+class Shutdown(Protocol):
+    """
+    The type of :func:`shutdown`.
+    """
+
+    def __call__(self, timeout: Seconds = 10.0) -> None:
+        """
+        Stop the reactor.
+        """
+
+
+class Running(Protocol):
+    """
+    The type of :func:`running`.
+    """
+
+    def __call__(
+        self,
+        *,
+        logging: bool = True,
+        stall_warning: Seconds = STALL_WARNING,
+        timeout: Seconds = 10.0,
+        reactor: ReactorChoice | None = None,
+        loop_factory: LoopFactory | None = None,
+    ) -> AbstractContextManager[None]:
+        """
+        Have the reactor run for the length of a ``with`` block.
+        """
+        ...
+
+
+class Watch(Protocol):
+    """
+    Makes what watches a reactor's thread.
+    """
+
+    def __call__(
+        self, reactor: Reactor, bridge: Bridge, start_thread: StartThread, stall_warning: float, /
+    ) -> Watching: ...
+
+
+class AtFork(Protocol):
+    """
+    How hooks are had called around every fork, like ``os.register_at_fork``.
+    """
+
+    def __call__(
+        self,
+        *,
+        before: Callable[[], object],
+        after_in_parent: Callable[[], object],
+        after_in_child: Callable[[], object],
+    ) -> object: ...
 
 
 def start_thread(target: Callable[[], object], name: str) -> threading.Thread:
@@ -100,25 +164,41 @@ def start_thread(target: Callable[[], object], name: str) -> threading.Thread:
     return thread
 
 
-def at_fork(hook: Callable[[], object]) -> None:
+def at_fork(
+    *,
+    before: Callable[[], object],
+    after_in_parent: Callable[[], object],
+    after_in_child: Callable[[], object],
+) -> None:
     """
-    Have *hook* called in every forked child, where there are such things.
+    Have hooks called around every fork, where there are such things.
     """
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=hook)
+        os.register_at_fork(
+            before=before, after_in_parent=after_in_parent, after_in_child=after_in_child
+        )
+
+
+def _interrupted(inner: str, outer: str) -> RuntimeError:
+    return RuntimeError(
+        f"{inner}() was called, by a signal handler or a garbage collection, in the middle of "
+        f"{outer}() in the same thread. Call it when that has returned"
+    )
 
 
 class EventLoop:
     """
-    Composes the reactor, its thread and the bridge to it. All process-wide effects come in.
+    Composes the reactor, its lives and the bridge to it. All process-wide effects come in.
 
     Args:
         import_reactor: returns the process's reactor, see ``_reactors``.
         start_thread: starts a daemon thread of that target and name.
         at_exit: registers a hook for the interpreter's exit, like ``atexit.register``.
-        at_fork: registers a hook for forked children, like ``os.register_at_fork``.
+        at_fork: registers hooks around forks, like ``os.register_at_fork``.
         logs: started by ``setup()`` unless that is told to leave logs alone.
         watch_children: makes what sees the reactor's child processes end.
+        check_threads: makes what refuses uses of Twisted in other threads, if that is switched on.
+        watch: makes what sees deadlocks and stalls.
     """
 
     def __init__(
@@ -127,9 +207,11 @@ class EventLoop:
         import_reactor: Callable[[], Reactor],
         start_thread: StartThread,
         at_exit: Callable[[Callable[[], object]], object],
-        at_fork: Callable[[Callable[[], object]], object],
+        at_fork: AtFork,
         logs: Logs,
         watch_children: Callable[[Reactor], Children],
+        check_threads: Callable[[Bridge], ThreadCheck],
+        watch: Watch,
     ) -> None:
         self._import_reactor = import_reactor
         self._start_thread = start_thread
@@ -137,108 +219,161 @@ class EventLoop:
         self._at_fork = at_fork
         self._logs = logs
         self._watch_children = watch_children
+        self._watch_reactor = watch
         self._stash = Stash()
+        self._parking = Parking()
         self.bridge = Bridge(_errors.not_set_up, self._stash)
         self.calls = Decorators(self.bridge)
+        self._thread_check = check_threads(self.bridge)
         self.retrieve_result = self._stash.take
+        self._deliveries = Deliveries(start_thread)
+        self.bridge.deliver = self._deliveries
+        self.bridge.blocked_in = blocked_in
         self._setup_lock = threading.RLock()
         self._hooks_ticket = [None]  # whoever takes it registers the hooks
-        # All below are written under _setup_lock, or in a forked child's only thread.
-        self._is_set_up = False
+        # All below are written under _setup_lock, in a forked child's only thread, or where said.
+        self._is_set_up = False  # False again at the reactor's end, in its thread
         self._is_starting = False
-        self._is_ours = False
+        self._is_stopping = False
         self._has_logs = False
-        self._reactor: Reactor | None = None
-        self._children: Children | None = None
-        self._thread: threading.Thread | None = None
-        self._is_forked = False
+        self._wants_logs = False  # a forked child does, too
         self._is_exiting = False
-        # Whether the reactor's run is over. Written in its thread, and before that has started.
-        self._has_ended = False
+        self._life: Life | None = None  # the present one of a reactor that is ours, or the last
+        self._other_reactor: Reactor | None = None  # the one that the program runs
+        self._other_bell: Bell | None = None  # its bell. Reactor thread only.
+        self._other_watch: Watching | None = None  # what watches it. Written in the reactor thread.
+        self._stall_warning = float(STALL_WARNING)  # a forked child's, too
+        self._has_crashed = False  # that one. Reactor thread only.
+        self._loop_factory: LoopFactory | None = None  # makes the event loops of ours, if told
+        # In a forked child: a reactor that has never run here, and shares its poller and waker
+        # with the parent's.
+        self._inherited_reactor: Reactor | None = None
+        self._birthplace = os.getpid()
 
-    def setup(self, *, logging: bool = True) -> None:
+    def setup(
+        self,
+        *,
+        logging: bool = True,
+        stall_warning: Seconds = STALL_WARNING,
+        reactor: ReactorChoice | None = None,
+        loop_factory: LoopFactory | None = None,
+    ) -> None:
         """
-        Start the reactor in a thread of its own, once.
+        Start the reactor in a thread of its own, unless it runs.
 
-        Call it from any thread, as often as you like: once the reactor has been started, or after
-        :func:`no_setup`, it does nothing, at the cost of a look. Blocks while another thread is
-        at it.
+        Call it from any thread, as often as you like: while the reactor runs, or after
+        :func:`no_setup`, it does nothing, at the cost of a look. Once the reactor has ended, by
+        :func:`shutdown` or otherwise, it starts it again. Blocks while another thread is at it.
 
         Args:
             logging: hand Twisted's log events to the logger named ``twisted``, and have a
                 thread of ours write them. False leaves logs alone.
+            stall_warning: seconds that the reactor thread may be busy with one thing, while calls
+                wait, before that is logged; ``None`` and infinity for never. Where it is given, it
+                holds from now on, even if the reactor runs already, and also after ``no_setup()``.
+            reactor: which one it is to be: ``"asyncio"``, ``"epoll"``, ``"poll"``, ``"select"``,
+                ``"default"`` or the one that is installed. None is for any.
+            loop_factory: makes the event loop of the asyncio reactor, such as
+                ``uvloop.new_event_loop``. None is for asyncio's own.
 
         Raises:
-            RuntimeError: the reactor runs already, has run before, or cannot be run here; or no
-                thread can be started. Nothing was changed, and setup() may be called again.
+            RuntimeError: the reactor runs already, or cannot be run here; it is not the one asked
+                for, or that is not available; or no thread can be started. Nothing was changed,
+                and setup() may be called again.
             OSError: no file descriptor is left for the reactor. Likewise.
+            TypeError: *stall_warning* is no number, *reactor* is no reactor, or *loop_factory*
+                makes no event loops.
+            ValueError: *stall_warning* is not above zero; there is no reactor of that name, or it
+                runs on no event loop.
         """
-        if self._is_set_up:
+        if stall_warning is not STALL_WARNING:
+            self._warn_of_stalls(stall_seconds(stall_warning))
+        if self._is_set_up and reactor is None and loop_factory is None:
             return
+        choice = Choice(reactor, loop_factory)
         self._add_hooks()  # before there is a lock that a forked child would find held
         with self._setup_lock:
-            if self._is_set_up or self._is_starting:
+            if self._is_set_up:
+                self._check(choice)
                 return
-            if self._is_forked:
-                raise RuntimeError(
-                    "setup() cannot start the reactor: this process was forked from one in which "
-                    "it runs. Call setup() for the first time in the child, or start the child "
-                    "with the spawn method"
-                )
+            if self._is_starting:
+                return
+            if self._is_stopping:
+                raise _interrupted("setup", "shutdown")
             self._is_starting = True
             try:
-                self._start(logging)
+                self._start(logging, choice)
             finally:
                 self._is_starting = False
 
-    def _start(self, with_logs: bool) -> None:
-        reactor = self._import_reactor()
-        refuse_to_run(reactor)
-        use_daemon_threads(reactor)
-        # Whoever takes the ticket decides: the new thread, that the reactor runs, or an
-        # interrupted start, that it never will. A signal may come when neither side knows
-        # whether the thread has been started.
-        ticket = [None]
-        self._has_ended = False
-        undo = ExitStack()
-        bell = None
+    def _warn_of_stalls(self, limit: float) -> None:
+        # Before looking who watches: one that is made meanwhile is made with it.
+        self._stall_warning = limit
+        for watch in (self._life.watch if self._life else None, self._other_watch):
+            if watch is not None:
+                watch.stall_warning = limit
+
+    def _make_watch(self, reactor: Reactor) -> Watching:
+        return self._watch_reactor(reactor, self.bridge, self._start_thread, self._stall_warning)
+
+    def _check(self, choice: Choice) -> None:
+        reactor = self._life.reactor if self._life else self._other_reactor
+        if reactor is not None:  # else it has ended just now
+            choice.check(reactor, self._loop_factory)
+
+    def _start(self, with_logs: bool, choice: Choice) -> None:
+        if self._is_exiting:
+            raise RuntimeError("setup() was called while the interpreter exits: it is too late")
+        if self._life is not None:
+            self._lay_to_rest(self._life, EXIT_PATIENCE)
+        reactor = choice.obtain(self._import_reactor, self._loop_factory)
+        self._loop_factory = choice.loop_factory or self._loop_factory
+        self._make_runnable(reactor)
+        children, watch = self._watch_children(reactor), self._make_watch(reactor)
+        life = Life(reactor, self.bridge, children, watch, self._on_end)
+        self._wants_logs = with_logs or self._has_logs
+        starts_logs = with_logs and not self._has_logs
+        if starts_logs:
+            self._logs.start()
         try:
-            if with_logs:
-                self._logs.start()
-                undo.callback(self._logs.stop, 1.0)
-            bell = hang_up(reactor, self.bridge.drain_in_reactor, self._on_bell_lost)
-            if bell is not None:
-                undo.callback(bell.take_down, reactor)
-            children = self._watch_children(reactor)
-            children.start()
-            undo.callback(children.stop)
-            trigger = reactor.addSystemEventTrigger("before", "shutdown", self._end_in_reactor)
-            undo.callback(reactor.removeSystemEventTrigger, trigger)
-            self._reactor = reactor
-            self._children = children
-            self._has_logs = with_logs
-            self._thread = self._start_thread(
-                lambda: Context().run(self._run_reactor, reactor, children, ticket),
-                "crochet-reactor",
-            )
-            self._begin(reactor, bell)
+            self._thread_check.install(reactor, life.get_ident)
+            self._life = life  # before it starts: a fork in the middle of that has to find it
+            watch.stall_warning = self._stall_warning  # should setup() have been told meanwhile
+            life.start(self._start_thread, lambda: self._begin(life, with_logs))
         except BaseException:
-            if _took(ticket):
-                self._is_ours = False
-                self.bridge.close(_errors.not_set_up)
-                undo.close()
-                raise
-            # A signal's exception, and the thread is on its way: what is begun is finished.
-            self._begin(reactor, bell)
+            if not life.has_begun:
+                self._life = None
+                self._thread_check.uninstall()
+                if starts_logs:
+                    self._logs.stop(1.0)
             raise
 
-    def _begin(self, reactor: Reactor, bell: Bell | None) -> None:
-        self._is_ours = True
-        self.bridge.open(reactor.callFromThread, bell.ring if bell else None)
-        if self._has_ended:
-            # It was over before we said that it had begun. Close what open() has opened.
-            self.bridge.close(_errors.stopped)
+    def _make_runnable(self, reactor: Reactor) -> None:
+        if reactor is self._inherited_reactor:
+            make_own(reactor, self._loop_factory)
+        make_runnable(reactor, self._loop_factory)
+        self._inherited_reactor = None
+
+    def _begin(self, life: Life, with_logs: bool) -> None:
+        self._has_logs = self._has_logs or with_logs
         self._is_set_up = True
+        if life.has_ended:  # looked at after the former; its thread writes them the other way round
+            self._is_set_up = False
+
+    def _on_end(self) -> None:
+        self._is_set_up = False
+
+    def _lay_to_rest(self, life: Life, patience: float) -> None:
+        """
+        Wait for the thread of a reactor that has ended, and give back what it had.
+        """
+        if life.thread is not None:
+            life.thread.join(patience)
+            if life.thread.is_alive():
+                raise _errors.not_down(patience, life.whereabouts())
+        life.bury()
+        self._thread_check.uninstall()
+        self._life = None
 
     def no_setup(self) -> None:
         """
@@ -246,167 +381,296 @@ class EventLoop:
         nothing.
 
         Call it from any thread, before anything calls ``setup()``. Blocks never. Installs the
-        default reactor unless another is installed.
+        default reactor unless another is installed. In a process that was forked while the
+        reactor ran, call it again, and then run the reactor there.
 
         Raises:
             RuntimeError: ``setup()`` has started the reactor already.
         """
         self._add_hooks()
         with self._setup_lock:
-            if self._is_ours:
+            if self._life is not None:
                 raise RuntimeError(
                     "no_setup() came too late: crochet.setup() has started the reactor already. "
                     "Call no_setup() at the top of the program, before the imports whose modules "
                     "call setup()"
                 )
-            if self._is_set_up:
+            is_inherited = self._inherited_reactor is not None
+            if self._is_set_up and not (is_inherited and self._other_reactor is not None):
                 return
             reactor = self._import_reactor()
-            reactor.addSystemEventTrigger("before", "shutdown", self._end_in_reactor)
-            reactor.addSystemEventTrigger("after", "shutdown", self._forget_reactor_thread)
-            self._reactor = reactor
+            if self._is_set_up:
+                reactor.running = False  # it ran in the parent
+                self._make_runnable(reactor)
+            reactor.addSystemEventTrigger("before", "shutdown", self._end_other)
+            reactor.addSystemEventTrigger("after", "shutdown", self._forget_other)
+            if self._other_reactor is not reactor:
+                watch_runs(reactor, self._reopen_other, self._lose_other)
+            self._other_reactor = reactor
+            self._thread_check.install(reactor)
             self.bridge.open(reactor.callFromThread)
             if reactor.running:
                 # callWhenRunning() would call at once, here, whichever thread this is.
-                reactor.callFromThread(self._join_reactor, reactor)
+                reactor.callFromThread(self._join_other, reactor)
             else:
-                reactor.callWhenRunning(self._join_reactor, reactor)
+                reactor.callWhenRunning(self._join_other, reactor)
             self._is_set_up = True
 
-    def _join_reactor(self, reactor: Reactor) -> None:
+    def _join_other(self, reactor: Reactor) -> None:
         """
         Make the acquaintance of a reactor that the program runs, in its thread.
         """
-        self._note_reactor_thread()
-        bell = hang_up(reactor, self.bridge.drain_in_reactor, self._on_bell_lost)
+        self.bridge.reactor_thread = threading.get_ident()
+        bell = hang_up(reactor, self.bridge.drain_in_reactor, lambda: self.bridge.ring_with(None))
+        self._other_bell = bell
         if bell is not None:
             self.bridge.ring_with(bell.ring)
+        watch = self._make_watch(reactor)
+        with suppress(RuntimeError):  # no thread can be started; calls go without
+            watch.start()
+            self._other_watch = watch
+        watch.stall_warning = self._stall_warning  # should setup() have been told meanwhile
 
-    def _note_reactor_thread(self) -> None:
-        self.bridge.reactor_thread = get_ident()
+    def _end_other(self) -> object:
+        unfinished = self.bridge.close(_errors.stopped)
+        assert self._other_reactor is not None
+        return all_ended(unfinished, GRACE, self._other_reactor.callLater) if unfinished else None
 
-    def _forget_reactor_thread(self) -> None:
-        # What waits in it from now on is refused for the reactor's end, not for a deadlock. And
-        # idents are used again for new threads.
+    def _forget_other(self) -> None:
+        # What waits in its thread from now on is refused for the reactor's end, not for a
+        # deadlock. And idents are used again for new threads.
         self.bridge.reactor_thread = None
+        if self._other_watch is not None:
+            self._other_watch.stop()
+            self._other_watch = None
 
-    def _on_bell_lost(self) -> None:
-        self.bridge.ring_with(None)
+    def _lose_other(self) -> None:
+        """
+        Answer what is in flight, should the reactor have ended in another way than by ``stop()``.
+        """
+        is_crash = self.bridge.refusal in (None, _errors.crashed)  # a stop() has closed it before
+        self.bridge.close(_errors.crashed if is_crash else _errors.stopped)
+        self._forget_other()
+        self._has_crashed = True
+
+    def _reopen_other(self) -> None:
+        """
+        Accept calls again: unlike a stopped reactor, a crashed one may be run once more.
+        """
+        reactor = self._other_reactor
+        if self._has_crashed and reactor is not None and not getattr(reactor, "_startedBefore", 0):
+            self._has_crashed = False
+            self.bridge.open(reactor.callFromThread)
+            reactor.callWhenRunning(self._join_other, reactor)
+
+    def shutdown(self, timeout: Seconds = 10.0) -> None:
+        """
+        Stop the reactor and give back everything that :func:`setup` took.
+
+        New calls are refused, pending operations are cancelled and have *timeout* seconds to clean
+        up, every waiter gets ReactorStopped, what was logged is written, and our threads have
+        ended when this returns. ``setup()`` may be called again, any number of times. Without a
+        running reactor of ours there is nothing to do.
+
+        Call it from any thread but the reactor's. Blocks up to *timeout* seconds.
+
+        Args:
+            timeout: seconds, ``None`` and infinity stand for no limit.
+
+        Raises:
+            TimeoutError: the reactor thread, or a log handler, was not done in time. No calls are
+                accepted any more; call shutdown() again to go on waiting.
+            DeadlockError: this is the reactor thread.
+            RuntimeError: the program runs the reactor itself, after :func:`no_setup`; or a signal
+                handler called this in the middle of ``setup()``.
+        """
+        limit = min(max(seconds(timeout), 0.0), threading.TIMEOUT_MAX)
+        if threading.get_ident() == self.bridge.reactor_thread:
+            raise _errors.shutdown_in_reactor_thread()
+        life = self._life
+        if life is not None and is_pool_worker(life.reactor):
+            raise _errors.shutdown_in_pool()
+        deadline = time.monotonic() + limit
+        lock = self._setup_lock  # a fork in the middle replaces it
+        if not lock.acquire(timeout=limit):
+            raise _errors.not_down(limit, life.whereabouts() if life else "(nowhere)\n")
+        try:
+            if self._other_reactor is not None:
+                raise RuntimeError(
+                    "shutdown() stops a reactor that setup() started, and after no_setup() the "
+                    "program runs it: call reactor.stop() in the reactor thread"
+                )
+            if self._is_starting:
+                raise _interrupted("shutdown", "setup")
+            self._is_stopping = True
+            try:
+                self._stop(limit, deadline)
+            finally:
+                self._is_stopping = False
+        finally:
+            lock.release()
+
+    def _stop(self, limit: float, deadline: float) -> None:
+        life = self._life
+        if life is not None:
+            self._is_set_up = False  # even if the thread goes on: setup() is not to take it for one
+            # Of the time, what comes after the cleanup gets a second, or half of a short one.
+            grace = max(limit - 1.0, limit / 2)
+            if not life.end(_errors.shut_down, grace, limit):
+                raise _errors.not_down(limit, life.whereabouts())
+            self._lay_to_rest(life, 0.0)
+        self._deliveries.stop(max(deadline - time.monotonic(), 0.1))
+        if self._has_logs:
+            if not self._logs.stop(max(deadline - time.monotonic(), 0.1)):
+                raise _errors.TimeoutError(
+                    f"not all that was logged has been written in {limit:g} s: the handlers of "
+                    "the logger 'twisted' block. The reactor has stopped"
+                )
+            self._has_logs = False
+
+    @contextmanager
+    def running(
+        self,
+        *,
+        logging: bool = True,
+        stall_warning: Seconds = STALL_WARNING,
+        timeout: Seconds = 10.0,
+        reactor: ReactorChoice | None = None,
+        loop_factory: LoopFactory | None = None,
+    ) -> Generator[None, None, None]:
+        """
+        Have the reactor run for the length of a ``with`` block, for scripts and tests.
+
+        The same as :func:`setup` before the block and :func:`shutdown` after it.
+
+        Call it from any thread but the reactor's. Blocks up to *timeout* seconds at the end.
+
+        Args:
+            logging: as for ``setup()``.
+            stall_warning: likewise.
+            timeout: as for ``shutdown()``.
+            reactor: as for ``setup()``.
+            loop_factory: as for ``setup()``.
+
+        Raises:
+            Exception: what ``setup()`` and ``shutdown()`` raise.
+        """
+        self.setup(
+            logging=logging,
+            stall_warning=stall_warning,
+            reactor=reactor,
+            loop_factory=loop_factory,
+        )
+        try:
+            yield
+        finally:
+            self.shutdown(timeout)
+
+    def status(self) -> Status:
+        """
+        Tell what the bridge to the reactor thread does now: its state, and every call in flight.
+
+        ``print(crochet.status())`` shows it. It takes less than a millisecond with a thousand calls
+        in flight.
+
+        Call it from any thread, the reactor's included, and from a signal handler. Blocks never.
+        """
+        return snapshot(self.bridge, self._reactor)
+
+    @property
+    def _reactor(self) -> Reactor | None:
+        """
+        Return the reactor that runs, or ran last; None before there was one.
+        """
+        return self._life.reactor if self._life else self._other_reactor
 
     def _add_hooks(self) -> None:
-        if _took(self._hooks_ticket):
+        if took(self._hooks_ticket):
             self._at_exit(self._exit)
-            self._at_fork(self._after_fork_in_child)
+            self._at_fork(
+                before=self._before_fork,
+                after_in_parent=self._parking.after,
+                after_in_child=self._after_fork_in_child,
+            )
+            if os.getpid() != self._birthplace:
+                # Forked before there were hooks, for importing us adds none.
+                self._inherit_reactor()
 
-    def _run_reactor(self, reactor: Reactor, children: Children, ticket: list[None]) -> None:
-        if not _took(ticket):
-            return
-        self._thread = threading.current_thread()  # should a signal keep setup() from learning it
-        self._note_reactor_thread()
-        try:
-            reactor.run(installSignalHandlers=False)
-        except BaseException:
-            _log.failure("The reactor thread has ended with an error")
-        finally:
-            self._has_ended = True  # before closing; _begin() looks at it after opening
-            self.bridge.close(self._refusal_at_end())
-            self._forget_reactor_thread()
-            children.stop()
-
-    def _end_in_reactor(self) -> Deferred[None] | None:
-        """
-        Answer what is in flight, cancel what is running, and wait a moment for its cleanup.
-        """
-        unfinished = self.bridge.close(self._refusal_at_end())
-        assert self._reactor is not None
-        return all_ended(unfinished, self._reactor.callLater) if unfinished else None
-
-    def _refusal_at_end(self) -> Refusal:
-        return _errors.exiting if self._is_exiting else _errors.stopped
+    def _inherit_reactor(self) -> None:
+        reactor = imported_reactor()
+        if reactor is not None and not reactor.running:
+            self._inherited_reactor = reactor
 
     def _exit(self) -> None:
         """
         Stop the reactor and write out what is left to be logged. Blocks for EXIT_PATIENCE, twice.
         """
         self._is_exiting = True
-        thread = self._thread
-        if thread is not None and not self._is_forked:
-            assert self._reactor is not None
-            self.bridge.refuse(_errors.exiting)
-            if not self._has_ended:
-                self._reactor.callFromThread(self._stop_in_reactor)
-            thread.join(EXIT_PATIENCE)
-            if thread.is_alive():
-                _complain(thread)
+        life = self._life
+        has_ended = life is None or life.end(_errors.exiting, GRACE, EXIT_PATIENCE)
+        if life is not None and not has_ended and sys.stderr is not None:  # pythonw has none
+            sys.stderr.write(
+                f"crochet: the reactor thread has not stopped within {EXIT_PATIENCE:g} s; "
+                f"exiting without it. It is here:\n{life.whereabouts()}"
+            )
+        self._deliveries.stop(EXIT_PATIENCE)
         report_all(self.bridge.uncollected)
         if self._has_logs:
             self._logs.finish(EXIT_PATIENCE)
 
-    def _stop_in_reactor(self) -> None:
-        assert self._reactor is not None
-        with suppress(ReactorNotRunning):  # the program stopped it a moment ago
-            self._reactor.stop()
+    def _before_fork(self) -> None:
+        threads: list[CallFromThread] = []
+        call_writer = self._logs.get_caller() if self._has_logs else None
+        if call_writer is not None:
+            threads.append(call_writer)
+        # Before the reactor thread, for what it logs to may wait for that.
+        watch = self._life.watch if self._life else self._other_watch
+        call_watch = watch.get_caller() if watch else None
+        if call_watch is not None:
+            threads.append(call_watch)
+        reactor = self._reactor
+        ident = self.bridge.reactor_thread
+        if reactor is not None and ident is not None and ident != threading.get_ident():
+            threads.append(reactor.callFromThread)
+        self._parking.before(*threads)
 
     def _after_fork_in_child(self) -> None:
+        self._parking.clear()
+        self._deliveries.reset_after_fork()
         self._setup_lock = threading.RLock()
-        if self.bridge.reactor_thread is None and not self._is_ours and not self._is_starting:
-            return  # no_setup(), and a child that runs the reactor itself, like a daemon
-        self._is_forked = True
-        self._is_starting = False  # by a thread that is not here to go on with it
-        self._is_set_up = False
-        self.bridge.disown(_errors.forked)
-        if self._children is not None:
-            self._children.forget_after_fork()
-        if self._has_logs:
+        if self._has_logs or self._is_starting:
             self._logs.reset_after_fork()
+            self._has_logs = False
+        was_starting = self._is_starting
+        self._is_starting = self._is_stopping = False
+        life = self._life
+        if life is None:
+            if self.bridge.reactor_thread is not None:
+                # The program's reactor ran. Whether it will here is the program's business.
+                self.bridge.disown(_errors.forked, _errors.not_run_in_child)
+                if self._other_bell is not None:
+                    self._other_bell.close()
+                if self._other_watch is not None:
+                    self._other_watch.forget_after_fork()
+                    self._other_watch = None
+                release_signals_in_child(self._other_reactor)
+                self._inherited_reactor = self._other_reactor
+            elif self._other_reactor is None:
+                self._inherit_reactor()
+                if was_starting and self._inherited_reactor is not None:
+                    # Another thread was about to revive it, and may have done half of that.
+                    release_in_child(self._inherited_reactor)
+            return
+        self._is_set_up = False
+        self.bridge.disown(_errors.forked, self._set_up_in_child)
+        life.disown()
 
-
-def _took(ticket: list[None]) -> bool:
-    try:
-        ticket.pop()
-    except IndexError:
-        return False
-    return True
-
-
-def all_ended(
-    unfinished: list[Deferred[object]], call_later: Callable[..., Timer]
-) -> Deferred[None]:
-    """
-    Cancel operations, in the reactor thread, and tell when all have ended or GRACE is over.
-    """
-    ended: Deferred[None] = Deferred()
-    timer = call_later(GRACE, ended.callback, None)
-    left = len(unfinished)
-
-    def one_ended(value: object) -> object:
-        nonlocal left
-        left -= 1
-        if left == 0 and timer.active():
-            timer.cancel()
-            ended.callback(None)
-        return value
-
-    for operation in unfinished:
-        operation.addBoth(one_ended)
+    def _set_up_in_child(self, name: str) -> Exception | None:
+        """
+        Start a life of this process's own, for the first call made in it.
+        """
         try:
-            operation.cancel()
-        except Exception:
-            _log.failure("Error while cancelling an operation, for the reactor stops")
-    return ended
-
-
-def _complain(thread: threading.Thread) -> None:
-    """
-    Tell, on standard error, what the exit has waited for in vain.
-    """
-    if sys.stderr is None:  # pythonw: there is nobody to tell
-        return
-    frame = sys._current_frames().get(thread.ident or 0)
-    stack = "".join(traceback.format_stack(frame)) if frame else ""
-    print(
-        f"crochet: the reactor thread has not stopped within {EXIT_PATIENCE:g} s; exiting without "
-        f"it. It is here:\n{stack}",
-        file=sys.stderr,
-        end="",
-    )
+            self.setup(logging=self._wants_logs)
+        except Exception as error:
+            return error
+        return None

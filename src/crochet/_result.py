@@ -31,23 +31,34 @@ from a signal handler and from a ``__del__``, which may come between any two ste
 
 from __future__ import annotations
 
-import math
+import sys
 from _thread import LockType, allocate_lock, get_ident
-from collections.abc import Callable, Mapping
-from contextvars import Context
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
+from contextvars import Context, ContextVar
 from enum import Enum
 from functools import partial
-from types import TracebackType
-from typing import Any, Final, Generic, Protocol, TypeVar, cast, final
+from sys import _getframe
+from time import monotonic
+from types import CodeType, CoroutineType, FrameType, FunctionType, TracebackType
+from typing import Any, Final, Generic, NamedTuple, NoReturn, Protocol, TypeVar, cast, final
+from weakref import ref
 
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from . import _errors
-from ._coroutines import PLAIN, as_deferred
+from ._awaiting import awaiting
+from ._coroutines import PLAIN, as_deferred, explained
+from ._deadline import get_end
+from ._errors import Limit, Reason
 from ._faults import Fault, Uncollected, is_cancellation
-from ._timeouts import Seconds, acquire, seconds
+from ._futures import ResultFuture
+from ._tasks import CODES
+from ._timeouts import Seconds, acquire_until, seconds
+from ._waiting import drop_errands, run_errands
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -65,12 +76,35 @@ class _Pending(Enum):
     PENDING = "pending"
 
 
-_PENDING: Final = _Pending.PENDING
+PENDING: Final = _Pending.PENDING
+
+# What resumes coroutines and inlineCallbacks.
+_DRIVERS: Final = {cast("FunctionType", vars(defer)["_inlineCallbacks"]).__code__, *CODES}
 
 # How long a wait that was given up waits for the reactor thread to look up from what it does and
-# pass the cancellation on, and then for the operation to clean up behind itself, in seconds.
+# pass the cancellation on, in seconds. Only then is it worth waiting for the operation's cleanup.
 _NOTICE = 0.02
-_GRACE = 1.0
+
+# What is called, in the reactor thread, with a value that nobody waits for any more.
+OnLate = Callable[[Any], object]
+
+
+class Terms(NamedTuple):
+    """
+    How a ``wait_for`` function waits.
+    """
+
+    limit: float  # seconds for the operation
+    grace: float = 1.0  # seconds for its cleanup, after it was cancelled
+    on_late: OnLate | None = None
+
+
+# The call in whose body this is, for what goes on later: coroutines, inlineCallbacks. Not for all:
+# to set it costs a short call a tenth of its time. See current_call(). Weak, for a context may be
+# kept by anybody, and must not keep an answer.
+_current_call: ContextVar[ref[EventualResult[Any]] | None] = ContextVar(
+    "crochet.current_call", default=None
+)
 
 
 class Home(Protocol):
@@ -80,12 +114,25 @@ class Home(Protocol):
 
     reactor_thread: int | None
     in_flight: set[EventualResult[object]]
+    looked_at: float
     uncollected: Uncollected
+    deliver: Callable[[Callable[[], object]], object]
 
-    def cancel(self, result: EventualResult[object]) -> None:
+    def call(self, function: Callable[..., object], *args: object) -> None:
+        """
+        Have the reactor thread call something.
+        """
+
+    def cancel(self, result: EventualResult[object], terms: Terms | None = None) -> None:
         """
         Have the reactor thread cancel a call that has started.
         """
+
+    def explain(self, result: EventualResult[object]) -> Reason:
+        """
+        Tell why a call has no answer yet.
+        """
+        ...
 
     def nudge(self) -> None:
         """
@@ -110,12 +157,16 @@ class EventualResult(Generic[T_co]):
 
     __slots__ = (
         "__weakref__",
+        "_caller",
         "_home",
         "_is_cancelled",
         "_is_told",
+        "_made",
         "_name",
+        "_offset",
         "_outcome",
         "_running",
+        "_started",
         "_wakers",
         "_work",
     )
@@ -127,7 +178,7 @@ class EventualResult(Generic[T_co]):
         self._name = name
         self._work = work
         # The answer: a value, or a Fault. Written once, before _wakers are called.
-        self._outcome: object = _PENDING
+        self._outcome: object = PENDING
         # What is to be called, once each, when the answer is there.
         self._wakers = wakers
         # The Deferred to cancel, while there is one. Reactor thread only.
@@ -136,6 +187,21 @@ class EventualResult(Generic[T_co]):
         self._is_cancelled = False
         # Whether the reactor thread has passed that on to the operation. Only ever set.
         self._is_told = False
+        # For status() and for the texts of errors; by time.monotonic(), in seconds. _started is
+        # not there before the call has started, and then written once, in the reactor thread.
+        self._made = monotonic()
+        self._started: float
+        # The code that called the decorated function, and where in it, in units of two bytes, for
+        # small numbers take no memory. No frame: that would keep its locals alive. And no line:
+        # to find it takes longer, and nobody may ever ask.
+        try:
+            frame = _getframe(2)
+        except ValueError:  # called by no Python code, but as a thread or an exit hook
+            self._caller: CodeType | None = None
+            self._offset = 0
+        else:
+            self._caller = frame.f_code
+            self._offset = frame.f_lasti >> 1
 
     def __repr__(self) -> str:
         state = "pending"
@@ -149,14 +215,15 @@ class EventualResult(Generic[T_co]):
 
         Call it from any thread. Blocks never.
         """
-        return self._outcome is not _PENDING
+        return self._outcome is not PENDING
 
     def wait(self, timeout: Seconds = None) -> T_co:
         """
         Return the value, or raise the error, once it is there.
 
         A wait that ended without an answer, for lack of time or by a signal's exception, leaves
-        the operation as it was; ``wait()`` again, or ``cancel()`` it.
+        the operation as it was; ``wait()`` again, or ``cancel()`` it. A :class:`deadline` around
+        it can make the time shorter.
 
         Call it from any thread but the reactor's; once :meth:`done`, from that one, too.
         Blocks up to *timeout* seconds.
@@ -174,7 +241,7 @@ class EventualResult(Generic[T_co]):
             BaseException: whatever the operation raised.
         """
         limit = seconds(timeout)
-        if self._outcome is _PENDING:
+        if self._outcome is PENDING:
             self._block(limit)
         outcome = self._outcome
         if type(outcome) is not Fault:
@@ -188,21 +255,28 @@ class EventualResult(Generic[T_co]):
     def _block(self, limit: float) -> None:
         if get_ident() == self._home.reactor_thread:
             raise _errors.in_reactor_thread(self._name)
+        now = monotonic()
+        end = get_end()
+        by_deadline = end < now + limit
+        if not by_deadline:
+            end = now + limit
         gate = allocate_lock()
         gate.acquire()
         waker = gate.release
         self._wakers.append(waker)
         try:
-            # The second look; see the head of this file.
-            if self._outcome is _PENDING:
-                acquire(gate, limit)
+            # The second look; see the head of this file. And a gate may open for an errand.
+            while self._outcome is PENDING and acquire_until(gate, end):
+                if self._outcome is PENDING:
+                    run_errands(gate)
         finally:
             # Somebody who polls must not leave a lock behind each time.
             _remove(self._wakers, waker)
-        if self._outcome is _PENDING:
-            raise _errors.not_answered(
-                self._name, limit, is_running=self._home.reactor_thread is not None
-            )
+            drop_errands(gate)
+            del gate, waker  # the traceback of an error holds this frame
+        if self._outcome is PENDING:
+            reason = self._home.explain(self)
+            raise _errors.not_answered(self._name, Limit(max(end - now, 0.0), by_deadline), reason)
 
     def cancel(self) -> None:
         """
@@ -218,7 +292,7 @@ class EventualResult(Generic[T_co]):
         self._is_cancelled = True
         if withdraw(self):
             _answer_withdrawn(self)
-        elif self._outcome is _PENDING:
+        elif self._outcome is PENDING:
             self._home.cancel(self)
 
     def stash(self) -> int:
@@ -257,8 +331,46 @@ class EventualResult(Generic[T_co]):
         self._wakers.append(waker)
         # If the answer came before the append, nobody may have seen the callback. Whoever takes
         # it out of the list calls it.
-        if self._outcome is not _PENDING and _remove(self._wakers, waker):
-            waker()
+        if self._outcome is not PENDING and _remove(self._wakers, waker):
+            try:
+                callback(self)
+            except Exception:  # Ctrl-C is meant for this thread
+                _log.failure("Error in a done callback of {result!r}", result=self)
+
+    def as_future(self) -> Future[T_co]:
+        """
+        Return a ``concurrent.futures.Future`` of the same answer.
+
+        For ``concurrent.futures.wait`` and ``as_completed``, ``asyncio.wrap_future``, and all that
+        takes such futures. ``cancel()`` cancels the operation, and the future at once;
+        ``result()`` raises the operation's error, or ``concurrent.futures.CancelledError``. Its
+        callbacks are called in a thread of ours.
+
+        Call it from any thread. Blocks never.
+        """
+        return ResultFuture(
+            self, partial(_error_of, self), partial(has_started, self), self._home.deliver
+        )
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        """
+        Await the answer, in an asyncio or trio loop of any thread, or in the reactor thread.
+
+        The loop is free meanwhile, and no thread is used up. An await that ends early, because its
+        task is cancelled or its time is over, cancels the operation.
+
+        Call it from any thread that runs such a loop, in a coroutine. Blocks never.
+
+        Raises:
+            RuntimeError: there is no such loop.
+            BaseException: whatever the operation raised, or the loop throws in.
+        """
+        return awaiting(self, self._name, self._home.reactor_thread, self._home.call)
+
+
+def _error_of(result: EventualResult[object]) -> BaseException | None:
+    outcome = result._outcome
+    return outcome.error if type(outcome) is Fault else None
 
 
 def _remove(wakers: list[Callable[[], object]], waker: Callable[[], object]) -> bool:
@@ -294,8 +406,14 @@ def start_in_reactor(result: EventualResult[object]) -> None:
         _answer_withdrawn(result)
         return
     try:
+        result._started = result._home.looked_at
+        if _current_call in context:
+            context.run(_current_call.set, None)  # an outer call's, which is none of this one's
         value = context.run(function, *args, **kwargs)
-        deferred = None if type(value) in PLAIN else as_deferred(value, context)
+        kind = type(value)
+        if kind is CoroutineType:
+            context.run(_current_call.set, ref(result))
+        deferred = None if kind in PLAIN else as_deferred(value, context)
     except BaseException as error:
         # Leave out this frame, the first: it says nothing of the program.
         traceback = error.__traceback__
@@ -313,6 +431,33 @@ def start_in_reactor(result: EventualResult[object]) -> None:
         # Twisted's, which has our arguments. And that of a coroutine that has failed, to this one.
         deferred.addBoth(_settle, [result])
         del result, deferred, value
+
+
+def current_call() -> EventualResult[object] | None:
+    """
+    Return the call in whose body this is, in the reactor thread; or None.
+
+    A body that is on the stack has a frame of ours below it, and one that was resumed has Twisted's
+    driver there, or ours, and the call in its context. (A task of asyncio's has none below it.)
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is start_in_reactor.__code__:
+            return cast("EventualResult[object] | None", frame.f_locals.get("result"))
+        if frame.f_code in _DRIVERS and (reference := _current_call.get()) is not None:
+            return reference()
+        frame = frame.f_back
+    reference = _current_call.get()
+    return reference() if reference is not None else None
+
+
+def remember_call() -> None:
+    """
+    Have the rest of a body, which will be resumed by Twisted, know its call.
+    """
+    result = current_call()
+    if result is not None:
+        _current_call.set(ref(result))
 
 
 def _settle(value: object, handed_over: list[EventualResult[object]]) -> object:
@@ -333,7 +478,7 @@ def answer(result: EventualResult[object], outcome: object) -> None:
     """
     Store the answer, unless there is one, and release the waiters.
     """
-    if result._outcome is _PENDING:
+    if result._outcome is PENDING:
         result._outcome = outcome
         result._running = None
         result._home.in_flight.discard(result)
@@ -341,12 +486,24 @@ def answer(result: EventualResult[object], outcome: object) -> None:
     if len(wakers) > 1:
         wakers.reverse()  # the first added comes out first
     while wakers:
-        # Popped one by one: an interrupted release can be taken up again, and each is called once.
+        # One by one: whoever is interrupted can take it up again. A callback is taken out before it
+        # is called, so as to be called once; a gate is opened before that, for it may be opened
+        # twice, but must not be forgotten.
         try:
-            waker = wakers.pop()
+            waker = wakers[-1]
+            if type(waker) is partial:
+                wakers.pop()()
+                continue
         except IndexError:
             return  # a waiter has given up, or another thread releases, too, and took the last
-        waker()
+        try:
+            waker()
+        except RuntimeError:
+            pass  # it is open, for an errand; see _waiting.py. The waiter is on its way here.
+        try:
+            wakers.remove(waker)
+        except ValueError:
+            continue  # the waiter has done that
 
 
 def fail(
@@ -355,10 +512,10 @@ def fail(
     """
     Answer with an error, to be logged if nobody takes it.
     """
-    fault = Fault(result._name, error, traceback, result._home.uncollected)
-    if result._is_cancelled and is_cancellation(error):
-        fault.collect()  # as ordered
-    answer(result, fault)
+    error = explained(error, result._name)
+    as_ordered = result._is_cancelled and is_cancellation(error)
+    uncollected = result._home.uncollected
+    answer(result, Fault(result._name, error, traceback, uncollected, is_collected=as_ordered))
 
 
 def end(result: EventualResult[object], error: BaseException) -> Deferred[object] | None:
@@ -370,9 +527,7 @@ def end(result: EventualResult[object], error: BaseException) -> Deferred[object
     withdraw(result)
     result._is_cancelled = True
     running = result._running
-    fault = Fault(result._name, error, None, result._home.uncollected)
-    fault.collect()
-    answer(result, fault)
+    answer(result, _told(result, error))
     return running
 
 
@@ -384,14 +539,39 @@ def orphan(result: EventualResult[object], error: BaseException) -> None:
     end(result, error)
 
 
-def cancel_in_reactor(result: EventualResult[object]) -> None:
+def cancel_in_reactor(result: EventualResult[object], terms: Terms | None = None) -> None:
     """
     Cancel the Deferred of a call that has started.
+
+    Args:
+        result: the call.
+        terms: those of its only waiter, who has given up.
     """
+    if terms is not None:
+        if result._is_told:
+            return  # whoever is interrupted while giving up says it twice
+        if terms.on_late is not None:
+            result.add_done_callback(partial(_hand_over, terms.on_late))
     running = result._running
-    if running is not None:
-        running.cancel()
-    result._is_told = True
+    try:
+        if running is not None:
+            running.cancel()
+    finally:
+        result._is_told = True
+
+
+def _hand_over(on_late: OnLate, result: EventualResult[object]) -> None:
+    if type(result._outcome) is not Fault:
+        on_late(result._outcome)
+
+
+def expect_cancellation(reference: ref[EventualResult[object]]) -> None:
+    """
+    Note that a CancelledError will be no news, if there still is such a call.
+    """
+    result = reference()
+    if result is not None:
+        result._is_cancelled = True
 
 
 def withdraw(result: EventualResult[object]) -> bool:
@@ -405,25 +585,46 @@ def withdraw(result: EventualResult[object]) -> bool:
     return True
 
 
-def abandon(result: EventualResult[object], gate: LockType | None = None) -> None:
+def has_started(result: EventualResult[object]) -> bool:
+    """
+    Tell whether the call has started, or was withdrawn.
+    """
+    return not hasattr(result, "_work")
+
+
+def abandon(
+    result: EventualResult[object], gate: LockType | None = None, terms: Terms | None = None
+) -> None:
     """
     See to it that a call whose caller was interrupted ends, or never starts.
 
-    Blocks as give_up() does, or never without a gate.
+    To be called while that exception is handled, which is told what became of the call. Blocks
+    like stay() after the timeout, or never without a gate.
     """
     try:
-        if gate is None:
+        if gate is None or terms is None:
             result.cancel()
         elif not result._is_told:
-            give_up(result, gate, math.inf)
+            is_accepted = result in result._home.in_flight  # or else it was refused, or answered
+            started = not _withdrawn(result)
+            ended = _cancelled(result, gate, terms) if started else True
+            if is_accepted:
+                _annotate(_errors.how_it_ended(result._name, started=started, ended=ended))
     except BaseException:
         # A second interruption, before it was told or while waiting for its end.
         if not withdraw(result):
-            result._home.cancel(result)
+            result._home.cancel(result, terms)
         raise
     finally:
         # The first may have cut a wake-up short.
         result._home.nudge()
+
+
+def _annotate(text: str) -> None:
+    error = sys.exc_info()[1]
+    add_note = getattr(error, "add_note", None)
+    if add_note is not None:  # from Python 3.11 on
+        add_note(text)
 
 
 def _answer_withdrawn(result: EventualResult[object]) -> None:
@@ -438,29 +639,116 @@ def outcome_of(result: EventualResult[object]) -> object:
     return result._outcome
 
 
-def give_up(result: EventualResult[object], gate: LockType, limit: float) -> TimeoutError | None:
+class Expired:
     """
-    Cancel an operation whose only waiter has lost patience; wait a moment for it to end.
+    What a wait ends with that has no answer. Like a Fault, but nobody is to be told of it twice.
+    """
 
-    Blocks for as long as the reactor thread needs to take notice, 20 ms at most, and if it does,
-    for the operation's cleanup, one second at most.
+    __slots__ = ("_error",)
+
+    def __init__(self, error: TimeoutError) -> None:
+        self._error = error
+
+    def throw(self, *, is_last: bool) -> NoReturn:
+        """
+        Raise it.
+        """
+        error = self._error
+        try:
+            raise error
+        finally:
+            del error, self  # its traceback holds this frame
+
+
+def stay(result: EventualResult[object], gate: LockType, terms: Terms) -> object:
+    """
+    Wait on for the answer to a call whose only waiter has looked for it once, in vain.
+
+    Blocks until its time is over. Then the operation is cancelled, which takes 20 ms more at most,
+    for the reactor thread to take notice, and if it does, the grace for the cleanup.
 
     Returns:
-        What to tell the caller, or None: the answer was there before anything was cancelled.
+        The answer: a value or a Fault, or that there is none.
     """
-    result._is_cancelled = True
-    if withdraw(result):
-        # Nobody else has this result. Unlisted, it is as if it had never been; the reactor thread
-        # finds it empty when it comes to it.
-        result._home.in_flight.discard(result)
-        return _errors.never_started(
-            result._name, limit, is_running=result._home.reactor_thread is not None
-        )
-    if result._outcome is not _PENDING:
+    end = result._made + terms.limit
+    limit = Limit(terms.limit)
+    deadline = get_end()
+    if deadline < end:
+        end, limit = deadline, Limit(deadline - result._made, by_deadline=True)
+    while result._outcome is PENDING:
+        run_errands(gate)
+        if monotonic() >= end or not acquire_until(gate, end):
+            error = _give_up(result, gate, terms, limit)
+            if error is not None:
+                return Expired(error)
+    return result._outcome
+
+
+def _told(result: EventualResult[object], error: BaseException) -> Fault:
+    return Fault(result._name, error, None, result._home.uncollected, is_collected=True)
+
+
+def _give_up(
+    result: EventualResult[object], gate: LockType, terms: Terms, limit: Limit
+) -> TimeoutError | None:
+    had_started = has_started(result)
+    reason = result._home.explain(result)  # before it is cancelled: then it waits on nothing
+    if _withdrawn(result):
+        return _errors.never_started(result._name, limit, reason)
+    if not had_started:
+        reason = result._home.explain(result)
+    if result._outcome is not PENDING:
         return None
-    result._home.cancel(result)
-    has_ended = gate.acquire(True, _NOTICE) or (result._is_told and gate.acquire(True, _GRACE))
-    return _errors.gave_up(result._name, limit, ended=has_ended)
+    has_ended = _cancelled(result, gate, terms)
+    return _errors.gave_up(result._name, limit, reason, ended=has_ended)
+
+
+def _withdrawn(result: EventualResult[object]) -> bool:
+    result._is_cancelled = True
+    if not withdraw(result):
+        return False
+    # Nobody else has this result. Unlisted, it is as if it had never been; the reactor thread
+    # finds it empty when it comes to it.
+    result._home.in_flight.discard(result)
+    return True
+
+
+def _cancelled(result: EventualResult[object], gate: LockType, terms: Terms) -> bool:
+    """
+    Have an operation cancelled, wait a moment for its end, and tell whether that came.
+    """
+    result._home.cancel(result, terms)
+    drop_errands(gate)
+    if not _ends(result, gate, min(_NOTICE, terms.grace)) and result._is_told:
+        _ends(result, gate, terms.grace)
+    _remove(result._wakers, gate.release)  # nobody is to be sent here any more
+    drop_errands(gate)
+    return result._outcome is not PENDING
+
+
+def _ends(result: EventualResult[object], gate: LockType, patience: float) -> bool:
+    end = monotonic() + patience
+    while result._outcome is PENDING and acquire_until(gate, end):
+        drop_errands(gate)  # it is too late for those
+    return result._outcome is not PENDING
+
+
+def wakers_of(result: EventualResult[object]) -> list[Callable[[], object]]:
+    """
+    Return a copy of what is to be called when the answer is there.
+    """
+    return result._wakers.copy()
+
+
+def state_of(result: EventualResult[object]) -> str:
+    """
+    Return what has become of a call, as a phrase. From any thread; blocks never.
+    """
+    if result._outcome is not PENDING:
+        return "answered"
+    if hasattr(result, "_work"):
+        return "queued"
+    return "runs" if result._running is None else "started, and waits for its Deferred"
 
 
 def name_of(result: EventualResult[object]) -> str:
@@ -468,3 +756,10 @@ def name_of(result: EventualResult[object]) -> str:
     Return the name of the function called.
     """
     return result._name
+
+
+def reactor_thread_of(result: EventualResult[object]) -> int | None:
+    """
+    Return the ident of the thread that has to answer.
+    """
+    return result._home.reactor_thread

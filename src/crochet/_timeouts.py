@@ -7,8 +7,8 @@ from __future__ import annotations
 import math
 import sys
 import threading
-import time
 from _thread import LockType
+from time import monotonic
 from typing import SupportsFloat, SupportsIndex
 
 # What callers may give: any real number, or None for no limit.
@@ -48,15 +48,32 @@ def _described(value: object) -> str:
     return f"{type(value).__name__} {value!r}"
 
 
-def acquire(lock: LockType, limit: float) -> bool:
+def stall_seconds(limit: Seconds) -> float:
     """
-    Acquire a raw lock within *limit* seconds. Blocks for as long; tells whether it succeeded.
+    Return after how many seconds a stall is to be logged; ``math.inf`` stands for never.
+
+    Raises:
+        TypeError: it is no real number.
+        ValueError: it is NaN, or not above zero.
     """
-    if limit <= LONGEST:
-        return lock.acquire(True, max(limit, 0.0))
-    deadline = time.monotonic() + limit
-    while not lock.acquire(True, min(limit, LONGEST)):
-        limit = deadline - time.monotonic()
-        if limit <= 0:
+    value = seconds(limit)
+    if value <= 0:
+        raise ValueError(
+            f"stall_warning cannot be {value:g} s: give a number of seconds above zero, or None "
+            "for no warnings"
+        )
+    return value
+
+
+def acquire_until(lock: LockType, end: float) -> bool:
+    """
+    Acquire a raw lock by *end*, a moment of ``time.monotonic()``, or infinity for whenever.
+
+    Blocks for as long; tells whether it succeeded. If it is past already, this only looks.
+    """
+    while True:
+        left = end - monotonic()
+        if lock.acquire(True, min(max(left, 0.0), LONGEST)):
+            return True
+        if left <= LONGEST or monotonic() >= end:
             return False
-    return True

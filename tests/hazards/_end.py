@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from _verdict import PATIENCE, check, in_threads
+from _verdict import PATIENCE, check, in_thread, in_threads, outcome_of, refusal_of
 from twisted.internet.defer import Deferred
 
 import crochet
@@ -54,3 +54,26 @@ def check_end(end: Callable[[], object]) -> str:
         (outcome,) = in_threads(1, lambda _, call=call: call())
         check(isinstance(outcome, crochet.ReactorStopped), f"a later call: {outcome!r}")
     return "10 waiters released, later calls refused"
+
+
+def check_restart(end: Callable[[], object]) -> str:
+    """
+    Three times, have *end* called in the reactor, and then setup() start it again.
+    """
+    for _ in range(3):
+        crochet.setup()
+        thread = in_thread(lambda: call_in_reactor(end).wait(PATIENCE))
+        thread.join(PATIENCE)
+        check(not thread.is_alive(), "the reactor thread has not ended")
+        refusal_of(lambda: in_thread(answer), crochet.ReactorStopped)
+        crochet.setup()
+        outcome = in_thread(lambda: [outcome_of(answer)])[0]
+        check(outcome == "done in the pool", f"a call after setup(): {outcome!r}")
+    return "3 times"
+
+
+@crochet.wait_for(timeout=PATIENCE)
+def answer():
+    from twisted.internet.threads import deferToThread
+
+    return deferToThread(lambda: "done in the pool")

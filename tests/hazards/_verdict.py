@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,12 @@ class Breach(Exception):
     """
 
 
+class Hang(Breach):
+    """
+    What should have come has not, and never will.
+    """
+
+
 class Inapplicable(Exception):
     """
     The hazard cannot be met here.
@@ -57,7 +64,7 @@ def judge(hazard: Callable[[], str]) -> None:
     except BaseException as error:
         traceback.print_exc()
         what = error if isinstance(error, Breach) else f"{type(error).__name__}: {error}"
-        print("BREACH", _one_line(what), flush=True)
+        print("hangs" if isinstance(error, Hang) else "BREACH", _one_line(what), flush=True)
         sys.stderr.flush()
         os._exit(1)
 
@@ -97,24 +104,26 @@ def refusal_of(call: Callable[[], object], *wanted: type[BaseException]) -> Base
     Return the exception with which a call was refused; a breach unless it is one of those wanted.
     """
     outcome = outcome_of(call)
+    if isinstance(outcome, Breach):
+        raise outcome
     if not isinstance(outcome, wanted):
         names = " or ".join(each.__name__ for each in wanted)
         raise Breach(f"{outcome!r} where {names} was due")
     return outcome
 
 
-def in_thread(work: Callable[[], T]) -> T:
+def in_thread(work: Callable[[], T], patience: float = PATIENCE, breach: str = "") -> T:
     """
     Return or raise what comes of some work in a thread of its own, where it can be given up.
     """
-    outcome = in_threads(1, lambda _: work())[0]
+    outcome = in_threads(1, lambda _: work(), patience, breach)[0]
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
 
 
 def in_threads(
-    number: int, work: Callable[[int], T], patience: float = PATIENCE
+    number: int, work: Callable[[int], T], patience: float = PATIENCE, breach: str = ""
 ) -> list[T | BaseException]:
     """
     Return what came of some work done in many threads, begun together; each is given its number.
@@ -135,7 +144,7 @@ def in_threads(
     stuck = [thread for thread in threads if thread.is_alive()]
     if stuck:
         faulthandler.dump_traceback(all_threads=True)
-        raise Breach(f"{len(stuck)} of {number} threads got stuck")
+        raise Hang(breach or f"{len(stuck)} of {number} threads got stuck")
     return [outcomes[index] for index in range(number)]
 
 
@@ -144,6 +153,17 @@ def happens(event: threading.Event, what: str) -> None:
     Wait for an event; a breach if it does not come.
     """
     check(event.wait(PATIENCE), f"{what}: not within {PATIENCE:g} s")
+
+
+def gist(stderr: str) -> str:
+    """
+    Return the line that names an exception or a warning, of all that was said; else the first.
+    """
+    print(stderr, file=sys.stderr)
+    lines = [line for line in stderr.splitlines() if line.strip() and "tracemalloc" not in line]
+    named = [line for line in lines if re.search(r"^[\w.]+(Error|Stopped|Exception)\b", line)]
+    warned = [line[line.index(": ") + 2 :] for line in lines if re.search(r"Warning: ", line)]
+    return (named or warned or lines[:1] or [""])[-1]
 
 
 @dataclass
@@ -161,8 +181,8 @@ class Ended:
         """
         Return this; a breach unless the status is that, and nothing was said on stderr.
         """
-        check(self.status == status, f"exit status {self.status}, not {status}: {self.err[-300:]}")
-        check(not self.err, f"on stderr: {self.err[-300:]}")
+        check(self.status == status, f"exit status {self.status}, not {status}: {gist(self.err)}")
+        check(not self.err, f"on stderr: {gist(self.err)}")
         return self
 
 
@@ -172,6 +192,8 @@ def run_python(
     modules: dict[str, str] | None = None,
     when_ready: Callable[[int], object] | None = None,
     patience: float = PATIENCE,
+    arguments: tuple[str, ...] = (),
+    inherited: tuple[int, ...] = (),
 ) -> Ended:
     """
     Run a program in a process of its own, to its end.
@@ -181,15 +203,23 @@ def run_python(
         options: of the interpreter.
         modules: that the program can import, their source by their names.
         when_ready: called with the process id once the program has printed a line.
-        patience: seconds until it is killed, and not to have ended is a breach.
+        patience: seconds until it is killed, and not to have ended is a hang.
+        arguments: of the program.
+        inherited: descriptors that it gets.
     """
     command = [sys.executable, "-X", "faulthandler", *options, "-c", textwrap.dedent(source)]
+    command += arguments
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as stderr:
         for name, text in (modules or {}).items():
             Path(folder, f"{name}.py").write_text(textwrap.dedent(text))
         began = time.monotonic()
         child = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=folder
+            command,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            cwd=folder,
+            pass_fds=inherited,
         )
         first = ""
         if when_ready is not None:
@@ -203,15 +233,15 @@ def run_python(
             child.communicate(timeout=PATIENCE)
             stderr.seek(0)
             print(stderr.read(), file=sys.stderr)
-            raise Breach(f"the process did not end within {patience:g} s") from None
+            raise Hang(f"the process did not end within {patience:g} s") from None
         seconds = time.monotonic() - began
         stderr.seek(0)
         return Ended(child.returncode, first + out, stderr.read(), seconds)
 
 
-def in_fork(work: Callable[[], str]) -> str:
+def in_fork(work: Callable[[], str], patience: float = PATIENCE) -> str:
     """
-    Return what some work says in a forked child.
+    Return what some work says in a forked child, which is given some seconds, at least one.
     """
     needs(hasattr(os, "fork"), "os.fork")
     reading, writing = os.pipe()
@@ -223,7 +253,7 @@ def in_fork(work: Callable[[], str]) -> str:
         try:
             # The thread that keeps BOUND is the parent's.
             faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)
-            signal.alarm(int(PATIENCE))
+            signal.alarm(int(patience))
             os.write(writing, work().encode())
             status = 0
         except BaseException as error:
@@ -235,6 +265,7 @@ def in_fork(work: Callable[[], str]) -> str:
     with open(reading) as pipe:
         said = pipe.read()
     ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    check(ended != -signal.SIGALRM, f"the forked child got stuck within {PATIENCE:g} s")
+    if ended == -signal.SIGALRM:
+        raise Hang(f"the forked child got stuck: nothing in {patience:g} s")
     check(ended == 0, f"in the forked child: {said}")
     return said

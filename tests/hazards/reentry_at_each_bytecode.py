@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 import crochet
 
+EXPLAINING = {"_awaits.py", "_blocking.py", "_diagnosis.py", "_places.py"}
 HERE = os.path.dirname(crochet.__file__)
 reentry = Reentry()
 choose = random.Random(1)
@@ -24,9 +25,13 @@ drawn = []
 def trace(frame, event, argument):
     if not frame.f_code.co_filename.startswith(HERE):
         return None
-    if threading.current_thread() in callers:
+    # Calls that fail are logged where they are dropped, and each log is code enough for more of
+    # them: at some time it has to end.
+    if threading.current_thread() in callers and reentry.count < 10_000:
         frame.f_trace_opcodes = True
-        if event == "opcode":
+        # What finds out why a wait has timed out is much code, and only looks at things.
+        explains = os.path.basename(frame.f_code.co_filename) in EXPLAINING
+        if event == "opcode" and (not explains or choose.random() < 1 / 20):
             reentry()
         return trace
     # Of the library's own threads some bytecodes will do: each call that is made there leads to

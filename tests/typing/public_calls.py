@@ -6,31 +6,78 @@ Every public form of call, with the type it must have. Checked by mypy and pyrig
 
 from __future__ import annotations
 
+import asyncio
+import io
+import sys
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from fractions import Fraction
 from typing import NoReturn
 
+from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 from typing_extensions import assert_type
 
 import crochet
 from crochet import (
+    CallInFlight,
     DeadlockError,
     EventualResult,
+    Lag,
+    Place,
     ReactorStopped,
+    Status,
     TimeoutError,
+    deadline,
+    dump,
     no_setup,
+    reactor_only,
     register,
     retrieve_result,
+    run_in_caller,
     run_in_reactor,
+    running,
     setup,
+    shutdown,
+    status,
     wait_for,
 )
+from crochet.testing import CrochetClock, CrochetReactor
 
 assert_type(setup(), None)
 assert_type(setup(logging=False), None)
+assert_type(setup(stall_warning=0.5), None)
+assert_type(setup(stall_warning=None), None)
+assert_type(setup(reactor="asyncio"), None)
+assert_type(setup(reactor="default", logging=False), None)
+assert_type(setup(reactor="asyncio", loop_factory=asyncio.new_event_loop), None)
+assert_type(setup(reactor=None, loop_factory=None), None)
+assert_type(setup(reactor=installed), None)
+assert_type(setup(reactor=SelectReactor()), None)
+setup(reactor="asnycio")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+setup(reactor=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+setup(loop_factory=asyncio.run)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 assert_type(no_setup(), None)
+assert_type(shutdown(), None)
+assert_type(shutdown(5), None)
+assert_type(shutdown(timeout=Fraction(1, 2)), None)
+assert_type(shutdown(None), None)
+shutdown("5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+with running() as nothing:
+    assert_type(nothing, None)
+with running(logging=False, stall_warning=None, timeout=2.5):
+    pass
+with running(reactor="asyncio", loop_factory=asyncio.SelectorEventLoop):
+    pass
+running(True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+# What IPython calls, with its shell.
+crochet.load_ipython_extension("shell")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+crochet.unload_ipython_extension(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 @run_in_reactor
@@ -91,9 +138,51 @@ assert_type(waited_deferring(a=1), str)
 assert_type(waited_awaiting(1), list[int])
 assert_type(waited_generating(1), float)
 waited_deferring("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-wait_for("5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+wait_for("5")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 assert_type(wait_for(1)(lambda: 3)(), int)
+
+# Futures, await, and the way back into the caller.
+assert_type(run_in_reactor(lambda: "x")().as_future(), Future[str])
+assert_type(run_in_caller(int, "3"), Deferred[int])
+run_in_caller(len, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def awaits(result: EventualResult[bytes]) -> None:
+    assert_type(await result, bytes)
+
+
+# Deadlines, cleanup, and a timeout for one call.
+with deadline(2.0) as nothing_either:
+    assert_type(nothing_either, None)
+assert_type(deadline(None).remaining(), float)
+assert_type(deadline.remaining(), float)
+deadline("5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+assert_type(waited_plain.with_timeout(2.0)(1), bytes)
+assert_type(waited_awaiting.with_timeout(Fraction(1, 2))(a=1), list[int])
+waited_plain.with_timeout(2.0)("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+waited_plain.with_timeout()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def close(connection: bytes) -> None:
+    pass
+
+
+@wait_for(5, grace=0.5, on_late=close)
+def connecting(host: str) -> Deferred[bytes]:
+    return Deferred()
+
+
+@wait_for(5, on_late=close)
+async def connecting_too(host: str) -> bytes:
+    return b""
+
+
+assert_type(connecting("localhost"), bytes)
+assert_type(connecting_too("localhost"), bytes)
+assert_type(wait_for(5, on_late=print)(lambda: 3)(), int)
+wait_for(5, on_late=close)(waited_plain.with_timeout)  # type: ignore[arg-type]  # pyright: ignore
 assert_type(run_in_reactor(lambda: "x")().wait(1), str)
 assert_type(waited_deferring.__wrapped__(1), Deferred[str])
 assert_type(deferring.wrapped_function(1), Deferred[str])
@@ -152,6 +241,67 @@ assert_type(Client.fetch.__wrapped__(Client(), 1), Deferred[str])
 assert_type(Client().class_later(1), EventualResult[str])
 Client().fetch("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
+
+@reactor_only
+def guarded(a: int, *, b: str = "") -> bytes:
+    return b""
+
+
+@reactor_only
+async def guarded_awaiting(a: int) -> list[int]:
+    return [a]
+
+
+@wait_for(1)
+@reactor_only
+@inlineCallbacks
+def guarded_generating(a: int) -> Generator[Deferred[int], int, float]:
+    number = yield Deferred[int]()
+    return float(number)
+
+
+class Guarded:
+    @reactor_only
+    def own(self, a: int) -> Deferred[str]:
+        return Deferred()
+
+    @staticmethod
+    @reactor_only
+    def static(a: int) -> str:
+        return ""
+
+    @reactor_only
+    @staticmethod
+    def static_below(a: int) -> str:
+        return ""
+
+    @classmethod
+    @reactor_only
+    def of_class(cls, a: int) -> str:
+        return ""
+
+    @reactor_only
+    @classmethod
+    def class_below(cls, a: int) -> str:
+        return ""
+
+
+assert_type(guarded(1, b="x"), bytes)
+assert_type(guarded_generating(1), float)
+assert_type(wait_for(1)(guarded_awaiting)(1), list[int])
+assert_type(Guarded().own(1), Deferred[str])
+assert_type(Guarded.static(1), str)
+assert_type(Guarded.static_below(1), str)
+assert_type(Guarded.of_class(1), str)
+assert_type(Guarded.class_below(1), str)
+guarded("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+assert_type(dump(), None)
+assert_type(dump(2), None)
+assert_type(dump(sys.stderr), None)
+assert_type(dump(file=io.StringIO()), None)
+dump("dump.txt")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
 result = deferring(1)
 assert_type(result.wait(), str)
 assert_type(result.wait(timeout=1.5), str)
@@ -175,6 +325,25 @@ register(tell, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentTyp
 
 def fail(error: TimeoutError | ReactorStopped | DeadlockError) -> NoReturn:
     raise error
+
+
+assert_type(status(), Status)
+assert_type(status().lag, Lag | None)
+assert_type(status().calls, tuple[CallInFlight, ...])
+assert_type(status().calls[0].line, int | None)
+assert_type(status().calls[0].waits_on, tuple[Place, ...])
+assert_type(str(status()), str)
+status().state = "running"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def use_fixtures(crochet_reactor: CrochetReactor, crochet_clock: CrochetClock) -> None:
+    assert_type(crochet_reactor.logged_errors(), list[BaseException])
+    assert_type(crochet_reactor.allow_leaks("readers", "errors"), None)
+    crochet_reactor.allow_leaks(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(crochet_clock.advance(1), None)
+    assert_type(crochet_clock.seconds(), float)
+    assert_type(crochet_clock.allow_leaks(), None)
+    assert_type(crochet_clock.logged_errors(), list[BaseException])
 
 
 assert_type(crochet.__version__, str)

@@ -1,0 +1,321 @@
+"""
+The pytest plugin: a marker, and the fixtures ``crochet_reactor``, ``crochet_session`` and
+``crochet_clock``.
+
+pytest imports this in every run of everybody who has Crochet installed. So it stands beside the
+package and not within it, and imports the package when a test asks for it: then a run that does
+not use it pays for this file only, no reactor is installed, and coverage measures the package from
+its first line. PYTEST_DONT_REWRITE
+
+How it keeps out of the way of other plugins for coroutines: it touches tests that have its marker
+and no others. Of those it hides, right when they are collected, that they are coroutine functions,
+so no other plugin takes them for its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import inspect
+import sys
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+if TYPE_CHECKING:
+    from crochet._leaks import LeakCheck
+    from crochet.testing import CrochetClock, CrochetReactor
+
+_FIXTURES = {"crochet_reactor", "crochet_clock"}
+
+# Of a test: whether it was cut short, by an error or by being skipped.
+_cut_short = pytest.StashKey[bool]()
+# Of a run: whether all garbage of earlier tests has been collected.
+_is_clean = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """
+    Add the setting of the timeout.
+    """
+    parser.addini(
+        "crochet_timeout",
+        "seconds that a test marked crochet may take, unless the marker says otherwise; 0 for no "
+        "limit",
+        default="10",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """
+    Make the marker known.
+    """
+    config.addinivalue_line(
+        "markers",
+        "crochet(timeout=10.0, allow_leaks=()): run an `async def` test, or one that returns a "
+        "Deferred, in the reactor thread, and fail it if it leaves something behind.",
+    )
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_pycollect_makeitem() -> Generator[None, object, object]:
+    """
+    Claim marked tests, before any other plugin has seen them.
+    """
+    made = yield
+    _claim_all(made)
+    return made
+
+
+def _claim_all(made: object) -> None:
+    for item in cast("list[object]", made) if isinstance(made, list) else [made]:
+        _claim(item)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """
+    Claim those, too, that a conftest.py has marked by now.
+    """
+    for item in items:
+        _claim(item)
+
+
+def _claim(item: object) -> None:
+    if not isinstance(item, pytest.Item) or item.get_closest_marker("crochet") is None:
+        return
+    if not isinstance(item, pytest.Function) or hasattr(item, "_testcase"):
+        return
+    if inspect.iscoroutinefunction(item.obj):
+        item.obj = _plain(item.obj)
+    names = item.fixturenames
+    if not _FIXTURES & {*names}:
+        # Behind those of wider scopes, which may be set up for this test and stay after it.
+        known = item._fixtureinfo.name2fixturedefs
+        wide = [
+            index
+            for index, name in enumerate(names)
+            if name in known and known[name][-1].scope != "function"
+        ]
+        names.insert(wide[-1] + 1 if wide else 0, "crochet_reactor")
+
+
+def _plain(function: Callable[..., object]) -> Callable[..., object]:
+    """
+    Return the same function as one that merely returns a coroutine.
+    """
+
+    @functools.wraps(function)
+    def call(*args: object, **kwargs: object) -> object:
+        __tracebackhide__ = True
+        return function(*args, **kwargs)
+
+    # inspect.markcoroutinefunction() leaves one of these.
+    for mark in ("_is_coroutine_mark", "_is_coroutine"):
+        vars(call).pop(mark, None)
+    return call
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """
+    Refuse what cannot be run as its marker says, for it would pass unseen.
+    """
+    if item.get_closest_marker("crochet") is not None and hasattr(item, "_testcase"):
+        pytest.fail(
+            "the marker crochet is for functions and methods of plain classes; unittest runs the "
+            "methods of a TestCase itself. Leave out the base class, or call a function made by "
+            "wait_for() in the test",
+            pytrace=False,
+        )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """
+    Run a marked test in the reactor thread.
+    """
+    __tracebackhide__ = True
+    marker = pyfuncitem.get_closest_marker("crochet")
+    if marker is None:
+        return None
+    timeout, _ = _terms(pyfuncitem, marker)
+    name, function = pyfuncitem.name, pyfuncitem.obj
+    hypothesis = getattr(function, "hypothesis", None)
+    if hypothesis is not None:
+        # It calls this once for each example, and pytest calls hypothesis.
+        inner = getattr(hypothesis.inner_test, "crochet_inner", hypothesis.inner_test)
+
+        def run_example(*args: object, **kwargs: object) -> None:
+            __tracebackhide__ = True
+            _run(name, functools.partial(inner, *args), kwargs, timeout)
+
+        hypothesis.inner_test = functools.update_wrapper(run_example, inner)
+        vars(run_example)["crochet_inner"] = inner  # for the next of a parametrized test
+        return None
+    arguments = {each: pyfuncitem.funcargs[each] for each in pyfuncitem._fixtureinfo.argnames}
+    _run(name, function, arguments, timeout)
+    return True
+
+
+def _run(
+    name: str, function: Callable[..., object], arguments: dict[str, Any], timeout: float | None
+) -> None:
+    from crochet import _event_loop
+    from crochet._body import run_body
+
+    text = run_body(_event_loop, name, function, arguments, timeout)
+    if text is not None:
+        pytest.fail(text, pytrace=False)
+
+
+def _terms(item: pytest.Item, marker: pytest.Mark) -> tuple[float | None, tuple[str, ...] | bool]:
+    """
+    Return what a marker says: the timeout, and the kinds of leaks that are allowed; True for all.
+    """
+    # Virtual time is over before anybody has noticed, and a wait for ever is refused there.
+    is_clocked = "crochet_clock" in getattr(item, "fixturenames", ())
+    default = None if is_clocked else _configured_timeout(item.config)
+
+    def terms(
+        timeout: float | None = default,
+        *,
+        allow_leaks: tuple[str, ...] | bool = (),
+    ) -> tuple[float | None, tuple[str, ...] | bool]:
+        return timeout, (allow_leaks,) if isinstance(allow_leaks, str) else allow_leaks
+
+    try:
+        return terms(*marker.args, **marker.kwargs)
+    except TypeError as error:
+        raise pytest.UsageError(f"the marker crochet of {item.nodeid}: {error}") from None
+
+
+def _configured_timeout(config: pytest.Config) -> float | None:
+    text = config.getini("crochet_timeout")
+    try:
+        return float(text) or None
+    except ValueError:
+        raise pytest.UsageError(
+            f"crochet_timeout is a number of seconds, or 0 for no limit, not {text!r}"
+        ) from None
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """
+    Note which tests were cut short: what those leave behind is a consequence.
+    """
+    if call.excinfo is not None:
+        item.stash[_cut_short] = True
+    if call.when == "call" and not _FIXTURES & {*getattr(item, "fixturenames", ())}:
+        item.config.stash[_is_clean] = False
+
+
+@pytest.fixture(scope="session")
+def crochet_session(pytestconfig: pytest.Config) -> Iterator[None]:
+    """
+    The reactor runs in its thread, from its first use in the session to the session's end.
+
+    For fixtures of wider scopes that call decorated functions; tests take crochet_reactor.
+    """
+    from crochet import _event_loop
+
+    was_set_up = _event_loop._is_set_up
+    if not was_set_up and pytestconfig.pluginmanager.has_plugin("twisted"):
+        pytest.fail(
+            "pytest-twisted runs every test of this session on the reactor, in the main thread, "
+            "and crochet needs it for a thread of its own. Run one of the two: with -p no:twisted, "
+            "or with -p no:crochet",
+            pytrace=False,
+        )
+    _event_loop.setup()
+    yield
+    if not was_set_up:  # else it is the program's
+        _event_loop.shutdown()
+
+
+@pytest.fixture
+def crochet_reactor(
+    request: pytest.FixtureRequest, crochet_session: None
+) -> Iterator[CrochetReactor]:
+    """
+    The reactor runs in its thread, and the test fails if it leaves anything behind in it.
+    """
+    from crochet import _event_loop
+    from crochet._leaks import LeakCheck
+    from crochet.testing import CrochetReactor
+
+    if "crochet_clock" in request.fixturenames:
+        pytest.fail(
+            "crochet_clock takes the place of the reactor, so a test has one of crochet_clock and "
+            "crochet_reactor, not both",
+            pytrace=False,
+        )
+
+    def get_reactor() -> object:
+        life = _event_loop._life
+        if life is not None:
+            return None if life.has_ended else life.reactor
+        other: Any = _event_loop._other_reactor
+        return other if other is not None and other.running else None
+
+    def whereabouts() -> str:
+        from crochet._body import stacks
+
+        return stacks()
+
+    _event_loop.setup()  # should an earlier test have shut it down
+    _collect_garbage(request.config)
+    leaks = LeakCheck(_event_loop.bridge, get_reactor, whereabouts)
+    leaks.begin()
+    yield CrochetReactor(leaks)
+    _finish(request, leaks)
+
+
+@pytest.fixture
+def crochet_clock(request: pytest.FixtureRequest) -> Iterator[CrochetClock]:
+    """
+    A clock in place of the reactor: decorated functions run at once, and time passes when told.
+    """
+    from crochet import _event_loop
+    from crochet._clocked import clocked
+    from crochet._leaks import LeakCheck
+
+    _collect_garbage(request.config)
+    clocks: list[CrochetClock] = []
+    leaks = LeakCheck(_event_loop.bridge, lambda: clocks[0])
+    with clocked(_event_loop, leaks) as clock:
+        clocks.append(clock)
+        leaks.begin()
+        yield clock
+        _finish(request, leaks)
+
+
+def _collect_garbage(config: pytest.Config) -> None:
+    """
+    Have dropped errors of earlier tests logged now, and not while this one is watched.
+    """
+    if not config.stash.get(_is_clean, False):
+        # The last exception, which holds its frames. pytest itself drops it before each call.
+        for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+            if hasattr(sys, name):
+                delattr(sys, name)
+        gc.collect()
+
+
+def _finish(request: pytest.FixtureRequest, leaks: LeakCheck) -> None:
+    item = request.node
+    marker = item.get_closest_marker("crochet")
+    if marker is not None:
+        _, allowed = _terms(item, marker)
+        if allowed is True:
+            leaks.allow()
+        elif allowed:
+            leaks.allow(*allowed)
+    found = leaks.find_and_clear()
+    was_cut_short = item.stash.get(_cut_short, False)
+    request.config.stash[_is_clean] = not was_cut_short
+    if found and not was_cut_short:
+        text = "\n".join(f"- {leak}" for leak in found)
+        pytest.fail(
+            f"{item.name}() has left behind, in the reactor or the log:\n{text}", pytrace=False
+        )

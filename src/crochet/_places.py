@@ -1,0 +1,151 @@
+"""
+Places in code: where a call was made, where a coroutine waits, what a thread is doing.
+
+A frame that is held keeps its locals alive, and one that is held while its function returns has
+them die in the wrong thread. So frames are looked at and let go of in the same expression or loop,
+and what is kept is a code object and an offset, or a name, a file and a line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+import twisted
+import zope.interface  # type: ignore[import-untyped]
+
+# How many frames of a thread are looked at, innermost first.
+_DEEPEST = 200
+
+
+class Place(NamedTuple):
+    """
+    A line of a function that is being carried out, or waits there.
+
+    Args:
+        function: its name, with its class's.
+        file: the file's whole name.
+        line: counted from 1.
+    """
+
+    function: str
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.file)}:{self.line} {self.function}()"
+
+
+def short(qualified_name: str) -> str:
+    """
+    Return a name without the function in which it was defined, which is of no use in a message.
+    """
+    return qualified_name.rpartition("<locals>.")[2]
+
+
+def line_of(code: CodeType, offset: int) -> int:
+    """
+    Return the line of an instruction, given its ``f_lasti``.
+    """
+    for start, end, line in code.co_lines():
+        if start <= offset < end and line is not None:
+            return line
+    return code.co_firstlineno
+
+
+def place_of_frame(frame: FrameType) -> Place:
+    """
+    Return where a frame is.
+    """
+    code = frame.f_code
+    # co_qualname is there from 3.11 on.
+    name = short(getattr(code, "co_qualname", code.co_name))
+    return Place(name, code.co_filename, frame.f_lineno or code.co_firstlineno)
+
+
+def stack_of(ident: int) -> tuple[Place, ...]:
+    """
+    Return where a thread is, innermost first; nothing of one that has ended.
+
+    Call it from any thread. The thread goes on meanwhile, so that what is seen may never have been
+    at one moment; most threads worth looking at are stuck.
+    """
+    places: list[Place] = []
+    frame = sys._current_frames().get(ident)
+    while frame is not None and len(places) < _DEEPEST:
+        places.append(place_of_frame(frame))
+        frame = frame.f_back
+    return tuple(places)
+
+
+def name_of_thread(ident: int) -> str | None:
+    """
+    Return a thread's name. Takes no lock, as ``threading.enumerate()`` would.
+    """
+    threads: dict[int, threading.Thread] = getattr(threading, "_active", {})
+    thread = threads.get(ident)
+    return thread.name if thread is not None else None
+
+
+def _folder_of(file: str | None) -> str:
+    return os.path.join(os.path.dirname(file or ""), "")
+
+
+_STDLIB = _folder_of(os.__file__)
+_PACKAGES = tuple(os.path.join(_STDLIB, name, "") for name in ("site-packages", "dist-packages"))
+_TWISTED = _folder_of(twisted.__file__)
+_CROCHET = _folder_of(__file__)
+_MACHINERY = (_TWISTED, _folder_of(zope.interface.__file__), _CROCHET)
+
+
+def is_ours(file: str) -> bool:
+    """
+    Tell whether code is Crochet's.
+    """
+    return file.startswith(_CROCHET)
+
+
+def is_of_the_program(file: str) -> bool:
+    """
+    Tell whether code is neither Python's own nor Twisted's nor ours.
+    """
+    if file.startswith(_MACHINERY) or file.startswith("<frozen "):
+        return False
+    return not file.startswith(_STDLIB) or file.startswith(_PACKAGES)
+
+
+def above_the_reactor(stack: tuple[Place, ...]) -> tuple[Place, ...]:
+    """
+    Return the part of the reactor thread's stack that the reactor has called, innermost first.
+
+    Below it is what runs the reactor, which is the program's own main() after ``no_setup()``.
+    """
+    for index in range(len(stack) - 1, -1, -1):
+        place = stack[index]
+        if place.function.rpartition(".")[2] == "run" and place.file.startswith(_TWISTED):
+            return stack[:index]
+    return stack
+
+
+# What a reactor does while there is nothing to do: the modules in which it then is.
+_POLLING = (
+    os.path.join(_TWISTED, "internet", ""),
+    os.path.join(_STDLIB, "selectors.py"),
+    os.path.join(_STDLIB, "asyncio", ""),
+)
+
+
+def is_polling(called: tuple[Place, ...]) -> bool:
+    """
+    Tell whether the reactor waits for something to happen.
+
+    It has called nothing of the program's then. What its own code does at the moment, between two
+    waits, is none of the program's business, and soon over.
+
+    Args:
+        called: what the reactor has called, see ``above_the_reactor()``.
+    """
+    return all(place.file.startswith(_POLLING) for place in called)

@@ -1,0 +1,21 @@
+"""
+What threads are called.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import cast
+
+
+def name_of_thread(ident: int) -> str:
+    """
+    Return the name of a thread, for a text.
+
+    Takes no lock, so that it can be called from a signal handler at any point.
+    """
+    # threading.enumerate() takes a lock, and current_thread() does for a thread that is not
+    # Python's. To look into the dictionary is one step of the interpreter.
+    threads = cast("dict[int, threading.Thread]", getattr(threading, "_active", {}))
+    thread = threads.get(ident)
+    return f"an unnamed thread ({ident:#x})" if thread is None else repr(thread.name)

@@ -1,0 +1,37 @@
+"""
+What a process has of what leaks: threads and file descriptors.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import NamedTuple
+
+from _verdict import check
+
+
+class State(NamedTuple):
+    """
+    How many threads and descriptors there are; of descriptors 0 where they cannot be counted.
+    """
+
+    threads: int
+    descriptors: int
+
+    def check_not_grown(self, since: State, when: str) -> None:
+        """
+        Check that there are no more than at another time.
+        """
+        for what, now, before in zip(self._fields, self, since, strict=True):
+            check(now <= before, f"{when}: {now} {what}, and {before} before")
+
+
+def state() -> State:
+    """
+    Count them.
+    """
+    folder = "/proc/self/fd"
+    # Listing them takes one more.
+    descriptors = len(os.listdir(folder)) - 1 if os.path.isdir(folder) else 0
+    return State(threading.active_count(), descriptors)

@@ -1,0 +1,112 @@
+"""
+Programs at a terminal: what is typed, and what appears.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import NoReturn
+
+import pytest
+
+from fakes import BOUND
+
+# Ctrl-C is for the foreground processes of the terminal that controls a session.
+_IN_CONTROL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+CTRL_C = "\x03"
+CTRL_D = "\x04"
+TAB = "\t"
+
+
+class Terminal:
+    """
+    A Python program with a terminal of its own. It is killed at the end of the ``with`` block.
+
+    Args:
+        arguments: the interpreter's.
+        environment: what is added to this process's.
+        shows_errors: whether stderr is the terminal, or kept for ``end()``.
+    """
+
+    def __init__(
+        self, *arguments: str, environment: Mapping[str, str], shows_errors: bool = False
+    ) -> None:
+        self._screen, terminal = os.openpty()
+        self._shown = ""  # and not expected yet
+        self._all = ""
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _IN_CONTROL, *arguments],
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal if shows_errors else self._errors,
+            start_new_session=True,
+            env={**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", **environment},
+        )
+        os.close(terminal)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, traceback: TracebackType | None
+    ) -> None:
+        os.close(self._screen)
+        self._process.kill()
+        self._process.wait(BOUND)
+        self._errors.close()
+
+    def type(self, text: str) -> None:
+        """
+        Type something.
+        """
+        os.write(self._screen, text.encode())
+
+    def expect(self, text: str) -> None:
+        """
+        Wait until a text appears, after the one that was expected last.
+        """
+        deadline = time.monotonic() + BOUND
+        while text not in self._shown:
+            if not select.select([self._screen], [], [], max(deadline - time.monotonic(), 0))[0]:
+                self._give_up(f"{text!r} does not appear")
+            try:
+                data = os.read(self._screen, 4096).decode(errors="replace")
+            except OSError:
+                self._give_up(f"the program has ended before {text!r} appeared")
+            self._shown += data
+            self._all += data
+        self._shown = self._shown.partition(text)[2]
+
+    def end(self) -> tuple[int, str]:
+        """
+        Wait for the program's end; return its status, and what it wrote to stderr.
+        """
+        deadline = time.monotonic() + BOUND
+        try:
+            # The terminal would stop a program whose output nobody reads.
+            while select.select([self._screen], [], [], max(deadline - time.monotonic(), 0))[0]:
+                self._all += os.read(self._screen, 4096).decode(errors="replace")
+        except OSError:
+            pass  # the last to have it open has ended: what was waited for
+        return self._process.wait(BOUND), self._written_errors()
+
+    def _written_errors(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read().decode()
+
+    def _give_up(self, why: str) -> NoReturn:
+        errors = self._written_errors()
+        pytest.fail(f"{why}\n--- terminal\n{self._all}\n--- stderr\n{errors}", pytrace=False)

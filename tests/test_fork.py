@@ -1,0 +1,905 @@
+"""
+Forks: the parent is left undisturbed, and the child is as if ``setup()`` had just been called.
+
+All of it in new processes, and on each of the reactors that Linux has. A child that hangs is ended
+by its alarm, which shows all stacks.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import pytest
+
+from fakes import Finished, run_python
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+
+REACTORS = ["epoll", "poll", "select", "asyncio"]
+if not sys.platform.startswith("linux"):
+    REACTORS = ["select"]
+
+# What every program here begins with. The warning is Python's own, from 3.12 on, and is about the
+# program's call of os.fork().
+_BEGINNING = """
+import contextlib, faulthandler, gc, importlib, os, signal, sys, threading, time, traceback
+import warnings
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+BOUND = float(sys.argv[1])
+if len(sys.argv) > 2:
+    importlib.import_module(f"twisted.internet.{sys.argv[2]}reactor").install()
+import crochet
+from twisted.internet.defer import Deferred
+
+faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)
+
+@crochet.wait_for(BOUND)
+def add(a, b):
+    return a + b
+
+@crochet.wait_for(BOUND)
+async def use_everything():
+    from twisted.internet import reactor, task, threads
+    await task.deferLater(reactor, 0.001, lambda: None)
+    return await threads.deferToThread(lambda: "done in the pool")
+
+@crochet.run_in_reactor
+def hang():
+    return Deferred()
+
+def in_child(function, *args):
+    "Fork, and have the child call something and end; return its number."
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        signal.alarm(int(BOUND))
+        function(*args)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+def end_of(pid):
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, f"the child ended with {status}"
+
+def descriptors():
+    return sorted(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else []
+
+def raised(kind, function, *args):
+    try:
+        function(*args)
+    except kind as error:
+        return str(error)
+    raise AssertionError(f"no {kind.__name__}")
+"""
+
+
+def run(code: str, *args: str, **more: Any) -> Finished:
+    """
+    Run a program that forks.
+    """
+    import textwrap
+
+    return run_python(_BEGINNING + textwrap.dedent(code), *args, **more)
+
+
+class TestChild:
+    """
+    The first call, or ``setup()``, gives it a reactor of its own.
+    """
+
+    @pytest.mark.parametrize("kind", REACTORS)
+    def test_everything_works(self, kind: str) -> None:
+        """
+        Through the same reactor object, of the same kind, also in a child's child.
+        """
+        run(
+            """
+            from twisted.internet import reactor
+            crochet.setup()
+            kind = type(reactor)
+            assert add(1, 2) == 3
+
+            def check(generations):
+                import twisted.internet.reactor as again
+                assert add(1, 2) == 3
+                assert use_everything() == "done in the pool"
+                assert again is reactor and type(reactor) is kind and reactor.running
+                crochet.setup()
+                if generations:
+                    end_of(in_child(check, generations - 1))
+                    assert use_everything() == "done in the pool"
+
+            end_of(in_child(check, 2))
+            assert use_everything() == "done in the pool"
+            """,
+            kind,
+        )
+
+    @pytest.mark.parametrize("kind", REACTORS)
+    def test_results_are_answered_or_stay_readable(self, kind: str) -> None:
+        """
+        The pending ones at once, by a text that names the fork; in the parent they go on.
+        """
+        run(
+            """
+            crochet.setup()
+            operations = []
+
+            @crochet.run_in_reactor
+            def operate():
+                operations.append(Deferred())
+                return operations[-1]
+
+            @crochet.run_in_reactor
+            def fail():
+                raise ValueError("why")
+
+            pending, uid = operate(), operate().stash()
+            answered, failed = add.__wrapped__, fail()
+            answered = crochet.run_in_reactor(lambda: 42)()
+            assert answered.wait(BOUND) == 42
+            raised(ValueError, failed.wait, BOUND)
+            answered_uid = answered.stash()
+            add(0, 0)
+            called_back = []
+            pending.add_done_callback(lambda result: called_back.append(os.getpid()))
+
+            def check():
+                assert "forked" in raised(crochet.ReactorStopped, pending.wait)
+                assert called_back == []  # callbacks are the parent's, as what they act upon
+                assert "forked" in raised(crochet.ReactorStopped, crochet.retrieve_result(uid).wait)
+                assert crochet.retrieve_result(answered_uid).wait() == 42
+                raised(ValueError, failed.wait)
+                assert answered.wait() == 42
+                assert threading.active_count() == 1, "nothing was started for all this"
+                assert add(1, 2) == 3
+                operations[0].callback("late")  # an earlier life's, in whichever thread
+                assert "forked" in raised(crochet.ReactorStopped, pending.wait)
+
+            end_of(in_child(check))
+            crochet.run_in_reactor(lambda: [each.callback(7) for each in operations])().wait(BOUND)
+            assert pending.wait(BOUND) == crochet.retrieve_result(uid).wait(BOUND) == 7
+            assert called_back == [os.getpid()]
+            """,
+            kind,
+        )
+
+    def test_first_calls_may_come_together(self) -> None:
+        """
+        From many threads, in the first moment.
+        """
+        run(
+            """
+            crochet.setup()
+            sys.setswitchinterval(1e-6)
+
+            def check():
+                barrier = threading.Barrier(16)
+                sums = []
+                def call(number):
+                    barrier.wait(BOUND)
+                    sums.append(add(number, 1) - number)
+                threads = [threading.Thread(target=call, args=(n,)) for n in range(16)]
+                for each in threads: each.start()
+                for each in threads: each.join(BOUND)
+                assert sums == [1] * 16, sums
+                names = [each.name for each in threading.enumerate()]
+                assert names.count("crochet-reactor") == 1, names
+
+            for _ in range(20):
+                end_of(in_child(check))
+            """
+        )
+
+    def test_set_up_without_logs_has_none(self) -> None:
+        """
+        As the parent was; an explicit ``setup()`` may say otherwise.
+        """
+        run(
+            """
+            crochet.setup(logging=False)
+            def check():
+                add(1, 2)
+                assert "crochet-log-writer" not in [each.name for each in threading.enumerate()]
+            end_of(in_child(check))
+            """
+        )
+        run(
+            """
+            crochet.setup()
+            def check():
+                add(1, 2)
+                assert "crochet-log-writer" in [each.name for each in threading.enumerate()]
+            end_of(in_child(check))
+            """
+        )
+
+    def test_exit_hooks_run_once_in_each(self) -> None:
+        """
+        A child that ends by ``sys.exit()`` stops its own reactor, or has none to stop.
+        """
+        done = run(
+            """
+            import atexit
+            crochet.setup()
+            add(1, 2)
+            atexit.register(lambda: print("ends", flush=True))
+            for calls in (0, 1):
+                pid = os.fork()
+                if not pid:
+                    signal.alarm(int(BOUND))
+                    if calls:
+                        add(1, 2)
+                    sys.exit(0)
+                end_of(pid)
+            assert add(1, 2) == 3
+            """
+        )
+        assert done.stdout == "ends\n" * 3
+        assert not done.stderr
+
+    def test_shutdown_and_setup(self) -> None:
+        """
+        Also as the first thing done there; nothing of the parent's is left open.
+        """
+        run(
+            """
+            before = descriptors()
+            crochet.setup(logging=False)
+            add(1, 2)
+            use_everything()
+
+            def check(calls):
+                if calls:
+                    assert use_everything() == "done in the pool"
+                crochet.shutdown()
+                crochet.shutdown()
+                assert threading.active_count() == 1
+                assert len(descriptors()) == len(before), (descriptors(), before)
+                assert "shutdown" in raised(crochet.ReactorStopped, add, 1, 2)
+                crochet.setup()
+                assert use_everything() == "done in the pool"
+
+            end_of(in_child(check, False))
+            end_of(in_child(check, True))
+            assert add(1, 2) == 3
+            """
+        )
+
+    @pytest.mark.parametrize("kind", REACTORS)
+    def test_sees_its_processes_end(self, kind: str) -> None:
+        """
+        And not the parent's.
+        """
+        run(
+            """
+            from twisted.internet import reactor
+            from twisted.internet.protocol import ProcessProtocol
+            crochet.setup()
+
+            class Seen(ProcessProtocol):
+                def __init__(self):
+                    self.ended = Deferred()
+                def processEnded(self, reason):
+                    self.ended.callback(reason.value.exitCode)
+
+            def spawn(code):
+                seen = Seen()
+                command = [sys.executable, "-S", "-c", code]
+                transport = reactor.spawnProcess(seen, sys.executable, command, {}, childFDs={})
+                return seen, transport
+
+            @crochet.run_in_reactor
+            def run(code):
+                return spawn(code)[0].ended
+
+            @crochet.wait_for(BOUND)
+            def begin():
+                return spawn("import time; time.sleep(1000)")
+
+            seen, long = begin()
+            assert run("raise SystemExit(3)").wait(BOUND) == 3
+            end_of(in_child(lambda: [run("raise SystemExit(4)").wait(BOUND) == 4 or 1 / 0]))
+            crochet.run_in_reactor(lambda: long.signalProcess("KILL") or seen.ended)().wait(BOUND)
+            """,
+            kind,
+        )
+
+    def test_of_a_program_that_only_imported_the_reactor(self) -> None:
+        """
+        Its poller and its waker are the parent's too, so both would wake each other.
+        """
+        for kind in REACTORS:
+            run(
+                """
+                from twisted.internet import reactor
+                pids = []
+                go, went = os.pipe()
+                def check():
+                    crochet.setup()
+                    for number in range(200):
+                        assert add(number, 1) == number + 1
+                    assert use_everything() == "done in the pool"
+                for _ in range(4):
+                    pids.append(in_child(check))
+                crochet.setup()
+                for number in range(200):
+                    assert add(number, 1) == number + 1
+                for pid in pids:
+                    end_of(pid)
+                assert use_everything() == "done in the pool"
+                """,
+                kind,
+            )
+
+    def test_of_a_program_that_has_prepared_the_reactor(self) -> None:
+        """
+        What it is to do when it runs, it does.
+        """
+        for kind in REACTORS:
+            run(
+                """
+                from twisted.internet import reactor
+                done = []
+                reactor.callWhenRunning(done.append, "in the parent")
+                reactor.getThreadPool()
+                def check():
+                    reactor.callWhenRunning(done.append, "in the child")
+                    reactor.addSystemEventTrigger("before", "shutdown", done.append, "at its end")
+                    crochet.setup()
+                    assert use_everything() == "done in the pool"
+                    assert done == ["in the parent", "in the child"], done
+                    crochet.shutdown()
+                    assert done == ["in the parent", "in the child", "at its end"], done
+                    assert threading.active_count() == 1
+                pids = [in_child(check), in_child(check)]
+                for pid in pids:
+                    end_of(pid)
+                assert not done
+                """,
+                kind,
+            )
+
+
+class TestParent:
+    """
+    It notices nothing.
+    """
+
+    @pytest.mark.parametrize("kind", REACTORS)
+    def test_200_forks_under_load(self, kind: str) -> None:
+        """
+        With 8 threads that call, and events that are logged: no deadlock, no error, no leak.
+        """
+        run(
+            """
+            import logging
+            from twisted.logger import Logger
+            logging.basicConfig(stream=open(os.devnull, "w"), level=logging.INFO)
+            crochet.setup()
+            log, is_over, errors, counts = Logger(), [], [], []
+
+            @crochet.wait_for(BOUND)
+            def log_and_add(a, b):
+                log.info("adding")
+                return a + b
+
+            def call():
+                count = 0
+                try:
+                    while not is_over:
+                        assert log_and_add(count, 1) == count + 1
+                        count += 1
+                except BaseException as error:
+                    errors.append(error)
+                counts.append(count)
+
+            def check(number):
+                logging.info("the stream that the writer writes to")
+                if number % 2:
+                    assert log_and_add(number, 1) == number + 1
+                if number % 20 == 1:
+                    assert use_everything() == "done in the pool"
+                    assert len(descriptors()) == len(before), (descriptors(), before)
+
+            use_everything()
+            threads = [threading.Thread(target=call) for _ in range(8)]
+            for each in threads: each.start()
+            before = descriptors()
+            for number in range(200):
+                end_of(in_child(check, number))
+            is_over.append(1)
+            for each in threads: each.join(BOUND)
+            assert not errors, errors
+            assert len(counts) == 8 and all(counts), counts
+            assert descriptors() == before, (descriptors(), before)
+            assert use_everything() == "done in the pool"
+            """,
+            kind,
+        )
+
+    @pytest.mark.parametrize("kind", REACTORS)
+    def test_is_not_woken_by_a_child(self, kind: str) -> None:
+        """
+        Nor is anything taken from what its reactor polls, also when a child shuts down.
+        """
+        run(
+            """
+            from twisted.internet import protocol, reactor
+            from twisted.internet.endpoints import TCP4ServerEndpoint
+            import socket
+            crochet.setup()
+
+            class Echo(protocol.Protocol):
+                def dataReceived(self, data):
+                    self.transport.write(data)
+
+            @crochet.wait_for(BOUND)
+            def listen():
+                return TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(
+                    protocol.Factory.forProtocol(Echo))
+
+            address = ("127.0.0.1", listen().getHost().port)
+            client = socket.create_connection(address, BOUND)
+
+            def echoes(client):
+                client.sendall(b"x")
+                return client.recv(1) == b"x"
+
+            def polled():
+                fds = [int(name) for name in descriptors() if "eventpoll" in link(name)]
+                return {fd: [line.split()[1] for line in open(f"/proc/self/fdinfo/{fd}")
+                             if line.startswith("tfd")] for fd in fds}
+
+            def link(name):
+                with contextlib.suppress(OSError):
+                    return os.readlink(f"/proc/self/fd/{name}")
+                return ""
+
+            def check():
+                assert use_everything() == "done in the pool"
+                for _ in range(100):
+                    add(1, 2)
+                crochet.shutdown()
+                crochet.setup()
+                add(1, 2)
+                gc.collect()
+
+            assert echoes(client)
+            loop = polled()
+            turns = []
+            original = reactor.runUntilCurrent
+            def count():
+                turns.append(1)
+                original()
+            crochet.run_in_reactor(setattr)(reactor, "runUntilCurrent", count).wait(BOUND)
+            add(1, 2)
+            stirred, stir = os.pipe()
+            # The fork itself wakes it, to park it.
+            for _ in range(3):
+                pid = os.fork()
+                if not pid:
+                    os.read(stirred, 1)
+                    in_parent = os._exit
+                    status = 1
+                    try:
+                        signal.alarm(int(BOUND))
+                        check()
+                        status = 0
+                    except BaseException:
+                        traceback.print_exc()
+                    finally:
+                        os._exit(status)
+                add(1, 2)
+                add(1, 2)
+                before = len(turns)
+                os.write(stir, b"x")
+                end_of(pid)
+                assert len(turns) == before, (len(turns), before)
+                assert polled() == loop
+                assert echoes(client)
+                assert echoes(socket.create_connection(address, BOUND))
+            """,
+            kind,
+            flags=(),
+        )
+
+    @pytest.mark.parametrize("kind", REACTORS)
+    def test_forks_in_its_reactor_thread(self, kind: str) -> None:
+        """
+        Where nothing can be parked, and need not be.
+        """
+        run(
+            """
+            crochet.setup()
+            def check():
+                assert add(1, 2) == 3
+                assert use_everything() == "done in the pool"
+            @crochet.wait_for(BOUND)
+            def fork():
+                return in_child(check)
+            before = descriptors()
+            for _ in range(10):
+                end_of(fork())
+                assert use_everything() == "done in the pool"
+            assert descriptors() == before
+            """,
+            kind,
+        )
+
+    @pytest.mark.parametrize("kind", REACTORS)
+    def test_survives_a_child_that_falls_back_into_the_loop(self, kind: str) -> None:
+        """
+        Forked in a callback that returns there, or that raises SystemExit, which Twisted catches.
+        It takes nothing of what is the parent's, and ends.
+        """
+        run(
+            """
+            import socket
+            from twisted.internet import protocol, reactor
+            from twisted.internet.endpoints import TCP4ServerEndpoint
+            crochet.setup()
+            received = []
+            class Sink(protocol.Protocol):
+                def dataReceived(self, data):
+                    received.append(os.getpid())
+                    self.transport.write(str(os.getpid()).encode() + b" ")
+            @crochet.wait_for(BOUND)
+            def listen():
+                return TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(
+                    protocol.Factory.forProtocol(Sink))
+            client = socket.create_connection(("127.0.0.1", listen().getHost().port), BOUND)
+            pids = []
+
+            @crochet.run_in_reactor
+            def fork(ends):
+                pid = os.fork()
+                if pid:
+                    pids.append(pid)
+                    return
+                signal.alarm(int(BOUND))
+                if ends:
+                    sys.exit(0)
+
+            me = str(os.getpid()).encode() + b" "
+            for ends in (False, True):
+                fork(ends).wait(BOUND)
+                for _ in range(50):
+                    client.sendall(b"x")
+                    assert client.recv(len(me)) == me
+                _, status = os.waitpid(pids.pop(), 0)
+                assert os.waitstatus_to_exitcode(status) != -signal.SIGALRM, status
+                assert use_everything() == "done in the pool"
+                client.sendall(b"x")
+                assert client.recv(len(me)) == me
+            """,
+            kind,
+        )
+
+    def test_forks_in_many_threads_at_once(self) -> None:
+        """
+        Among them workers of the reactor's pool, and while setup() and shutdown() are under way.
+        """
+        run(
+            """
+            from twisted.internet.threads import deferToThread
+            crochet.setup()
+            def check():
+                assert add(1, 2) == 3
+            def fork():
+                for _ in range(10):
+                    end_of(in_child(check))
+            @crochet.wait_for(BOUND * 2)
+            def fork_in_pool():
+                return deferToThread(fork)
+            threads = [threading.Thread(target=each) for each in [fork, fork, fork_in_pool] * 2]
+            before = len(descriptors())
+            for each in threads: each.start()
+            for each in threads: each.join(BOUND * 2)
+            assert not any(each.is_alive() for each in threads)
+            assert len(descriptors()) <= before + 0, (descriptors(), before)
+            assert add(1, 2) == 3
+            """
+        )
+
+    def test_forks_while_another_thread_sets_up_and_shuts_down(self) -> None:
+        """
+        In whatever moment, the child can set up.
+        """
+        for kind in REACTORS:
+            run(
+                """
+                crochet.setup(logging=False)
+                crochet.shutdown()
+                sys.setswitchinterval(1e-5)
+                before, is_over, errors = descriptors(), [], []
+                def churn():
+                    try:
+                        while not is_over:
+                            crochet.setup(logging=False)
+                            crochet.shutdown()
+                    except BaseException:
+                        errors.append(traceback.format_exc())
+                def check():
+                    crochet.setup(logging=False)
+                    for number in range(20):
+                        assert add(number, 2) == number + 2
+                    assert use_everything() == "done in the pool"
+                    crochet.shutdown()
+                    crochet.setup()
+                    assert add(1, 2) == 3
+                thread = threading.Thread(target=churn)
+                thread.start()
+                for _ in range(60):
+                    end_of(in_child(check))
+                is_over.append(1)
+                thread.join(BOUND)
+                assert not thread.is_alive()
+                assert not errors, errors
+                assert descriptors() == before, (descriptors(), before)
+                """,
+                kind,
+            )
+
+    def test_does_not_wait_for_a_blocked_reactor(self) -> None:
+        """
+        Which may be blocked by what the forking thread holds.
+        """
+        run(
+            """
+            crochet.setup()
+            held = threading.Lock()
+            entered = threading.Event()
+            @crochet.run_in_reactor
+            def block():
+                entered.set()
+                with held:
+                    pass
+            with held:
+                blocked = block()
+                assert entered.wait(BOUND)
+                pid = in_child(lambda: add(1, 2) == 3 or 1 / 0)
+            end_of(pid)
+            blocked.wait(BOUND)
+            assert add(1, 2) == 3
+            """
+        )
+
+    def test_forks_in_a_log_handler(self) -> None:
+        """
+        In the thread that would have to be parked.
+        """
+        run(
+            """
+            import logging
+            from twisted.logger import Logger
+            forked = threading.Event()
+            pids = []
+            class Forks(logging.Handler):
+                def emit(self, record):
+                    if "fork" in record.getMessage():
+                        pids.append(in_child(lambda: add(1, 2) == 3 or 1 / 0))
+                        forked.set()
+            logging.getLogger("twisted").addHandler(Forks())
+            crochet.setup()
+            crochet.run_in_reactor(Logger().error)("fork").wait(BOUND)
+            assert forked.wait(BOUND)
+            end_of(pids[0])
+            """
+        )
+
+
+class TestOtherPrograms:
+    """
+    Children that run something else are left alone.
+    """
+
+    def test_exec_and_subprocess(self) -> None:
+        """
+        ``os.fork()`` and exec, ``subprocess`` with and without ``preexec_fn``, ``os.system``.
+        """
+        done = run(
+            """
+            import subprocess
+            crochet.setup()
+            add(1, 2)
+            hanging = hang()
+            before = descriptors()
+            command = [sys.executable, "-S", "-c", "import os; print(os.listdir('/proc/self/fd'))"]
+            for preexec in (None, os.getpid, os.setsid):
+                said = subprocess.check_output(command, preexec_fn=preexec)
+                assert said.count(b"'") == 8, said
+            pid = os.fork()
+            if not pid:
+                os.execv(command[0], command[:3] + ["raise SystemExit(3)"])
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+            assert os.system("exit 0") == 0
+            assert descriptors() == before
+            assert not hanging.done()
+            assert use_everything() == "done in the pool"
+            """
+        )
+        assert not done.stderr
+
+    def test_child_pays_nothing_until_it_calls(self) -> None:
+        """
+        No thread, no descriptor.
+        """
+        run(
+            """
+            crochet.setup()
+            use_everything()
+            before = descriptors()
+            def check():
+                assert threading.active_count() == 1
+                assert set(descriptors()) <= set(before)
+                crochet.run_in_reactor(lambda: 1)
+                assert threading.active_count() == 1
+            end_of(in_child(check))
+            """
+        )
+
+
+class TestNoSetup:
+    """
+    A program that runs the reactor itself.
+    """
+
+    def test_child_gets_a_clear_error(self) -> None:
+        """
+        Until it runs a reactor there, whichever thread it was forked in.
+        """
+        for kind in REACTORS:
+            run(
+                """
+                from twisted.internet import reactor
+                crochet.no_setup()
+                pending = hang()
+
+                def check():
+                    assert "forked" in raised(crochet.ReactorStopped, pending.wait)
+                    text = raised(crochet.ReactorStopped, add, 1, 2)
+                    assert "no_setup" in text, text
+                    crochet.setup()  # some library's: it is still the program that runs it
+                    assert threading.active_count() == 1
+                    raised(crochet.ReactorStopped, add, 1, 2)
+                    crochet.no_setup()
+                    sums = []
+                    def call():
+                        sums.append(add(1, 2))
+                        sums.append(use_everything())
+                        reactor.callFromThread(reactor.stop)
+                    thread = threading.Thread(target=call)
+                    thread.start()
+                    reactor.run(installSignalHandlers=False)
+                    thread.join(BOUND)
+                    assert sums == [3, "done in the pool"], sums
+
+                def forks():
+                    try:
+                        end_of(in_child(check))
+                        assert use_everything() == "done in the pool"
+                        crochet.run_in_reactor(lambda: end_of(in_child(check)))().wait(BOUND)
+                        assert use_everything() == "done in the pool"
+                        said.append("well")
+                    finally:
+                        reactor.callFromThread(reactor.stop)
+
+                said = []
+                thread = threading.Thread(target=forks)
+                reactor.callWhenRunning(thread.start)
+                reactor.run()
+                thread.join(BOUND)
+                assert said == ["well"]
+                """,
+                kind,
+            )
+
+    def test_fork_before_the_reactor_runs(self) -> None:
+        """
+        As a program does that becomes a daemon: the child runs it.
+        """
+        run(
+            """
+            from twisted.internet import reactor
+            crochet.no_setup()
+            def check():
+                sums = []
+                def call():
+                    sums.append(add(1, 2))
+                    reactor.callFromThread(reactor.stop)
+                reactor.callWhenRunning(lambda: threading.Thread(target=call).start())
+                reactor.run()
+                assert sums == [3]
+            end_of(in_child(check))
+            """
+        )
+
+
+class TestRealThings:
+    """
+    What programs fork with.
+    """
+
+    @pytest.mark.parametrize("kind", REACTORS)
+    def test_multiprocessing(self, kind: str) -> None:
+        """
+        Process and Pool of the fork context, an executor, and a pseudo-terminal.
+        """
+        run(
+            """
+            import multiprocessing
+            from concurrent.futures import ProcessPoolExecutor
+            crochet.setup()
+            context = multiprocessing.get_context("fork")
+
+            def twice(number):
+                assert use_everything() == "done in the pool"
+                return add(number, number)
+
+            def check(queue):
+                queue.put(twice(4))
+
+            queue = context.SimpleQueue()
+            process = context.Process(target=check, args=(queue,))
+            process.start()
+            process.join(BOUND)
+            assert process.exitcode == 0, process.exitcode
+            assert queue.get() == 8
+            with context.Pool(4) as pool:
+                assert pool.map(twice, range(40)) == [2 * n for n in range(40)]
+                pool.close()
+                pool.join()
+            with ProcessPoolExecutor(2, mp_context=context) as executor:
+                assert list(executor.map(twice, range(10))) == [2 * n for n in range(10)]
+            pid, terminal = os.forkpty()
+            if not pid:
+                os._exit(twice(4) != 8)
+            end_of(pid)
+            os.close(terminal)
+            assert use_everything() == "done in the pool"
+            """,
+            kind,
+        )
+
+    def test_daemon(self) -> None:
+        """
+        Forks twice, each parent ends, all descriptors but the standard ones may be closed.
+        """
+        for closes in (0, 1):
+            done = run(
+                f"""
+                told, tell = os.pipe()
+                os.dup2(tell, 200)
+                crochet.setup()
+                add(1, 2)
+                pid = os.fork()
+                if pid:
+                    end_of(pid)
+                    os.close(tell); os.close(200)
+                    print(os.read(told, 100).decode())
+                    assert add(1, 2) == 3
+                    sys.exit(0)
+                os.setsid()
+                if os.fork():
+                    os._exit(0)
+                signal.alarm(int(BOUND))
+                if {closes}:
+                    os.closerange(3, 200)
+                assert use_everything() == "done in the pool"
+                os.write(200, b"the daemon works")
+                sys.exit(0)
+                """
+            )
+            assert done.stdout == "the daemon works\n"
+            assert not done.stderr

@@ -1,0 +1,196 @@
+"""
+Places in code: where a call was made, where a coroutine waits, what a thread is doing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from types import FrameType
+
+import pytest
+import twisted.internet.base
+
+from crochet._places import (
+    Place,
+    above_the_reactor,
+    is_of_the_program,
+    is_ours,
+    is_polling,
+    line_of,
+    name_of_thread,
+    place_of_frame,
+    short,
+    stack_of,
+)
+from fakes import BOUND, Background, FakeProcess
+
+_TWISTED = os.path.dirname(os.path.dirname(twisted.internet.base.__file__))
+_STDLIB = os.path.dirname(os.__file__)
+
+
+def frame_here() -> FrameType:
+    """
+    Return the frame of who calls this.
+    """
+    return sys._getframe(1)
+
+
+class TestPlaces:
+    """
+    One line of one function.
+    """
+
+    def test_are_told_in_a_few_words(self) -> None:
+        """
+        The file without its folder, for a line of text.
+        """
+        assert str(Place("Client.get", "/srv/app/client.py", 31)) == "client.py:31 Client.get()"
+
+    def test_of_a_frame(self) -> None:
+        """
+        The line that it has come to.
+        """
+        frame = frame_here()
+        place, line = place_of_frame(frame), frame.f_lineno
+        assert (place.file, place.line) == (__file__, line)
+        assert place.function.endswith("test_of_a_frame")
+
+    def test_of_an_instruction(self) -> None:
+        """
+        As it was when its offset was noted, however far the frame has gone since.
+        """
+        frame = frame_here()
+        offset, line = frame.f_lasti, frame.f_lineno
+        assert line_of(frame.f_code, offset) == line
+        assert line_of(frame.f_code, offset) != frame.f_lineno
+
+    def test_of_an_instruction_that_there_is_not(self) -> None:
+        """
+        The function's first line.
+        """
+        code = frame_here.__code__
+        assert line_of(code, 10**6) == code.co_firstlineno
+
+    def test_name_no_enclosing_function(self) -> None:
+        """
+        Which nobody could call.
+        """
+        assert short("outer.<locals>.Inner.method") == "Inner.method"
+        assert short("function") == "function"
+
+
+class TestThreads:
+    """
+    Where other threads are.
+    """
+
+    def test_have_a_stack(self) -> None:
+        """
+        Innermost first.
+        """
+        here = threading.Event()
+        go_on = threading.Event()
+
+        def wait() -> None:
+            here.set()
+            assert go_on.wait(BOUND)
+
+        background = Background(wait)
+        assert here.wait(BOUND)
+        ident = background.thread.ident
+        assert ident is not None
+        names = [place.function.rpartition(".")[2] for place in stack_of(ident)]
+        assert name_of_thread(ident) == "test's background"
+        go_on.set()
+        background.outcome()
+        # The innermost may be anything in threading.Event.
+        assert names.index("wait") < names.index("_run") < names.index("run")
+
+    def test_have_none_when_they_have_ended(self) -> None:
+        """
+        Nor a name.
+        """
+        assert stack_of(-1) == ()
+        assert name_of_thread(-1) is None
+
+    def test_are_looked_at_no_deeper_than_anybody_reads(self) -> None:
+        """
+        However deep.
+        """
+
+        def dive(depth: int) -> int:
+            return dive(depth - 1) if depth else len(stack_of(threading.get_ident()))
+
+        assert dive(300) == 200
+
+
+class TestWhose:
+    """
+    Whose code it is.
+    """
+
+    @pytest.mark.parametrize(
+        ("file", "is_the_programs"),
+        [
+            ("/srv/app/views.py", True),
+            ("<stdin>", True),
+            (os.path.join(_STDLIB, "site-packages", "requests", "api.py"), True),
+            (os.path.join(_STDLIB, "threading.py"), False),
+            ("<frozen importlib._bootstrap>", False),
+            (os.path.join(_TWISTED, "internet", "base.py"), False),
+            (place_of_frame.__code__.co_filename, False),
+        ],
+    )
+    def test_is_the_programs(self, file: str, is_the_programs: bool) -> None:
+        """
+        If it is neither Python's own, nor Twisted's, nor ours.
+        """
+        assert is_of_the_program(file) is is_the_programs
+
+    def test_is_ours(self) -> None:
+        """
+        By the folder.
+        """
+        assert is_ours(place_of_frame.__code__.co_filename)
+        assert not is_ours(__file__)
+
+
+class TestTheReactorThread:
+    """
+    What the reactor does, by its thread's stack.
+    """
+
+    def test_polls_when_there_is_nothing_to_do(self, running: FakeProcess) -> None:
+        """
+        And not within a callback.
+        """
+        ident = running.bridge.reactor_thread
+        assert ident is not None
+        seen = running.wait_for(BOUND)(lambda: above_the_reactor(stack_of(ident)))()
+        assert [place.function for place in seen if place.file == __file__]
+        assert not is_polling(seen)
+        assert not [place for place in seen if "run_in_thread" in place.function]
+        # A moment later it has returned to its poll.
+        is_back = threading.Event()
+        for _ in range(10_000):
+            if is_polling(above_the_reactor(stack_of(ident))):
+                is_back.set()
+                break
+            is_back.wait(BOUND / 10_000)
+        assert is_back.is_set()
+
+    def test_is_not_below_what_runs_the_reactor(self) -> None:
+        """
+        That is the program's ``main()``.
+        """
+        base = os.path.join(_TWISTED, "internet", "base.py")
+        stack = (
+            Place("parse", "views.py", 31),
+            Place("ReactorBase.mainLoop", base, 1),
+            Place("_SignalReactorMixin.run", base, 1),
+            Place("main", "app.py", 3),
+        )
+        assert above_the_reactor(stack) == stack[:2]
+        assert above_the_reactor(stack[:2]) == stack[:2]

@@ -1,0 +1,413 @@
+"""
+``python -m crochet``
+"""
+
+from __future__ import annotations
+import __future__
+
+import builtins
+import importlib
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, succeed
+
+from crochet._carried import Carried
+from crochet._prompts import ask_by_readline, completions, history_file, start_of_name
+from crochet._repl import Repl
+from fakes import BOUND, FakeProcess
+from terminals import CTRL_C, CTRL_D, TAB, Terminal
+from test_docs import blocks_of
+
+
+@pytest.fixture(autouse=True)
+def last_error() -> Iterator[None]:
+    """
+    Put back what is kept of an error for ``pdb.pm()``.
+    """
+    names = ("last_type", "last_value", "last_traceback")
+    before = {name: getattr(sys, name) for name in names if hasattr(sys, name)}
+    yield
+    for name in names:
+        vars(sys).pop(name, None)
+    vars(sys).update(before)
+
+
+@pytest.fixture
+def namespace() -> Iterator[dict[str, Any]]:
+    """
+    What the statements have; emptied, for errors' frames keep it.
+    """
+    names: dict[str, Any] = {"__builtins__": builtins, "Deferred": Deferred, "succeed": succeed}
+    names["thread"] = lambda: threading.current_thread().name
+    yield names
+    names.clear()
+
+
+class _Typist:
+    """
+    Types lines, or raises what stands in their place; then it is the end.
+    """
+
+    def __init__(self, *lines: str | type[BaseException]) -> None:
+        self._lines = iter(lines)
+        self.prompts = ""
+
+    def __call__(self, prompt: str) -> str:
+        self.prompts += prompt
+        line = next(self._lines, EOFError)
+        if isinstance(line, str):
+            return line
+        raise line
+
+
+class TestInteract:
+    """
+    What is typed.
+    """
+
+    def test_runs_each_statement_where_it_can(
+        self, running: FakeProcess, namespace: dict[str, Any], capsys: Any
+    ) -> None:
+        """
+        What awaits in the reactor thread, and what may block in this one.
+        """
+        namespace["blocking"] = running.wait_for(BOUND)(lambda: succeed("answered"))
+        typist = _Typist("await succeed(thread())", "thread()", "blocking()")
+        Repl(running.loop.calls, namespace).interact(typist)
+        here = threading.current_thread().name
+        assert capsys.readouterr() == (f"'crochet-reactor'\n{here!r}\n'answered'\n\n", "")
+
+    def test_refuses_to_block_in_a_statement_that_awaits(
+        self, running: FakeProcess, namespace: dict[str, Any], capsys: Any
+    ) -> None:
+        """
+        It would be a deadlock. And goes on with the next.
+        """
+        namespace["blocking"] = running.wait_for(BOUND)(lambda: 1)
+        typist = _Typist("blocking() + await succeed(1)", "6 * 7")
+        Repl(running.loop.calls, namespace).interact(typist)
+        shown = capsys.readouterr()
+        assert "DeadlockError: waiting for <lambda>() in the reactor thread" in shown.err
+        assert shown.out == "42\n\n"
+
+    def test_takes_statements_of_several_lines(
+        self, running: FakeProcess, namespace: dict[str, Any], capsys: Any
+    ) -> None:
+        """
+        Until an empty one. Interrupted, they are dropped.
+        """
+        typist = _Typist("for i in 1, 2:", KeyboardInterrupt, "for i in 3, 4:", "    print(i)", "")
+        Repl(running.loop.calls, namespace).interact(typist)
+        assert capsys.readouterr() == ("KeyboardInterrupt\n3\n4\n\n", "")
+        assert typist.prompts == ">>> ... >>> ... ... >>> "
+
+    def test_shows_errors_from_the_statement_on(
+        self, running: FakeProcess, namespace: dict[str, Any], capsys: Any
+    ) -> None:
+        """
+        What is ours is left out. The last is there for ``pdb.pm()``; and what a statement raises is
+        no end.
+        """
+        Repl(running.loop.calls, namespace).interact(
+            _Typist("await succeed(1) / 0", "1 +", "raise EOFError('mine')")
+        )
+        shown = capsys.readouterr()
+        assert shown.out == "\n"
+        first, second, third = shown.err.split("Traceback (most recent call last):\n")[0:3]
+        assert first == ""
+        assert second.startswith('  File "<stdin>", line 1, in <module>\n')
+        assert "ZeroDivisionError" in second
+        assert "SyntaxError" in second
+        assert "_repl.py" not in shown.err
+        assert third.endswith("EOFError: mine\n")
+        assert sys.last_type is EOFError
+
+    def test_goes_on_after_an_interrupted_statement(
+        self, running: FakeProcess, namespace: dict[str, Any], capsys: Any
+    ) -> None:
+        """
+        Which is not the end of the program.
+        """
+        typist = _Typist("raise KeyboardInterrupt", "6 * 7")
+        Repl(running.loop.calls, namespace).interact(typist)
+        assert capsys.readouterr() == ("\nKeyboardInterrupt\n42\n\n", "")
+
+    def test_ends_by_exit(self, running: FakeProcess, namespace: dict[str, Any]) -> None:
+        """
+        In either thread, with the status given.
+        """
+        for line in ("raise SystemExit(5)", "raise SystemExit(await succeed(5))"):
+            with pytest.raises(SystemExit, match="5"):
+                Repl(running.loop.calls, namespace).interact(_Typist(line))
+
+
+def test_the_session_of_the_how_to_page_is_as_told(
+    running: FakeProcess, namespace: dict[str, Any], capsys: Any
+) -> None:
+    """
+    Line by line. The methods of the reactor are carried over, as the program has them.
+    """
+    page = (Path(__file__).parent.parent / "docs/howto/repl.md").read_text()
+    (session,) = [block.body for block in blocks_of(page) if block.kind == "pycon"]
+    lines = session.splitlines()
+    typed: list[str] = []
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        if line[:3] in (">>>", "..."):
+            typed.append(line[4:])
+        if line[:3] == "..." != after[:3]:
+            typed.append("")  # which ends it, and is not shown
+    shown = [line for line in lines if line[:3] not in (">>>", "...")]
+    namespace["crochet"] = running
+    namespace["reactor"] = running.reactor
+    carried = Carried(running.reactor, running.bridge, running.loop.calls)
+    carried.start()
+    Repl(running.loop.calls, namespace).interact(_Typist(*typed))
+    carried.stop()
+    assert capsys.readouterr() == ("\n".join([*shown, "\n"]), "")
+
+
+class TestRunAll:
+    """
+    A program on standard input.
+    """
+
+    def test_runs_statement_by_statement(
+        self, running: FakeProcess, namespace: dict[str, Any], capsys: Any
+    ) -> None:
+        """
+        So that those that block may stand beside those that await.
+        """
+        namespace["blocking"] = running.wait_for(BOUND)(lambda: succeed("answered"))
+        program = b"print(await succeed(1))\nprint(blocking())\n"
+        assert Repl(running.loop.calls, namespace).run_all(program) == 0
+        assert capsys.readouterr() == ("1\nanswered\n", "")
+
+    def test_ends_at_an_error(
+        self, running: FakeProcess, namespace: dict[str, Any], capsys: Any
+    ) -> None:
+        """
+        With status 1, and the line where it was.
+        """
+        assert Repl(running.loop.calls, namespace).run_all(b"\nawait 1\nprint(2)\n") == 1
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert '"<stdin>", line 2' in shown.err
+
+    @pytest.mark.parametrize("program", [b"print(1)\nx = (\n", b"print(1)\nreturn\n"])
+    def test_runs_nothing_that_is_not_right_as_a_whole(
+        self, running: FakeProcess, namespace: dict[str, Any], capsys: Any, program: bytes
+    ) -> None:
+        """
+        As Python does.
+        """
+        assert Repl(running.loop.calls, namespace).run_all(program) == 1
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert "SyntaxError" in shown.err
+
+    def test_heeds_future_statements(self, running: FakeProcess, namespace: dict[str, Any]) -> None:
+        """
+        In all that follows.
+        """
+        program = b"from __future__ import annotations\ndef f(x: 1 / 0): await_ = x\n"
+        assert Repl(running.loop.calls, namespace).run_all(program) == 0
+        assert namespace["f"].__code__.co_flags & __future__.annotations.compiler_flag
+
+
+def run_program(program: str, *arguments: str) -> tuple[int, str, str]:
+    """
+    Run ``python -m crochet`` with a program on its standard input.
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "crochet", *arguments],
+        input=program,
+        capture_output=True,
+        text=True,
+        timeout=2 * BOUND,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_program_on_standard_input_runs() -> None:
+    """
+    With the reactor and the package at hand. The reactor's methods can be called in either thread,
+    and names are those of ``__main__``.
+    """
+    status, out, err = run_program(
+        """
+import pickle, threading
+from twisted.internet.task import deferLater
+print(await deferLater(reactor, 0.01, lambda: threading.current_thread().name))
+fired = threading.Event()
+timer = reactor.callLater(0.01, fired.set)
+print(fired.wait(60))
+@crochet.wait_for(60)
+def late():
+    return deferLater(reactor, 0.01, lambda: "late")
+print(late(), pickle.loads(pickle.dumps(late)) is late)
+"""
+    )
+    assert (status, out, err) == (0, "crochet-reactor\nTrue\nlate True\n", "")
+
+
+def test_a_program_that_fails_ends_with_status_1() -> None:
+    """
+    As with ``python -``.
+    """
+    status, out, err = run_program("print(1)\nawait Deferred\n")
+    assert (status, out) == (1, "1\n")
+    assert "NameError: name 'Deferred' is not defined" in err
+
+
+def test_a_program_decides_on_its_status() -> None:
+    """
+    By ``sys.exit()``.
+    """
+    assert run_program("import sys; sys.exit(7)") == (7, "", "")
+
+
+def test_there_are_no_arguments() -> None:
+    """
+    A script's name would be taken for one that is run otherwise.
+    """
+    status, _, err = run_program("", "script.py")
+    assert status == 2
+    assert "usage: python -m crochet" in err
+
+
+def without_toolkit(tmp_path: Path) -> dict[str, str]:
+    """
+    Make an environment in which prompt_toolkit cannot be imported.
+    """
+    (tmp_path / "prompt_toolkit.py").write_text("raise ImportError\n")
+    return {"PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)}
+
+
+def test_importing_the_main_module_runs_nothing() -> None:
+    """
+    As tools do that look at all modules.
+    """
+    assert importlib.import_module("crochet.__main__").main
+
+
+def test_a_history_that_cannot_be_written_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """
+    The prompt does without.
+    """
+    monkeypatch.setenv("HOME", str(tmp_path / "missing"))
+    assert history_file() is None
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert history_file() == tmp_path / ".crochet_history"
+
+
+def test_a_python_without_its_interactive_hook_asks_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    One that was started with ``-I``, say.
+    """
+    readline = pytest.importorskip("readline", reason="completion needs it")
+    completer = readline.get_completer()
+    monkeypatch.delattr(sys, "__interactivehook__", raising=False)
+    try:
+        assert ask_by_readline({}) is input
+        assert readline.get_completer() is not completer
+    finally:
+        readline.set_completer(completer)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("f(a.b", "a.b"), ("x = ", ""), ("a1.b2", "a1.b2"), ("", "")]
+)
+def test_the_name_before_the_cursor_is_completed(text: str, expected: str) -> None:
+    """
+    With what it belongs to.
+    """
+    assert text[start_of_name(text) :] == expected
+
+
+def test_completions_are_those_of_the_namespace() -> None:
+    """
+    None for nothing, and none where asking fails.
+    """
+
+    class Failing:
+        def __dir__(self) -> list[str]:
+            raise LookupError
+
+    namespace = {"colour": 1, "failing": Failing()}
+    assert completions(namespace, "colo") == ["colour"]
+    assert completions(namespace, "") == []
+    assert completions(namespace, "failing.x") == []
+
+
+_HANG = """from twisted.internet.defer import Deferred; cancelled = []
+hang = lambda: (print("be" "gun"), Deferred(cancelled.append))[1]
+"""
+
+
+def use_a_terminal(terminal: Terminal) -> None:
+    """
+    Await, interrupt, go on and end, at the prompt.
+    """
+    terminal.expect(">>>")
+    terminal.type("from twisted.internet.task import deferLater\r")
+    terminal.expect(">>>")
+    terminal.type("await deferLater(reactor, 0.01, lambda: 6 * 7)\r")
+    terminal.expect("42")
+    terminal.expect(">>>")
+    for line in _HANG.splitlines():
+        terminal.type(line + "\r")
+        terminal.expect(">>>")
+    terminal.type("await hang()\r")
+    terminal.expect("begun")
+    terminal.type(CTRL_C)
+    terminal.expect("KeyboardInterrupt")
+    terminal.expect(">>>")
+    terminal.type("'cancelled', len(cancelled)\r")
+    terminal.expect("('cancelled', 1)")
+    terminal.expect(">>>")
+    terminal.type(CTRL_C)
+    terminal.expect("KeyboardInterrupt")
+    terminal.expect(">>>")
+
+
+def test_a_terminal_with_prompt_toolkit(tmp_path: Path) -> None:
+    """
+    Ctrl-C cancels what is awaited, names are completed, what was typed is kept in a file, and
+    Ctrl-D ends with status 0 and nothing on stderr.
+    """
+    pytest.importorskip("prompt_toolkit", reason="the comfortable prompt needs it")
+    with Terminal("-m", "crochet", environment={"HOME": str(tmp_path)}) as terminal:
+        use_a_terminal(terminal)
+        terminal.type("crochet.run_in_re")
+        terminal.expect("run_in_reactor(")
+        terminal.type(CTRL_C)
+        terminal.expect(">>>")
+        terminal.type(CTRL_D)
+        assert terminal.end() == (0, "")
+    assert "+await hang()\n" in (tmp_path / ".crochet_history").read_text()
+
+
+def test_a_terminal_with_what_python_has(tmp_path: Path) -> None:
+    """
+    The same, and it says what to install.
+    """
+    pytest.importorskip("readline", reason="completion needs it")
+    with Terminal("-m", "crochet", environment=without_toolkit(tmp_path)) as terminal:
+        terminal.expect("pip install 'crochet[repl]'")
+        use_a_terminal(terminal)
+        terminal.type(f"crochet.run_in_re{TAB}len).__name__ + 'gth'\r")
+        terminal.expect("'length'")
+        terminal.expect(">>>")  # what is typed before that may be lost
+        terminal.type(CTRL_D)
+        assert terminal.end() == (0, "")

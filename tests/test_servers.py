@@ -1,0 +1,266 @@
+"""
+Servers that fork workers from a process in which ``setup()`` was called: gunicorn and Celery.
+
+Each runs as its users run it, in processes of its own, with its application in a directory of the
+test's. A Twisted server in another process is what the application asks.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import crochet
+from fakes import BOUND, wait_until
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+
+_ORIGIN = """
+from twisted.internet import reactor
+from twisted.web import resource, server
+
+class Origin(resource.Resource):
+    isLeaf = True
+    def render_GET(self, request):
+        return b"origin"
+
+port = reactor.listenTCP(0, server.Site(Origin()), interface="127.0.0.1")
+print(port.getHost().port, flush=True)
+reactor.run()
+"""
+
+_FETCH = """
+import os
+import crochet
+from twisted.internet import reactor
+from twisted.web.client import Agent, readBody
+
+crochet.setup()
+
+@crochet.wait_for(30)
+async def fetch():
+    response = await Agent(reactor).request(b"GET", os.environ["ORIGIN"].encode())
+    return (await readBody(response)).decode()
+
+assert fetch() == "origin"  # in the parent, before it forks
+"""
+
+_SITE = (
+    _FETCH
+    + """
+from flask import Flask
+app = Flask(__name__)
+
+@app.get("/")
+def view():
+    return f"{fetch()} {os.getpid()}"
+"""
+)
+
+# Asks the site so often, from so many threads; says which workers answered, and what went wrong.
+_LOAD = """
+import collections, http.client, json, sys, threading
+port, requests, threads = map(int, sys.argv[1:])
+workers, errors = collections.Counter(), []
+
+def ask():
+    for _ in range(requests // threads):
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            connection.request("GET", "/")
+            response = connection.getresponse()
+            text = response.read().decode()
+            connection.close()
+            assert response.status == 200 and text.startswith("origin "), text
+            workers[text.split()[1]] += 1
+        except Exception as error:
+            errors.append(repr(error))
+
+all_threads = [threading.Thread(target=ask) for _ in range(threads)]
+for each in all_threads: each.start()
+for each in all_threads: each.join()
+print(json.dumps([workers, errors]))
+"""
+
+_TASKS = (
+    _FETCH
+    + """
+from celery import Celery
+here = os.path.dirname(__file__)
+app = Celery("tasks", broker="filesystem://", backend="file://" + here + "/results")
+app.conf.broker_transport_options = {
+    "data_folder_in": here + "/queue", "data_folder_out": here + "/queue",
+    "control_folder": here + "/control",
+}
+app.conf.task_ignore_result = False
+
+@app.task
+def fetch_as_task():
+    return [fetch(), os.getpid()]
+"""
+)
+
+# Has tasks done, and says what they returned.
+_ASK_CELERY = """
+import json, sys
+from tasks import fetch_as_task
+results = [fetch_as_task.delay() for _ in range(int(sys.argv[1]))]
+print(json.dumps([each.get(timeout=30, interval=0.02) for each in results]))
+"""
+
+
+def needs(*modules: str) -> Any:
+    """
+    Skip a test where modules are missing, and say which.
+    """
+    missing = [each for each in modules if importlib.util.find_spec(each) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+
+
+@contextmanager
+def running(*command: str, directory: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """
+    Run a program for the length of the block; what it writes to stderr is in ``log``.
+    """
+    # The package under test, and whatever the tests run with.
+    path = [os.fspath(directory), os.path.dirname(os.path.dirname(crochet.__file__)), *sys.path]
+    with open(directory / "log", "a") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):  # with its workers, should it have left any
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=BOUND)
+
+
+def said(*command: str, directory: Path, **environment: str) -> Any:
+    """
+    Run a program to its end, and return what it printed.
+    """
+    with running(*command, directory=directory, **environment) as process:
+        stdout, _ = process.communicate(timeout=2 * BOUND)
+    assert process.returncode == 0, (directory / "log").read_text()
+    return json.loads(stdout)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """
+    Where the programs are.
+    """
+    programs = {"origin": _ORIGIN, "site_": _SITE, "load": _LOAD, "tasks": _TASKS}
+    for name, code in {**programs, "ask_celery": _ASK_CELERY}.items():
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(code))
+    for name in ("queue", "control", "results"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def origin(directory: Path) -> Iterator[str]:
+    """
+    The address of a Twisted server.
+    """
+    with running(sys.executable, "origin.py", directory=directory) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}/"
+
+
+def free_port() -> int:
+    """
+    Return a number that nobody listens at.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def is_listening(port: int) -> bool:
+    """
+    Tell whether somebody accepts connections there.
+    """
+    try:
+        socket.create_connection(("127.0.0.1", port), BOUND).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+@needs("gunicorn", "flask")
+@pytest.mark.parametrize("worker", ["sync", "gthread"])
+def test_gunicorn_preload(directory: Path, origin: str, worker: str) -> None:
+    """
+    Four workers of a preloaded application, under load, one killed, all replaced, and ended.
+    """
+    port = free_port()
+    options = f"--preload -w 4 -k {worker} --threads 4 -b 127.0.0.1:{port} --access-logfile log"
+    command = [sys.executable, "-m", "gunicorn", *options.split(), "site_:app"]
+
+    def load(requests: int) -> list[int]:
+        workers, errors = said(
+            sys.executable, "load.py", str(port), str(requests), "8", directory=directory
+        )
+        assert not errors, (errors[:5], (directory / "log").read_text())
+        assert sum(workers.values()) == requests
+        return list(map(int, workers))
+
+    def booted() -> int:
+        return (directory / "log").read_text().count("Booting worker")
+
+    with running(*command, directory=directory, ORIGIN=origin) as gunicorn:
+        wait_until(lambda: booted() == 4 and is_listening(port), "gunicorn has not started")
+        workers = load(2000)
+        assert gunicorn.pid not in workers
+        os.kill(workers[0], signal.SIGKILL)
+        wait_until(lambda: booted() == 5, "the worker was not replaced")
+        assert workers[0] not in load(80)
+        gunicorn.send_signal(signal.SIGHUP)
+        wait_until(lambda: booted() == 9, "the workers were not replaced")
+        load(80)
+        gunicorn.send_signal(signal.SIGTERM)
+        assert gunicorn.wait(BOUND) == 0
+        with pytest.raises(ProcessLookupError):
+            os.killpg(gunicorn.pid, 0)
+    log = (directory / "log").read_text()
+    assert "Traceback" not in log, log
+
+
+@needs("celery")
+def test_celery_prefork(directory: Path, origin: str) -> None:
+    """
+    A pool of two forked processes, which end when the worker is told to.
+    """
+    options = "-A tasks worker -P prefork -c 2 -l INFO --without-gossip --without-mingle"
+    command = [sys.executable, "-m", "celery", *options.split(), "--without-heartbeat"]
+    with running(*command, directory=directory, ORIGIN=origin) as celery:
+        values = said(sys.executable, "ask_celery.py", "100", directory=directory, ORIGIN=origin)
+        assert {text for text, _ in values} == {"origin"}
+        workers = {pid for _, pid in values}
+        assert 1 <= len(workers) <= 2
+        assert celery.pid not in workers
+        celery.send_signal(signal.SIGTERM)
+        assert celery.wait(BOUND) == 0
+    log = (directory / "log").read_text()
+    assert "Traceback" not in log, log
