@@ -154,7 +154,7 @@ def _told(links: dict[int, _Link], is_circle: bool, bridge: Bridge) -> Blocked:
     if is_circle:
         remedies = [link.remedy for link in links.values() if link.remedy]
         text += f" None of them can go on. {remedies[0] if remedies else _REMEDY}"
-    is_certain = bool(waits) and not any(link.has_timeout for link in links.values())
+    is_certain = bool(waits) and not [link for link in links.values() if link.has_timeout]
     return Blocked(text, is_certain, waits)
 
 
