@@ -137,6 +137,21 @@ with bridge.session():
 """
 
 
+def check_ended_by(end: Callable[[], object]) -> str:
+    """
+    Check that waiters without a limit are released when *end*, called in the loop, ends that.
+
+    And that a later call is answered or refused at once. Returns what was seen.
+    """
+    operations = [Operation() for _ in range(8)]
+    waiting = waiters(operations)
+    bridge.call(end, 30)
+    kinds = check_released(waiting)
+    outcome = at_once("a later call", lambda: bridge.call(nothing))
+    check(outcome == 42 or isinstance(outcome, Exception), f"a later call: {outcome!r}")
+    return f"8 of 8, by {kinds}"
+
+
 def run_program(source: str) -> Ended:
     """
     Run a program that has started the bridge and made a call, to its end.

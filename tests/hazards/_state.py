@@ -1,5 +1,5 @@
 """
-What a process has of what leaks: threads and file descriptors.
+What a process has of what leaks, threads and file descriptors; and what its threads do.
 """
 
 from __future__ import annotations
@@ -35,3 +35,16 @@ def state() -> State:
     # Listing them takes one more.
     descriptors = len(os.listdir(folder)) - 1 if os.path.isdir(folder) else 0
     return State(threading.active_count(), descriptors)
+
+
+def wake_ups() -> dict[str, int]:
+    """
+    Count how often each thread but this one has left the processor to wait, so far.
+    """
+    numbers = {}
+    for thread in os.listdir("/proc/self/task"):
+        if int(thread) != threading.get_native_id():
+            with open(f"/proc/self/task/{thread}/status") as status:
+                lines = dict(line.split(":", 1) for line in status if ":" in line)
+            numbers[thread] = int(lines["voluntary_ctxt_switches"])
+    return numbers

@@ -4,26 +4,13 @@ At rest no thread wakes up: not with one call that waits and after others.
 
 import os
 import select
-import threading
 
 from _bridges import bridge
 from _questions import Operation, ask, check_alive, in_background
+from _state import wake_ups
 from _verdict import check, happens, needs
 
 SECONDS = 2
-
-
-def wake_ups():
-    """
-    Count how often each thread but this one has left the processor to wait, so far.
-    """
-    numbers = {}
-    for thread in os.listdir("/proc/self/task"):
-        if int(thread) != threading.get_native_id():
-            with open(f"/proc/self/task/{thread}/status") as status:
-                lines = dict(line.split(":", 1) for line in status if ":" in line)
-            numbers[thread] = int(lines["voluntary_ctxt_switches"])
-    return numbers
 
 
 def hazard():

@@ -3,8 +3,8 @@ When code in the loop stops it, waiters without a limit are released and later c
 """
 
 from _bridges import bridge
-from _questions import Operation, ask, at_once, check_released, nothing, waiters
-from _verdict import check, needs
+from _questions import ask, check_ended_by
+from _verdict import needs
 
 
 async def stop():
@@ -14,13 +14,7 @@ async def stop():
 def hazard():
     needs(bridge.keeps_a_loop, "one loop for all calls")
     bridge.start()
-    operations = [Operation() for _ in range(8)]
-    waiting = waiters(operations)
-    bridge.call(stop, 30)
-    kinds = check_released(waiting)
-    outcome = at_once("a later call", lambda: bridge.call(nothing))
-    check(outcome == 42 or isinstance(outcome, Exception), f"a later call: {outcome!r}")
-    return f"8 of 8, by {kinds}"
+    return check_ended_by(stop)
 
 
 ask(hazard)

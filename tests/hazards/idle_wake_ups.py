@@ -8,6 +8,7 @@ import sys
 import threading
 
 from _operations import settled
+from _state import wake_ups
 from _verdict import check, happens, judge, needs
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
@@ -36,19 +37,6 @@ def spawn():
 def forever():
     is_waiting.set()
     return Deferred()
-
-
-def wake_ups():
-    """
-    Count how often each thread but this one has left the processor to wait, so far.
-    """
-    numbers = {}
-    for thread in os.listdir("/proc/self/task"):
-        if int(thread) != threading.get_native_id():
-            with open(f"/proc/self/task/{thread}/status") as status:
-                lines = dict(line.split(":", 1) for line in status if ":" in line)
-            numbers[thread] = int(lines["voluntary_ctxt_switches"])
-    return numbers
 
 
 def wait():
