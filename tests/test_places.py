@@ -19,11 +19,11 @@ from crochet._places import (
     is_ours,
     is_polling,
     line_of,
-    name_of_thread,
     place_of_frame,
     short,
     stack_of,
 )
+from crochet._threads import known_name
 from fakes import BOUND, Background, FakeProcess
 
 _TWISTED = os.path.dirname(os.path.dirname(twisted.internet.base.__file__))
@@ -102,7 +102,7 @@ class TestThreads:
         ident = background.thread.ident
         assert ident is not None
         names = [place.function.rpartition(".")[2] for place in stack_of(ident)]
-        assert name_of_thread(ident) == "test's background"
+        assert known_name(ident) == "test's background"
         go_on.set()
         background.outcome()
         # The innermost may be anything in threading.Event.
@@ -113,7 +113,7 @@ class TestThreads:
         Nor a name.
         """
         assert stack_of(-1) == ()
-        assert name_of_thread(-1) is None
+        assert known_name(-1) is None
 
     def test_are_looked_at_no_deeper_than_anybody_reads(self) -> None:
         """

@@ -41,6 +41,7 @@ from typing import Any, NamedTuple, cast
 
 from . import _result
 from ._bridge import Bridge
+from ._threads import known_name
 
 
 class Wait(NamedTuple):
@@ -105,10 +106,11 @@ _OTHERS: dict[CodeType, str] = {
 _BLOCKING_MODULES = {"threading", "queue", "importlib._bootstrap", "_frozen_importlib"}
 _LOCK = type(threading.Lock())
 # The lock in `with self.lock:`, and in `lock.acquire()`.
-_LOCKS_IN_SOURCE = re.compile(
+# (Compiled when they are first used: most programs never do, and it takes a millisecond.)
+_LOCKS_IN_SOURCE = (
     r"(?:\bwith|,)\s+(?P<name>[\w.]+)\s*(?=[,:]|as\b)|\b(?P<acquired>[\w.]+)\.acquire\((?P<args>.?)"
 )
-_OWNER = re.compile(r"owner=(\d+)")
+_OWNER = r"owner=(\d+)"
 _NOT_THE_PROGRAM = {*sys.stdlib_module_names, "crochet", "twisted"}
 _GIVING_UP = {"_ends", "_cancelled", "_give_up", "abandon"}
 
@@ -227,10 +229,8 @@ def _name_of(ident: int, bridge: Bridge) -> str:
 
 
 def _quoted(ident: int | None) -> str:
-    for thread in threading.enumerate():
-        if thread.ident == ident:
-            return f"thread {thread.name!r}"
-    return "another thread"
+    name = known_name(ident)
+    return "another thread" if name is None else f"thread {name!r}"
 
 
 def _link_of(ident: int, frames: dict[int, FrameType], reads_source: bool) -> _Link | None:
@@ -340,12 +340,12 @@ def _lock_in(frame: FrameType) -> _Link | None:
     A line that takes a reentrant lock which another thread has cannot be a line that has taken it.
     Of a plain lock nobody knows the owner.
     """
-    for match in _LOCKS_IN_SOURCE.finditer(_source_of(frame)):
+    for match in re.finditer(_LOCKS_IN_SOURCE, _source_of(frame)):
         name = match["name"] or match["acquired"]
         lock = _looked_up(name, frame)
         has_timeout = match["args"] not in (None, ")")
         if isinstance(lock, RLock):
-            found = _OWNER.search(repr(lock))
+            found = re.search(_OWNER, repr(lock))
             owner = int(found[1]) if found else 0
             if owner:
                 what = f"for the lock {name!r}, which {_quoted(owner)} has"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from types import CodeType, FrameType
 from typing import NamedTuple
 
@@ -79,15 +78,6 @@ def stack_of(ident: int) -> tuple[Place, ...]:
         places.append(place_of_frame(frame))
         frame = frame.f_back
     return tuple(places)
-
-
-def name_of_thread(ident: int) -> str | None:
-    """
-    Return a thread's name. Takes no lock, as ``threading.enumerate()`` would.
-    """
-    threads: dict[int, threading.Thread] = getattr(threading, "_active", {})
-    thread = threads.get(ident)
-    return thread.name if thread is not None else None
 
 
 def _folder_of(file: str | None) -> str:

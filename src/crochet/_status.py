@@ -17,7 +17,6 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
-from statistics import median
 from time import monotonic
 from types import CodeType
 from typing import Literal, NamedTuple, final
@@ -26,9 +25,10 @@ from . import _errors
 from ._awaits import awaits, told
 from ._bridge import Bridge
 from ._diagnosis import copied, is_crash, seconds_told
-from ._places import Place, line_of, name_of_thread
+from ._places import Place, line_of
 from ._reactors import Reactor
 from ._result import EventualResult
+from ._threads import known_name
 
 State = Literal[
     "not set up",
@@ -191,7 +191,7 @@ def snapshot(bridge: Bridge, reactor: Reactor | None) -> Status:
     return Status(
         _state(bridge),
         _kind(reactor) if reactor is not None else None,
-        name_of_thread(ident) if ident is not None else None,
+        known_name(ident),
         ident,
         _lag(bridge),
         tuple(
@@ -230,6 +230,8 @@ def _kind(reactor: object) -> str:
 
 
 def _lag(bridge: Bridge) -> Lag | None:
+    from statistics import median  # takes as long to import as a third of crochet
+
     lags = list(copied(bridge.lags))
     return Lag(median(lags), max(lags)) if lags else None
 

@@ -8,14 +8,22 @@ import threading
 from typing import cast
 
 
-def name_of_thread(ident: int) -> str:
+def known_name(ident: int | None) -> str | None:
     """
-    Return the name of a thread, for a text.
+    Return the name of a thread, if it has one.
 
     Takes no lock, so that it can be called from a signal handler at any point.
     """
     # threading.enumerate() takes a lock, and current_thread() does for a thread that is not
     # Python's. To look into the dictionary is one step of the interpreter.
-    threads = cast("dict[int, threading.Thread]", getattr(threading, "_active", {}))
+    threads = cast("dict[int | None, threading.Thread]", getattr(threading, "_active", {}))
     thread = threads.get(ident)
-    return f"an unnamed thread ({ident:#x})" if thread is None else repr(thread.name)
+    return None if thread is None else thread.name
+
+
+def name_of_thread(ident: int) -> str:
+    """
+    Return the name of a thread, for a text. Likewise.
+    """
+    name = known_name(ident)
+    return f"an unnamed thread ({ident:#x})" if name is None else repr(name)
