@@ -21,10 +21,13 @@ export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/$(VENV)/pyright
 demo: $(VENV)/demo.stamp
 	$(BIN)/python -m demo
 
+# Several tests at once; conftest.py says how many.
+AT_ONCE := -n auto --dist worksteal
+
 test: $(VENV)/test.stamp $(VENV)/demo.stamp $(VENV)/examples.stamp $(VENV)/docs.stamp \
       $(VENV)/bench.stamp $(VENV)/notebook.stamp
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage run -m pytest $(AT_ONCE)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
@@ -34,7 +37,7 @@ REACTOR_TESTS := $(patsubst %,tests/test_%.py,bell bridge calls coroutines life 
 
 reactors: $(VENV)/test.stamp
 	for reactor in asyncio poll select; do \
-	    CROCHET_TEST_REACTOR=$$reactor $(BIN)/python -m pytest $(REACTOR_TESTS) || exit 1; \
+	    CROCHET_TEST_REACTOR=$$reactor $(BIN)/python -m pytest $(AT_ONCE) $(REACTOR_TESTS) || exit 1; \
 	done
 
 lint: $(VENV)/test.stamp $(VENV)/examples.stamp $(VENV)/notebook.stamp $(VENV)/lint.stamp

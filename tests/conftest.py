@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 import os
+import signal
 import sys
 import threading
 import time
@@ -40,7 +41,12 @@ _stderr: TextIO | None = None
 def pytest_configure(config: pytest.Config) -> None:
     """
     Keep the stderr that pytest does not capture, for the stacks of a test that hangs.
+
+    And let Ctrl-C be Ctrl-C: a shell that starts the suite in the background has it ignored, in the
+    programs that tests start, too.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     global _stderr
     _stderr = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")  # type: ignore[union-attr]
     if os.environ.get("CROCHET_TEST_REACTOR"):
@@ -54,6 +60,14 @@ def pytest_unconfigure() -> None:
     """
     if _stderr is not None:
         _stderr.close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """
+    Return how many tests run at once: they wait as much as they work.
+    """
+    return min(2 * (os.cpu_count() or 1), 8)
 
 
 def pytest_collection_finish() -> None:

@@ -4,10 +4,7 @@ Every program in hazards/ finds nothing amiss, each in a process of its own.
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -24,30 +21,12 @@ def logged() -> None:
     """
 
 
-@pytest.fixture(scope="module")
-def verdicts(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[_runner.Verdict]]]:
-    """
-    What the programs of the tests that were selected say; as many run at once as there are cores.
-    """
-    names = [
-        item.callspec.params["name"]
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and item.originalname == "test_hazard"
-    ]
-    pool = ThreadPoolExecutor(os.cpu_count() or 1)
-    column = _runner.own_column()
-    try:
-        yield {name: pool.submit(_runner.run, name, column, BOUND) for name in names}
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 @pytest.mark.parametrize("name", _runner.all_names())
-def test_hazard(name: str, verdicts: dict[str, Future[_runner.Verdict]]) -> None:
+def test_hazard(name: str) -> None:
     """
     What must hold, as the program's docstring says, does.
     """
-    verdict = verdicts[name].result(3 * 60 + BOUND)
+    verdict = _runner.run(name, _runner.own_column(), BOUND)
     assert verdict.is_fine, f"{_runner.describe(name)}\n{verdict}\n{verdict.output}"
     if verdict.kind == "n/a":
         pytest.skip(verdict.text)

@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +28,8 @@ WORK = ROOT / ".venv" / "matrix"
 CLASSIFIER = re.compile(r"Python :: (3\.\d+)\"")
 REQUIREMENT = re.compile(r"\"Twisted>=([\d.]+)\"")
 # What the suite needs; without one of them it would skip what it is for.
-GROUPS = ("test", "demo", "examples", "docs", "bench", "notebook")
+CORE = ("test", "notebook")
+GROUPS = (*CORE, "demo", "examples", "docs", "bench")
 # Slow, and hardly to do with the Python that they run on.
 AROUND = (
     "benchmarks",
@@ -39,8 +41,8 @@ AROUND = (
     "ipython",
     "servers",
 )
-# Three at a time: a suite waits more than it works.
-AT_ONCE = 3
+# A suite that runs several tests at once keeps two processors busy.
+AT_ONCE = 2
 BOUND = 1800.0
 
 
@@ -70,7 +72,7 @@ def interpreter(version: str) -> str | None:
 
 
 def run_suite(
-    python: str, wheel: Path, name: str, pins: list[str], ignored: list[str]
+    python: str, wheel: Path, name: str, pins: list[str], groups: Iterable[str], ignored: list[str]
 ) -> tuple[str, int, str]:
     """
     Install the wheel and the suite's needs in a new environment and run the suite in it.
@@ -94,13 +96,14 @@ def run_suite(
         return done.returncode
 
     pip = (environment / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--quiet")
-    groups = [part for group in GROUPS for part in ("--group", group)]
+    needs = [part for group in groups for part in ("--group", group)]
     cache = f"cache_dir={environment / 'pytest-cache'}"
-    suite = (environment / "bin" / "python", "-m", "pytest", "-q", "-o", cache, *ignored)
+    suite = (environment / "bin" / "python", "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal")
+    suite += ("-o", cache, *ignored)
     status = (
         run(python, "-m", "venv", "--clear", environment)
         or run(*pip, "install", "--upgrade", "pip>=25.1")
-        or run(*pip, "install", wheel, *pins, *groups)
+        or run(*pip, "install", wheel, *pins, *needs)
     )
     if status == 0 and run(*suite) != 0:
         # Beside other suites, on two processors, a bound may be missed. What fails twice is wrong;
@@ -119,6 +122,7 @@ def main() -> int:
     parser.add_argument("--lowest", action="store_true", help="also the oldest Twisted")
     parser.add_argument("--core", action="store_true", help="leave out what is around it")
     arguments = parser.parse_args()
+    groups = CORE if arguments.core else GROUPS
     ignored = [f"--ignore=tests/test_{name}.py" for name in AROUND if arguments.core]
 
     shutil.rmtree(WORK, ignore_errors=True)
@@ -144,7 +148,7 @@ def main() -> int:
     failed = []
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         runs = [
-            pool.submit(run_suite, python, wheel, name, pins, ignored)
+            pool.submit(run_suite, python, wheel, name, pins, groups, ignored)
             for python, name, pins in jobs
         ]
         for done in concurrent.futures.as_completed(runs):
