@@ -46,6 +46,7 @@ _ROOMS = [
     {"_status", "_calls", "_caller", "_parking", "_debug", "_blocking", "_life", "_leaks"},
     {"_guards", "_dump", "_lending", "_loop", "_foreign", "_carried", "_legacy"},
     {"_watch", "_ipython", "_repl", "_body", "_clocked"},
+    {"_entrance"},
     {"__init__", "testing", "__main__"},
 ]
 
