@@ -28,7 +28,7 @@ as in the middle of setup() itself.
 from __future__ import annotations
 
 import os
-from _thread import get_ident
+import sys
 from typing import TYPE_CHECKING, cast
 
 from . import _errors
@@ -39,6 +39,7 @@ from ._timeouts import STALL_WARNING, Seconds, seconds
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from types import FrameType
 
     from ._choice import ReactorChoice
     from ._event_loops import LoopFactory
@@ -63,8 +64,6 @@ class Entrance:
         self._birthplace = os.getpid()
         # The first is the process's; see the head of this file.
         self._loops: list[EventLoop] = []
-        # The threads that load, each with its process: a child has but one of the parent's.
-        self._loading: set[tuple[int, int]] = set()
 
     def setup(
         self,
@@ -146,7 +145,7 @@ class Entrance:
             RuntimeError: the program runs the reactor itself, after :func:`no_setup`; or a signal
                 handler called this in the middle of ``setup()``.
         """
-        if self._loops or self._is_loading():
+        if self._loops or _is_loading(sys._getframe()):
             self.event_loop("shutdown").shutdown(timeout)
         else:
             seconds(timeout)
@@ -197,7 +196,7 @@ class Entrance:
         Raises:
             RuntimeError: a signal handler called this in the middle of the first ``setup()``.
         """
-        if self._loops or self._is_loading():
+        if self._loops or _is_loading(sys._getframe()):
             return self.event_loop("status").status()
         from ._status import snapshot
 
@@ -215,35 +214,29 @@ class Entrance:
             raise _errors.interrupted(asked_by, "setup")
         return loop
 
-    def _is_loading(self) -> bool:
-        """
-        Tell whether this thread has been interrupted while it loads.
-        """
-        return (os.getpid(), get_ident()) in self._loading
-
     def _load(self) -> EventLoop | None:
         """
         Load all that a reactor of ours, its calls and its end need, and make the event loop.
 
         The one place for that; why, says the head of this file.
         """
-        if self._is_loading():
+        if _is_loading(sys._getframe(1)):
             return None
-        me = (os.getpid(), get_ident())
-        self._loading.add(me)
-        try:
-            import atexit
-            import secrets  # noqa: F401 - for the stash
+        import atexit
+        from importlib import import_module
 
-            from . import _caller, _guards  # noqa: F401 - for names that are looked up later
-            from ._children import ChildWatcher
-            from ._debug import ThreadCheck
-            from ._logs import LogBridge
-            from ._loop import EventLoop, at_fork, start_thread
-            from ._reactors import import_reactor
-            from ._watch import Watch
+        import_module("secrets")  # for the stash
+        for name in ("reactor_only", "run_in_caller"):
+            self._looked_up(name, {})
+        from ._children import ChildWatcher
+        from ._debug import ThreadCheck
+        from ._logs import LogBridge
+        from ._loop import EventLoop, at_fork, start_thread
+        from ._reactors import import_reactor
+        from ._watch import Watch
 
-            loop = EventLoop(
+        self._loops.append(
+            EventLoop(
                 import_reactor=import_reactor,
                 start_thread=start_thread,
                 at_exit=atexit.register,
@@ -255,9 +248,7 @@ class Entrance:
                 bridge=self.bridge,
                 birthplace=self._birthplace,
             )
-            self._loops.append(loop)
-        finally:
-            self._loading.discard(me)
+        )
         return self._loops[0]
 
     def look_up(self, name: str, names: dict[str, object]) -> object:
@@ -309,3 +300,16 @@ class Entrance:
             bound["unload_ipython_extension"] = extension.unload
             return bound.get(name, extension)
         raise AttributeError(f"module {self._package!r} has no attribute {name!r}")
+
+
+def _is_loading(frame: FrameType | None) -> bool:
+    """
+    Tell whether what is on the stack has interrupted a thread while it loads.
+
+    To note that somewhere would be simpler, but for a signal that comes before it can be undone.
+    """
+    while frame is not None:
+        if frame.f_code is Entrance._load.__code__:
+            return True
+        frame = frame.f_back
+    return False
