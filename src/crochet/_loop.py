@@ -181,7 +181,7 @@ class EventLoop:
         watch_children: makes what sees the reactor's child processes end.
         check_threads: makes what refuses uses of Twisted in other threads, if that is switched on.
         watch: makes what sees deadlocks and stalls.
-        bridge: carries the calls.
+        bridge: carries the calls, and was made before it; see _entrance.py.
         birthplace: the process in which the package was imported.
     """
 
