@@ -393,6 +393,9 @@ class FakeProcess:
         self.watch = FakeWatch()
         self.exit_hooks: list[Callable[[], object]] = []
         self.fork_hooks: dict[str, Callable[[], object]] = {}
+        stash = Stash()
+        self.retrieve_result = stash.take
+        self.bridge = Bridge(_errors.not_set_up, stash)
         self.loop = EventLoop(
             import_reactor=self.import_reactor,
             start_thread=start_thread or self.threads,
@@ -402,8 +405,9 @@ class FakeProcess:
             watch_children=lambda reactor: self.children,
             check_threads=self._check_threads,
             watch=self.watch,
+            bridge=self.bridge,
+            birthplace=os.getpid(),
         )
-        self.bridge = self.loop.bridge
         self.run_in_reactor: Any = self.loop.calls.run_in_reactor
         self.wait_for: Any = self.loop.calls.wait_for
 

@@ -161,9 +161,9 @@ class TestContract:
         By their number.
         """
         uid = world.process.run_in_reactor(lambda: 3)().stash()
-        assert world.process.loop.retrieve_result(uid).wait(BOUND) == 3
+        assert world.process.retrieve_result(uid).wait(BOUND) == 3
         with pytest.raises(KeyError):
-            world.process.loop.retrieve_result(uid)
+            world.process.retrieve_result(uid)
 
     def test_a_wait_in_a_body_is_refused(self, world: Any) -> None:
         """

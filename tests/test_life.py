@@ -318,7 +318,7 @@ class Life(RuleBasedStateMachine):
         uid = self._pick(data, self.stashed)
         number = self.stashed.pop(uid)
         self.used.append(uid)
-        result = self.process.loop.retrieve_result(uid)
+        result = self.process.retrieve_result(uid)
         if number in self.held:
             assert result is self.held[number]
         self.held[number] = result
@@ -331,7 +331,7 @@ class Life(RuleBasedStateMachine):
         """
         uid = self._pick(data, self.used)
         try:
-            self.process.loop.retrieve_result(uid)
+            self.process.retrieve_result(uid)
         except KeyError:
             return
         raise AssertionError("it was retrieved twice")

@@ -46,6 +46,7 @@ _ROOMS = [
     {"_status", "_calls", "_caller", "_parking", "_debug", "_blocking", "_life", "_leaks"},
     {"_guards", "_dump", "_lending", "_loop", "_foreign", "_carried", "_legacy"},
     {"_watch", "_ipython", "_repl", "_body", "_clocked"},
+    {"_entrance"},
     {"__init__", "testing", "__main__"},
 ]
 
@@ -311,6 +312,243 @@ def test_the_package_imports_little_beyond_twisted() -> None:
         """
     )
     assert finished == (0, "\n", "")
+
+
+class TestLoading:
+    """
+    What is loaded when.
+    """
+
+    at_import: ClassVar = {
+        "crochet",
+        "_awaiting",
+        "_bridge",
+        "_calls",
+        "_coroutines",
+        "_deadline",
+        "_dump",
+        "_entrance",
+        "_errors",
+        "_faults",
+        "_places",
+        "_result",
+        "_stash",
+        "_tasks",
+        "_threads",
+        "_timeouts",
+        "_waiting",
+    }
+
+    def test_the_import_loads_what_decorating_and_refusing_take(self) -> None:
+        """
+        And nothing else, of Crochet or Twisted: most processes that import it do no more.
+        """
+        finished = run_python(
+            """
+            import sys
+            import twisted.internet.defer
+
+            before = set(sys.modules)
+            import crochet
+
+            names = (name.split(".", 1) for name in set(sys.modules) - before)
+            print(*(name[-1] for name in names if name[0] in ("crochet", "twisted")))
+
+            @crochet.wait_for(1.0)
+            def refused():
+                pass
+
+            @crochet.run_in_reactor
+            def refused_too():
+                pass
+
+            before = set(sys.modules)
+            for function in (refused, refused_too):
+                try:
+                    function()
+                except RuntimeError:
+                    pass
+            with crochet.deadline(1.0):
+                crochet.shutdown()
+            crochet.dump()
+            print(*set(sys.modules) - before)
+            """
+        )
+        status, output, _ = finished
+        assert (status, output.splitlines()[1:]) == (0, [""])
+        assert set(output.splitlines()[0].split(" ")) == self.at_import
+
+    @pytest.mark.parametrize("set_up", ["setup()", "setup(reactor='asyncio')", "no_setup()"])
+    def test_nothing_is_loaded_after_setup(self, set_up: str) -> None:
+        """
+        By calls that succeed, fail, time out, are cancelled, stashed or asked about, by signal
+        handlers, or by the process's end; nor by the first call in a forked child.
+
+        An import may block, needs a descriptor, and fails at finalization.
+        """
+        finished = run_python(
+            f"""
+            import atexit, os, signal, sys, threading, time, warnings
+            from twisted.internet.defer import Deferred
+            import crochet
+
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
+
+            def report():
+                loaded = {{name for name in sys.modules if name.startswith("crochet")}} - before
+                print(*sorted(loaded - told), end="")
+                told.update(loaded)
+
+            told = set()
+            atexit.register(report)  # so as to be called after ours
+            crochet.{set_up}
+            before = {{name for name in sys.modules if name.startswith("crochet")}} | {{"secrets"}}
+            assert "secrets" in sys.modules
+            """
+            """
+            from twisted.internet import reactor
+
+            bound = float(sys.argv[1])
+            if not reactor.running:
+                threading.Thread(target=reactor.run, args=(False,), daemon=True).start()
+
+            def expect(kind, function, *args):
+                try:
+                    function(*args)
+                except kind:
+                    return
+                raise AssertionError(kind)
+
+            @crochet.wait_for(bound)
+            def seven():
+                return 7
+
+            @crochet.wait_for(bound)
+            async def coroutine():
+                done = Deferred()
+                reactor.callLater(0, done.callback, 8)
+                return await done
+
+            @crochet.wait_for(bound)
+            def fails():
+                1 / 0
+
+            @crochet.wait_for(bound)
+            def visits():
+                return crochet.run_in_caller(os.getpid)
+
+            @crochet.wait_for(bound)
+            @crochet.reactor_only
+            def guarded():
+                return 9
+
+            @crochet.run_in_reactor
+            def never():
+                return Deferred()
+
+            @crochet.run_in_reactor
+            def busy():
+                time.sleep(0.05)
+
+            assert seven() == 7
+            assert coroutine() == 8
+            assert visits() == os.getpid()
+            assert guarded() == 9
+            expect(RuntimeError, guarded.__wrapped__)
+            expect(ZeroDivisionError, fails)
+            expect(crochet.TimeoutError, never().wait, 0)
+            expect(crochet.TimeoutError, crochet.wait_for(0.001)(Deferred))
+            busy()
+            expect(crochet.TimeoutError, crochet.wait_for(0.001)(Deferred))  # of being queued
+            held = never()
+            held.cancel()
+            expect(Exception, held.wait, bound)
+            assert crochet.run_in_reactor(int)().as_future().result(bound) == 0
+            assert crochet.retrieve_result(crochet.run_in_reactor(int)().stash()).wait(bound) == 0
+            if hasattr(signal, "SIGUSR1"):
+                seen = []
+                signal.signal(signal.SIGUSR1, lambda *_: seen.append(str(crochet.status())))
+                os.kill(os.getpid(), signal.SIGUSR1)
+                assert len(seen) == 1
+            for call in crochet.status().calls:
+                repr(call), call.waits_on
+            crochet.dump()
+            report()
+            if hasattr(os, "fork"):
+                pid = os.fork()
+                if not pid:
+                    try:
+                        seven()
+                    except crochet.ReactorStopped:
+                        pass  # after no_setup() it is the child's program that runs the reactor
+                    report()
+                    sys.stdout.flush()
+                    os._exit(0)
+                assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            pending = never()
+            """
+        )
+        assert finished[:2] == (0, "")
+
+    def test_an_interruption_of_it_finds_setup_under_way(self) -> None:
+        """
+        A signal handler or a ``__del__`` that calls setup() in the middle of the first setup() is
+        told nothing, and that of another function why it is refused.
+        """
+        finished = run_python(
+            """
+            import sys
+            import crochet
+
+            class Interrupter:
+                def find_spec(self, name, path=None, target=None):
+                    if name == "crochet._loop":
+                        sys.meta_path.remove(self)
+                        crochet.setup()
+                        for function in (crochet.no_setup, crochet.shutdown, crochet.status):
+                            try:
+                                function()
+                            except RuntimeError as error:
+                                print(str(error).partition(",")[0])
+                        try:
+                            crochet.wait_for(1.0)(int)()
+                        except RuntimeError as error:
+                            print(error)
+
+            sys.meta_path.insert(0, Interrupter())
+            crochet.setup()
+            print(crochet.wait_for(float(sys.argv[1]))(lambda: 7)())
+            """
+        )
+        status, output, errors = finished
+        assert (status, errors) == (0, "")
+        *refusals, refused, answer = output.splitlines()
+        names = ("no_setup", "shutdown", "status")
+        assert refusals == [f"{name}() was called" for name in names]
+        assert refused.startswith("int() was called before crochet.setup()")
+        assert answer == "7"
+
+    def test_names_that_are_loaded_later_can_be_had_in_each_way(self) -> None:
+        """
+        By ``import *`` and in ``dir()``, the same each time; and what is no name is none.
+        """
+        finished = run_python(
+            """
+            from crochet import *
+            import crochet
+
+            assert Status is crochet.Status and reactor_only is crochet.reactor_only
+            assert run_in_caller is crochet.run_in_caller and register is crochet.register
+            assert set(crochet.__all__) <= set(dir(crochet))
+            assert crochet.in_reactor is crochet.in_reactor
+            crochet.load_ipython_extension, crochet.unload_ipython_extension
+            assert crochet._extension is crochet._extension
+            assert crochet._event_loop is crochet._event_loop
+            assert status().state == "not set up"
+            assert not hasattr(crochet, "nothing")
+            """
+        )
+        assert finished == (0, "", "")
 
 
 class TestMypy:

@@ -134,7 +134,7 @@ def test_a_stashed_result_stays(stepped: FakeProcess, logged: LoggedFailures) ->
     stepped.reactor.turn()
     assert logged.events == []
     with pytest.raises(ValueError, match="of a body"):
-        stepped.loop.retrieve_result(uid).wait(0)
+        stepped.retrieve_result(uid).wait(0)
 
 
 def test_loops_have_stashes_of_their_own(stepped: FakeProcess, process: FakeProcess) -> None:
@@ -143,7 +143,7 @@ def test_loops_have_stashes_of_their_own(stepped: FakeProcess, process: FakeProc
     """
     uid = stepped.run_in_reactor(lambda: 7)().stash()
     with pytest.raises(KeyError):
-        process.loop.retrieve_result(uid)
+        process.retrieve_result(uid)
 
 
 def test_an_entry_takes_less_than_a_kilobyte(result: EventualResult[Any]) -> None:

@@ -8,64 +8,61 @@ PYTEST_DONT_REWRITE, for pytest warns of each package with a plugin that was imp
 
 from __future__ import annotations
 
-import atexit
-from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from ._caller import Callers, RunInCaller
-from ._calls import RunInReactor, WaitFor
-from ._children import ChildWatcher
 from ._deadline import deadline
-from ._debug import ThreadCheck
 from ._dump import Dump, Dumper
+from ._entrance import Entrance
 from ._errors import DeadlockError, ReactorStopped, TimeoutError
-from ._guards import Guards, ReactorOnly
-from ._ipython import Extension, Shell
-from ._legacy import InReactor, Legacy, WaitForReactor, deprecated_name, register
-from ._logs import LogBridge
-from ._loop import EventLoop, Running, Setup, Shutdown, at_fork, start_thread
 from ._places import Place
-from ._reactors import import_reactor
 from ._result import EventualResult
-from ._status import CallInFlight, Lag, Status
-from ._watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._caller import RunInCaller
+    from ._calls import RunInReactor, WaitFor
+    from ._guards import ReactorOnly
+    from ._ipython import Extension, Shell
+    from ._legacy import InReactor, WaitForReactor, register
+    from ._loop import EventLoop, Running, Setup, Shutdown
+    from ._status import CallInFlight, Lag, Status
 
 __version__ = "3.0.0"
 
 # `%reload_ext crochet` runs this file anew, and the process's reactor has one event loop.
-_event_loop: EventLoop = globals().get("_event_loop") or EventLoop(
-    import_reactor=import_reactor,
-    start_thread=start_thread,
-    at_exit=atexit.register,
-    at_fork=at_fork,
-    logs=LogBridge(start_thread=start_thread),
-    watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
-    check_threads=ThreadCheck,
-    watch=Watch,
-)
-_old_names = Legacy(_event_loop.calls)
-_extension = Extension(_event_loop, __name__, "_extension")
+_entry: Entrance = globals().get("_entry") or Entrance(__name__)
 
 # Types are written out: checkers of programs do not infer those of another package's variables.
-setup: Setup = _event_loop.setup
-no_setup: Callable[[], None] = _event_loop.no_setup
-running: Running = _event_loop.running
-shutdown: Shutdown = _event_loop.shutdown
-status: Callable[[], Status] = _event_loop.status
-run_in_reactor: RunInReactor = cast("RunInReactor", _event_loop.calls.run_in_reactor)
-wait_for: WaitFor = cast("WaitFor", _event_loop.calls.wait_for)
-run_in_caller: RunInCaller = Callers(_event_loop.bridge).run_in_caller
-reactor_only: ReactorOnly = Guards(_event_loop.bridge).reactor_only
-dump: Dump = Dumper(_event_loop.bridge).dump
-retrieve_result: Callable[[int], EventualResult[object]] = _event_loop.retrieve_result
-load_ipython_extension: Callable[[Shell], None] = _extension.load
-unload_ipython_extension: Callable[[Shell], None] = _extension.unload
-in_reactor: InReactor = _old_names.in_reactor
-wait_for_reactor: WaitForReactor = _old_names.wait_for_reactor
+setup: Setup = _entry.setup
+no_setup: Callable[[], None] = _entry.no_setup
+running: Running = _entry.running
+shutdown: Shutdown = _entry.shutdown
+status: Callable[[], Status] = _entry.status
+run_in_reactor: RunInReactor = cast("RunInReactor", _entry.calls.run_in_reactor)
+wait_for: WaitFor = cast("WaitFor", _entry.calls.wait_for)
+retrieve_result: Callable[[int], EventualResult[object]] = _entry.retrieve_result
+dump: Dump = Dumper(_entry.bridge).dump  # whatever hangs: it is there, for a signal handler
 
-if not TYPE_CHECKING:
+if TYPE_CHECKING:
+    # These are loaded when they are looked up.
+    run_in_caller: RunInCaller
+    reactor_only: ReactorOnly
+    load_ipython_extension: Callable[[Shell], None]
+    unload_ipython_extension: Callable[[Shell], None]
+    in_reactor: InReactor
+    wait_for_reactor: WaitForReactor
+    _event_loop: EventLoop
+    _extension: Extension
+else:
     # To type checkers it would mean that the package has any name there is.
-    __getattr__ = deprecated_name
+    def __getattr__(name):
+        return _entry.look_up(name, globals())
+
+    def __dir__():
+        more = ("in_reactor", "load_ipython_extension", "unload_ipython_extension")
+        return sorted({*globals(), *__all__, *more, "wait_for_reactor"})
+
 
 __all__ = [
     "CallInFlight",

@@ -52,15 +52,18 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred
 
-from . import _diagnosis, _errors, _result
+from . import _errors, _result
 from ._errors import Reason
 from ._faults import Uncollected
 from ._result import EventualResult
 from ._stash import Stash
+
+if TYPE_CHECKING:
+    from ._diagnosis import Blocked
 
 # Builds the error by which a call to the function of that name is refused.
 Refusal = Callable[[str], Exception]
@@ -124,7 +127,7 @@ class Bridge:
         # How many seconds the calls that it then came to had waited. Likewise.
         self.lags: deque[float] = deque(maxlen=_LAGS)
         # Tells what the reactor thread waits for, should it be one that waits for us. Likewise.
-        self.blocked_in: Callable[[int, Bridge], _diagnosis.Blocked | None] | None = None
+        self.blocked_in: Callable[[int, Bridge], Blocked | None] | None = None
         # Wakes what watches the reactor, while that sleeps. Written by it alone; see _watch.py.
         self.rouse: Callable[[], object] | None = None
         self._queue: deque[EventualResult[object]] = deque()
@@ -293,7 +296,9 @@ class Bridge:
         """
         Tell why a call has no answer yet. From any thread; blocks never.
         """
-        return _diagnosis.explain(self, result, self.blocked_in)
+        from ._diagnosis import explain  # setup() has loaded it
+
+        return explain(self, result, self.blocked_in)
 
     def nudge(self) -> None:
         """

@@ -206,6 +206,16 @@ def shutdown_in_pool() -> DeadlockError:
     )
 
 
+def interrupted(inner: str, outer: str) -> RuntimeError:
+    """
+    Build the error of a function that was called in the middle of another, in the same thread.
+    """
+    return RuntimeError(
+        f"{inner}() was called, by a signal handler or a garbage collection, in the middle of "
+        f"{outer}() in the same thread. Call it when that has returned"
+    )
+
+
 class Reason(NamedTuple):
     """
     Why a call has not been answered.

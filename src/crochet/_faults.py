@@ -40,7 +40,6 @@ from types import TracebackType
 from typing import Any, NoReturn, cast
 
 from twisted.internet.defer import CancelledError, FirstError
-from twisted.internet.error import ConnectingCancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -180,7 +179,11 @@ def is_cancellation(error: BaseException, depth: int = 5) -> bool:
     ``reasons``, ``gatherResults()`` into a FirstError, as ``subFailure``, and asyncio's task groups
     those of several tasks into an exception group, as ``exceptions``.
     """
-    if isinstance(error, (CancelledError, ConnectingCancelledError, TaskCancelledError)):
+    if isinstance(error, (CancelledError, TaskCancelledError)):
+        return True
+    from twisted.internet.error import ConnectingCancelledError  # every reactor has loaded it
+
+    if isinstance(error, ConnectingCancelledError):
         return True
     wrapped: list[object]
     if isinstance(error, FirstError):

@@ -95,15 +95,17 @@ def register(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
     atexit.register(function, *args, **kwargs)
 
 
-def _deprecated(old: str, new: str) -> None:
-    warnings.warn(f"crochet.{old} is deprecated, use {new}", DeprecationWarning, stacklevel=3)
-
-
-def deprecated_name(name: str) -> type[EventualResult[object]]:
+def deferred_result(depth: int) -> type[EventualResult[object]]:
     """
-    Return what an old name of the package stands for; a module's ``__getattr__``.
+    Return what ``DeferredResult`` stands for.
+
+    Args:
+        depth: how many calls there are between this and the program.
     """
-    if name != "DeferredResult":
-        raise AttributeError(f"module 'crochet' has no attribute {name!r}")
-    _deprecated(name, "EventualResult")
+    _deprecated("DeferredResult", "EventualResult", depth)
     return EventualResult
+
+
+def _deprecated(old: str, new: str, depth: int = 0) -> None:
+    text = f"crochet.{old} is deprecated, use {new}"
+    warnings.warn(text, DeprecationWarning, stacklevel=depth + 3)

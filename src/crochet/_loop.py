@@ -52,19 +52,8 @@ from ._reactors import (
     release_signals_in_child,
     watch_runs,
 )
-from ._stash import Stash
 from ._status import Status, snapshot
-from ._timeouts import Seconds, seconds, stall_seconds
-
-
-class _Unsaid(float):
-    """
-    A default that can be told from the same number given.
-    """
-
-
-# Seconds of a stall that are logged unless setup() is told otherwise.
-STALL_WARNING = _Unsaid(1.0)
+from ._timeouts import STALL_WARNING, Seconds, seconds, stall_seconds
 
 # Seconds that the interpreter's exit waits for the reactor thread, and for log handlers.
 EXIT_PATIENCE = 5.0
@@ -179,13 +168,6 @@ def at_fork(
         )
 
 
-def _interrupted(inner: str, outer: str) -> RuntimeError:
-    return RuntimeError(
-        f"{inner}() was called, by a signal handler or a garbage collection, in the middle of "
-        f"{outer}() in the same thread. Call it when that has returned"
-    )
-
-
 class EventLoop:
     """
     Composes the reactor, its lives and the bridge to it. All process-wide effects come in.
@@ -199,6 +181,8 @@ class EventLoop:
         watch_children: makes what sees the reactor's child processes end.
         check_threads: makes what refuses uses of Twisted in other threads, if that is switched on.
         watch: makes what sees deadlocks and stalls.
+        bridge: carries the calls, and was made before it; see _entrance.py.
+        birthplace: the process in which the package was imported.
     """
 
     def __init__(
@@ -212,6 +196,8 @@ class EventLoop:
         watch_children: Callable[[Reactor], Children],
         check_threads: Callable[[Bridge], ThreadCheck],
         watch: Watch,
+        bridge: Bridge,
+        birthplace: int,
     ) -> None:
         self._import_reactor = import_reactor
         self._start_thread = start_thread
@@ -220,15 +206,11 @@ class EventLoop:
         self._logs = logs
         self._watch_children = watch_children
         self._watch_reactor = watch
-        self._stash = Stash()
         self._parking = Parking()
-        self.bridge = Bridge(_errors.not_set_up, self._stash)
-        self.calls = Decorators(self.bridge)
-        self._thread_check = check_threads(self.bridge)
-        self.retrieve_result = self._stash.take
+        self.bridge = bridge
+        self.calls = Decorators(bridge)
+        self._thread_check = check_threads(bridge)
         self._deliveries = Deliveries(start_thread)
-        self.bridge.deliver = self._deliveries
-        self.bridge.blocked_in = blocked_in
         self._setup_lock = threading.RLock()
         self._hooks_ticket = [None]  # whoever takes it registers the hooks
         # All below are written under _setup_lock, in a forked child's only thread, or where said.
@@ -248,7 +230,7 @@ class EventLoop:
         # In a forked child: a reactor that has never run here, and shares its poller and waker
         # with the parent's.
         self._inherited_reactor: Reactor | None = None
-        self._birthplace = os.getpid()
+        self._birthplace = birthplace
 
     def setup(
         self,
@@ -259,39 +241,14 @@ class EventLoop:
         loop_factory: LoopFactory | None = None,
     ) -> None:
         """
-        Start the reactor in a thread of its own, unless it runs.
-
-        Call it from any thread, as often as you like: while the reactor runs, or after
-        :func:`no_setup`, it does nothing, at the cost of a look. Once the reactor has ended, by
-        :func:`shutdown` or otherwise, it starts it again. Blocks while another thread is at it.
-
-        Args:
-            logging: hand Twisted's log events to the logger named ``twisted``, and have a
-                thread of ours write them. False leaves logs alone.
-            stall_warning: seconds that the reactor thread may be busy with one thing, while calls
-                wait, before that is logged; ``None`` and infinity for never. Where it is given, it
-                holds from now on, even if the reactor runs already, and also after ``no_setup()``.
-            reactor: which one it is to be: ``"asyncio"``, ``"epoll"``, ``"poll"``, ``"select"``,
-                ``"default"`` or the one that is installed. None is for any.
-            loop_factory: makes the event loop of the asyncio reactor, such as
-                ``uvloop.new_event_loop``. None is for asyncio's own.
-
-        Raises:
-            RuntimeError: the reactor runs already, or cannot be run here; it is not the one asked
-                for, or that is not available; or no thread can be started. Nothing was changed,
-                and setup() may be called again.
-            OSError: no file descriptor is left for the reactor. Likewise.
-            TypeError: *stall_warning* is no number, *reactor* is no reactor, or *loop_factory*
-                makes no event loops.
-            ValueError: *stall_warning* is not above zero; there is no reactor of that name, or it
-                runs on no event loop.
+        Start the reactor in a thread of its own, unless it runs. See ``Entrance.setup``.
         """
         if stall_warning is not STALL_WARNING:
             self._warn_of_stalls(stall_seconds(stall_warning))
         if self._is_set_up and reactor is None and loop_factory is None:
             return
         choice = Choice(reactor, loop_factory)
-        self._add_hooks()  # before there is a lock that a forked child would find held
+        self._prepare()  # before there is a lock that a forked child would find held
         with self._setup_lock:
             if self._is_set_up:
                 self._check(choice)
@@ -299,7 +256,7 @@ class EventLoop:
             if self._is_starting:
                 return
             if self._is_stopping:
-                raise _interrupted("setup", "shutdown")
+                raise _errors.interrupted("setup", "shutdown")
             self._is_starting = True
             try:
                 self._start(logging, choice)
@@ -377,17 +334,9 @@ class EventLoop:
 
     def no_setup(self) -> None:
         """
-        Leave the reactor to the program, which runs it itself; later :func:`setup` calls do
-        nothing.
-
-        Call it from any thread, before anything calls ``setup()``. Blocks never. Installs the
-        default reactor unless another is installed. In a process that was forked while the
-        reactor ran, call it again, and then run the reactor there.
-
-        Raises:
-            RuntimeError: ``setup()`` has started the reactor already.
+        Leave the reactor to the program, which runs it itself. See ``Entrance.no_setup``.
         """
-        self._add_hooks()
+        self._prepare()
         with self._setup_lock:
             if self._life is not None:
                 raise RuntimeError(
@@ -465,24 +414,7 @@ class EventLoop:
 
     def shutdown(self, timeout: Seconds = 10.0) -> None:
         """
-        Stop the reactor and give back everything that :func:`setup` took.
-
-        New calls are refused, pending operations are cancelled and have *timeout* seconds to clean
-        up, every waiter gets ReactorStopped, what was logged is written, and our threads have
-        ended when this returns. ``setup()`` may be called again, any number of times. Without a
-        running reactor of ours there is nothing to do.
-
-        Call it from any thread but the reactor's. Blocks up to *timeout* seconds.
-
-        Args:
-            timeout: seconds, ``None`` and infinity stand for no limit.
-
-        Raises:
-            TimeoutError: the reactor thread, or a log handler, was not done in time. No calls are
-                accepted any more; call shutdown() again to go on waiting.
-            DeadlockError: this is the reactor thread.
-            RuntimeError: the program runs the reactor itself, after :func:`no_setup`; or a signal
-                handler called this in the middle of ``setup()``.
+        Stop the reactor, give back what ``setup()`` took. See ``Entrance.shutdown``.
         """
         limit = min(max(seconds(timeout), 0.0), threading.TIMEOUT_MAX)
         if threading.get_ident() == self.bridge.reactor_thread:
@@ -501,7 +433,7 @@ class EventLoop:
                     "program runs it: call reactor.stop() in the reactor thread"
                 )
             if self._is_starting:
-                raise _interrupted("shutdown", "setup")
+                raise _errors.interrupted("shutdown", "setup")
             self._is_stopping = True
             try:
                 self._stop(limit, deadline)
@@ -539,21 +471,7 @@ class EventLoop:
         loop_factory: LoopFactory | None = None,
     ) -> Generator[None, None, None]:
         """
-        Have the reactor run for the length of a ``with`` block, for scripts and tests.
-
-        The same as :func:`setup` before the block and :func:`shutdown` after it.
-
-        Call it from any thread but the reactor's. Blocks up to *timeout* seconds at the end.
-
-        Args:
-            logging: as for ``setup()``.
-            stall_warning: likewise.
-            timeout: as for ``shutdown()``.
-            reactor: as for ``setup()``.
-            loop_factory: as for ``setup()``.
-
-        Raises:
-            Exception: what ``setup()`` and ``shutdown()`` raise.
+        Have the reactor run for the length of a ``with`` block. See ``Entrance.running``.
         """
         self.setup(
             logging=logging,
@@ -568,12 +486,7 @@ class EventLoop:
 
     def status(self) -> Status:
         """
-        Tell what the bridge to the reactor thread does now: its state, and every call in flight.
-
-        ``print(crochet.status())`` shows it. It takes less than a millisecond with a thousand calls
-        in flight.
-
-        Call it from any thread, the reactor's included, and from a signal handler. Blocks never.
+        Tell what the bridge to the reactor thread does now. See ``Entrance.status``.
         """
         return snapshot(self.bridge, self._reactor)
 
@@ -584,7 +497,11 @@ class EventLoop:
         """
         return self._life.reactor if self._life else self._other_reactor
 
-    def _add_hooks(self) -> None:
+    def _prepare(self) -> None:
+        # Each time, and not in __init__(): of several that are made at once one is kept, see
+        # _entrance.py. That one comes here before it opens the bridge.
+        self.bridge.deliver = self._deliveries
+        self.bridge.blocked_in = blocked_in
         if took(self._hooks_ticket):
             self._at_exit(self._exit)
             self._at_fork(

@@ -55,7 +55,6 @@ from ._coroutines import PLAIN, as_deferred, explained
 from ._deadline import get_end
 from ._errors import Limit, Reason
 from ._faults import Fault, Uncollected, is_cancellation
-from ._futures import ResultFuture
 from ._tasks import CODES
 from ._timeouts import Seconds, acquire_until, seconds
 from ._waiting import drop_errands, run_errands
@@ -348,6 +347,8 @@ class EventualResult(Generic[T_co]):
 
         Call it from any thread. Blocks never.
         """
+        from ._futures import ResultFuture  # setup() has loaded it
+
         return ResultFuture(
             self, partial(_error_of, self), partial(has_started, self), self._home.deliver
         )

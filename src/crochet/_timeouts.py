@@ -19,6 +19,16 @@ Seconds = SupportsFloat | SupportsIndex | None
 LONGEST = 0.1 if sys.platform == "win32" else threading.TIMEOUT_MAX
 
 
+class _Unsaid(float):
+    """
+    A default that can be told from the same number given.
+    """
+
+
+# Seconds of a stall that are logged unless setup() is told otherwise.
+STALL_WARNING = _Unsaid(1.0)
+
+
 def seconds(timeout: Seconds) -> float:
     """
     Return a timeout as a float; ``math.inf`` stands for no limit. It may be negative.

@@ -1,0 +1,315 @@
+"""
+What ``import crochet`` brings: the way in, by which the rest is loaded when somebody enters.
+
+Most modules that import Crochet only decorate functions, and many a process that does so never
+calls one. So the import loads what decorating and refusing a call take, and setup() or no_setup()
+load all the rest, before they start anything. What must always hold: after that nothing of ours
+is imported any more by what may run then: calls, waits and the ends of both, signal handlers, the
+reactor thread, exit, a forked child. For there an import
+
+1. may wait for ever: for the lock of a module that another thread is importing, which waits for
+   this one, as where a module calls setup() and a decorated function while it is imported;
+2. needs a file descriptor, and the process may have none left;
+3. fails while the interpreter shuts down.
+
+What stands in functions as ``from ._room import name`` is found loaded, then, and takes no lock.
+Names that are no part of that are loaded where a program first looks them up.
+
+Threads: any may enter, and several at once. Each loads and makes an event loop, which has no effect
+by itself. There is no lock, as a fork could copy it locked:
+
+1. A thread that has made one appends it to ``_loops``, then takes the first in that list.
+
+Verdict: all take the same one, and the others are dropped. A signal handler or a garbage
+collection in the middle of it finds modules half loaded. So it is told that setup() is under way,
+as in the middle of setup() itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, cast
+
+from . import _errors
+from ._bridge import Bridge
+from ._calls import Decorators
+from ._stash import Stash
+from ._timeouts import STALL_WARNING, Seconds, seconds
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from types import FrameType
+
+    from ._choice import ReactorChoice
+    from ._event_loops import LoopFactory
+    from ._loop import EventLoop
+    from ._status import Status
+
+
+class Entrance:
+    """
+    The process's bridge, the decorators for it, and the functions that have its reactor run.
+
+    Args:
+        package: the name of the package.
+    """
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+        stash = Stash()
+        self.retrieve_result = stash.take
+        self.bridge = Bridge(_errors.not_set_up, stash)
+        self.calls = Decorators(self.bridge)
+        self._birthplace = os.getpid()
+        # The first is the process's; see the head of this file.
+        self._loops: list[EventLoop] = []
+
+    def setup(
+        self,
+        *,
+        logging: bool = True,
+        stall_warning: Seconds = STALL_WARNING,
+        reactor: ReactorChoice | None = None,
+        loop_factory: LoopFactory | None = None,
+    ) -> None:
+        """
+        Start the reactor in a thread of its own, unless it runs.
+
+        Call it from any thread, as often as you like: while the reactor runs, or after
+        :func:`no_setup`, it does nothing, at the cost of a look. Once the reactor has ended, by
+        :func:`shutdown` or otherwise, it starts it again. Blocks while another thread is at it.
+
+        Args:
+            logging: hand Twisted's log events to the logger named ``twisted``, and have a
+                thread of ours write them. False leaves logs alone.
+            stall_warning: seconds that the reactor thread may be busy with one thing, while calls
+                wait, before that is logged; ``None`` and infinity for never. Where it is given, it
+                holds from now on, even if the reactor runs already, and also after ``no_setup()``.
+            reactor: which one it is to be: ``"asyncio"``, ``"epoll"``, ``"poll"``, ``"select"``,
+                ``"default"`` or the one that is installed. None is for any.
+            loop_factory: makes the event loop of the asyncio reactor, such as
+                ``uvloop.new_event_loop``. None is for asyncio's own.
+
+        Raises:
+            RuntimeError: the reactor runs already, or cannot be run here; it is not the one asked
+                for, or that is not available; or no thread can be started. Nothing was changed,
+                and setup() may be called again.
+            OSError: no file descriptor is left for the reactor. Likewise.
+            TypeError: *stall_warning* is no number, *reactor* is no reactor, or *loop_factory*
+                makes no event loops.
+            ValueError: *stall_warning* is not above zero; there is no reactor of that name, or it
+                runs on no event loop.
+        """
+        loop = self._loops[0] if self._loops else self._load()
+        if loop is not None:
+            loop.setup(
+                logging=logging,
+                stall_warning=stall_warning,
+                reactor=reactor,
+                loop_factory=loop_factory,
+            )
+
+    def no_setup(self) -> None:
+        """
+        Leave the reactor to the program, which runs it itself; later :func:`setup` calls do
+        nothing.
+
+        Call it from any thread, before anything calls ``setup()``. Blocks never. Installs the
+        default reactor unless another is installed. In a process that was forked while the
+        reactor ran, call it again, and then run the reactor there.
+
+        Raises:
+            RuntimeError: ``setup()`` has started the reactor already.
+        """
+        self.event_loop("no_setup").no_setup()
+
+    def shutdown(self, timeout: Seconds = 10.0) -> None:
+        """
+        Stop the reactor and give back everything that :func:`setup` took.
+
+        New calls are refused, pending operations are cancelled and have *timeout* seconds to clean
+        up, every waiter gets ReactorStopped, what was logged is written, and our threads have
+        ended when this returns. ``setup()`` may be called again, any number of times. Without a
+        running reactor of ours there is nothing to do.
+
+        Call it from any thread but the reactor's. Blocks up to *timeout* seconds.
+
+        Args:
+            timeout: seconds, ``None`` and infinity stand for no limit.
+
+        Raises:
+            TimeoutError: the reactor thread, or a log handler, was not done in time. No calls are
+                accepted any more; call shutdown() again to go on waiting.
+            DeadlockError: this is the reactor thread.
+            RuntimeError: the program runs the reactor itself, after :func:`no_setup`; or a signal
+                handler called this in the middle of ``setup()``.
+        """
+        if self._loops or _is_loading(sys._getframe()):
+            self.event_loop("shutdown").shutdown(timeout)
+        else:
+            seconds(timeout)
+
+    def running(
+        self,
+        *,
+        logging: bool = True,
+        stall_warning: Seconds = STALL_WARNING,
+        timeout: Seconds = 10.0,
+        reactor: ReactorChoice | None = None,
+        loop_factory: LoopFactory | None = None,
+    ) -> AbstractContextManager[None]:
+        """
+        Have the reactor run for the length of a ``with`` block, for scripts and tests.
+
+        The same as :func:`setup` before the block and :func:`shutdown` after it.
+
+        Call it from any thread but the reactor's. Blocks up to *timeout* seconds at the end.
+
+        Args:
+            logging: as for ``setup()``.
+            stall_warning: likewise.
+            timeout: as for ``shutdown()``.
+            reactor: as for ``setup()``.
+            loop_factory: as for ``setup()``.
+
+        Raises:
+            Exception: what ``setup()`` and ``shutdown()`` raise.
+        """
+        return self.event_loop("running").running(
+            logging=logging,
+            stall_warning=stall_warning,
+            timeout=timeout,
+            reactor=reactor,
+            loop_factory=loop_factory,
+        )
+
+    def status(self) -> Status:
+        """
+        Tell what the bridge to the reactor thread does now: its state, and every call in flight.
+
+        ``print(crochet.status())`` shows it. It takes less than a millisecond with a thousand calls
+        in flight.
+
+        Call it from any thread, the reactor's included, and from a signal handler. Blocks never.
+
+        Raises:
+            RuntimeError: a signal handler called this in the middle of the first ``setup()``.
+        """
+        if self._loops or _is_loading(sys._getframe()):
+            return self.event_loop("status").status()
+        from ._status import snapshot
+
+        return snapshot(self.bridge, None)
+
+    def event_loop(self, asked_by: str = "setup") -> EventLoop:
+        """
+        Return the process's event loop.
+
+        Raises:
+            RuntimeError: this has interrupted setup(), in the same thread.
+        """
+        loop = self._loops[0] if self._loops else self._load()
+        if loop is None:
+            raise _errors.interrupted(asked_by, "setup")
+        return loop
+
+    def _load(self) -> EventLoop | None:
+        """
+        Load all that a reactor of ours, its calls and its end need, and make the event loop.
+
+        The one place for that; why, says the head of this file.
+        """
+        if _is_loading(sys._getframe(1)):
+            return None
+        import atexit
+        from importlib import import_module
+
+        import_module("secrets")  # for the stash
+        for name in ("reactor_only", "run_in_caller"):
+            self._looked_up(name, {})
+        from ._children import ChildWatcher
+        from ._debug import ThreadCheck
+        from ._logs import LogBridge
+        from ._loop import EventLoop, at_fork, start_thread
+        from ._reactors import import_reactor
+        from ._watch import Watch
+
+        self._loops.append(
+            EventLoop(
+                import_reactor=import_reactor,
+                start_thread=start_thread,
+                at_exit=atexit.register,
+                at_fork=at_fork,
+                logs=LogBridge(start_thread=start_thread),
+                watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
+                check_threads=ThreadCheck,
+                watch=Watch,
+                bridge=self.bridge,
+                birthplace=self._birthplace,
+            )
+        )
+        return self._loops[0]
+
+    def look_up(self, name: str, names: dict[str, object]) -> object:
+        """
+        Return what a name of the package stands for that is not there yet, and enter it.
+
+        Args:
+            name: the name.
+            names: those of the package.
+
+        Raises:
+            AttributeError: there is no such name.
+        """
+        if name == "DeferredResult":
+            from ._legacy import deferred_result
+
+            return deferred_result(2)  # entered nowhere: it is to warn each time
+        return names.setdefault(name, self._looked_up(name, names))
+
+    def _looked_up(self, name: str, names: dict[str, object]) -> object:
+        if name in ("CallInFlight", "Lag", "Status"):
+            from . import _status
+
+            return getattr(_status, name)
+        if name == "reactor_only":
+            from ._guards import Guards
+
+            return Guards(self.bridge).reactor_only
+        if name == "run_in_caller":
+            from ._caller import Callers
+
+            return Callers(self.bridge).run_in_caller
+        if name == "register":
+            from ._legacy import register
+
+            return register
+        if name in ("in_reactor", "wait_for_reactor"):
+            from ._legacy import Legacy
+
+            return getattr(Legacy(self.calls), name)
+        if name == "_event_loop":
+            return self.event_loop()
+        if name in ("_extension", "load_ipython_extension", "unload_ipython_extension"):
+            from ._ipython import Extension
+
+            extension = Extension(self.event_loop(), self._package, "_extension")
+            extension = cast("Extension", names.setdefault("_extension", extension))
+            bound = {"load_ipython_extension": extension.load}
+            bound["unload_ipython_extension"] = extension.unload
+            return bound.get(name, extension)
+        raise AttributeError(f"module {self._package!r} has no attribute {name!r}")
+
+
+def _is_loading(frame: FrameType | None) -> bool:
+    """
+    Tell whether what is on the stack has interrupted a thread while it loads.
+
+    To note that somewhere would be simpler, but for a signal that comes before it can be undone.
+    """
+    while frame is not None:
+        if frame.f_code is Entrance._load.__code__:
+            return True
+        frame = frame.f_back
+    return False
