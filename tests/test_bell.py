@@ -12,6 +12,7 @@ import pytest
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 
+from crochet import _bell
 from crochet._bell import Bell, hang_up
 from crochet._loop import start_thread
 from fakes import BOUND, Background, FakeProcess, FakeReactor, close_reactor, new_real_reactor
@@ -50,7 +51,7 @@ class TestBell:
         def answer() -> None:
             answers.append("answered")
             if len(answers) == 1:
-                ringing.append(Background(bell.ring))
+                ringing.append(Background(lambda: bell.ring()))
             else:
                 reactor.stop()
 
@@ -111,28 +112,53 @@ class TestBell:
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(fd)
 
-    def test_closed_harms_no_other_file(self) -> None:
+    def test_is_not_closed_under_a_thread_that_rings(self) -> None:
         """
-        Its number may be another's by then: a thread that rings it late gets an error, twice closed
-        is closed once.
+        Whose descriptor's number may be some other file's right after.
         """
         bell = Bell(_nothing, _nothing)
         fd = bell.fileno()
-        bell.close()
-        reading, writing = os.pipe()
-        try:
-            if fd not in (reading, writing):
-                os.dup2(writing, fd)
-            with pytest.raises(ValueError, match="closed file"):
-                bell.ring()
-            bell.close()
-            os.set_blocking(reading, False)
-            with pytest.raises(BlockingIOError):
-                os.read(reading, 8)
+        ring = bell.ring  # as the interpreter does for a thread that is about to call it
+        closing = Background(bell.close)
+        ring()
+        os.fstat(fd)
+        assert closing.thread.is_alive()
+        del ring
+        closing.outcome()
+        bell.close()  # once is enough
+        with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(fd)
-        finally:
-            for each in {reading, writing, fd}:
-                os.close(each)
+
+    def test_is_closed_by_who_rings_last(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        Should that take too long to be waited for.
+        """
+        monkeypatch.setattr(_bell, "_RINGING_TAKES", 0.01)
+        bell = Bell(_nothing, _nothing)
+        fd = bell.fileno()
+        ring = bell.ring
+        bell.close()
+        ring()
+        del ring
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+
+    def test_in_a_child_is_closed_at_once(self) -> None:
+        """
+        The threads that were ringing are the parent's. And once only: the number may be another's.
+        """
+        bell = Bell(_nothing, _nothing)
+        fd = bell.fileno()
+        ring = bell.ring
+        bell.forget_after_fork()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            ring()
+        other = os.dup2(1, fd)
+        del ring
+        bell.close()
+        bell.forget_after_fork()
+        os.fstat(fd)
+        os.close(other)
 
     def test_tells_that_it_was_lost(self) -> None:
         """

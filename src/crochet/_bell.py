@@ -11,20 +11,25 @@ The reactor is told that the reader is one of its own internals, as its waker is
 check (``reactor.removeAll()``) does not come across it, and no such check takes it away.
 
 A thread may be about to ring when the bell is closed, and must not find that the descriptor's
-number has meanwhile been given to some file of the program's. So it rings through a file object,
-which knows that it has been closed: the thread gets a ValueError. But the file object lets go of
-the interpreter's lock between looking and writing, so whoever closes a bell first waits until
-nobody is ringing it (``Bridge.wait_for_ringers()``).
+number has meanwhile been given to some file of the program's. So nobody closes the descriptor under
+a thread that rings:
+
+1. A thread that rings takes the function ``ring`` from the bridge, and calls it. The interpreter
+   holds the function until it has returned.
+2. Whoever is to close the bell has it taken out of the bridge first, and drops it.
+
+Verdict: the descriptor belongs to the function, and is closed with the last reference to it. A
+thread that came before step 2 rings what is still open; one that comes later has nothing to ring.
 """
 
 from __future__ import annotations
 
 import os
-import sys
+import time
 from collections.abc import Callable
 from functools import partial
-from io import FileIO
 from typing import Any, cast
+from weakref import ref
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
@@ -32,8 +37,32 @@ from zope.interface import classImplements  # type: ignore[import-untyped]
 
 from ._reactors import Reactor
 
-# What an eventfd is written to add one to its count.
-_ONE = (1).to_bytes(8, sys.byteorder)
+# Seconds. A few microseconds would do, but who knows when the system lets a thread run.
+_RINGING_TAKES = 1.0
+
+
+class _Descriptor:
+    """
+    A file descriptor that is closed with the last reference to this.
+    """
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def close(self, close: Callable[[int], object] = os.close) -> None:
+        """
+        Close it now, unless it has been.
+        """
+        try:
+            fd = self._fd
+            del self._fd
+        except AttributeError:
+            return
+        close(fd)
+
+    __del__ = close
 
 
 class Bell:
@@ -50,19 +79,21 @@ class Bell:
 
     def __init__(self, answer: Callable[[], object], on_lost: Callable[[], object]) -> None:
         fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        file = FileIO(fd, "r+")
-        read = file.read
+        read = os.eventfd_read
         self._on_lost = on_lost
 
         # No methods: these are called for every single call, and look nothing up on the way.
         def doRead() -> None:
-            read(8)  # None if nobody rang
+            try:
+                read(fd)
+            except BlockingIOError:
+                pass  # nobody rang
             answer()
 
-        self.ring = partial(file.write, _ONE)
+        self.ring = partial(os.eventfd_write, fd, 1)
+        self._descriptor = vars(self.ring)["descriptor"] = _Descriptor(fd)
         self.doRead = doRead
         self.fileno = lambda: fd
-        self.close = file.close
 
     def logPrefix(self) -> str:
         """
@@ -75,6 +106,27 @@ class Bell:
         Take notice that the reactor reads this descriptor no more.
         """
         self._on_lost()
+
+    def close(self) -> None:
+        """
+        Close the descriptor, once no thread is ringing. Blocks for 1 s at most.
+
+        The bridge has let go of ``ring`` before.
+        """
+        if "ring" in vars(self):
+            ring = ref(self.ring)
+            del self.ring, self._descriptor
+            end = time.monotonic() + _RINGING_TAKES
+            while ring() is not None and time.monotonic() < end:
+                time.sleep(0.0001)
+
+    def forget_after_fork(self) -> None:
+        """
+        Close the descriptor here and now, in a forked child: the threads that rang were the
+        parent's.
+        """
+        if "ring" in vars(self):
+            self._descriptor.close()
 
     def take_down(self, reactor: Reactor) -> None:
         """

@@ -47,7 +47,6 @@ Why not reactor.callFromThread() per call? It makes a burst of calls ten times s
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -92,9 +91,6 @@ def _nobody() -> None:
     """
 
 
-# Seconds. A few microseconds would do, but who knows when the system lets a thread run.
-_RINGING_TAKES = 1.0
-
 # How many calls the reactor thread starts before it looks at anything else.
 _BATCH = 100
 
@@ -138,8 +134,6 @@ class Bridge:
         # anybody is at it.
         self._has_bell = False
         self._ringing: list[None] = []
-        # The same for bells, but that it makes nobody wake the reactor anew.
-        self._at_bell: list[None] = []
 
     def open(
         self, call_from_thread: CallFromThread, ring: Callable[[], object] | None = None
@@ -149,8 +143,8 @@ class Bridge:
 
         Args:
             call_from_thread: the reactor's.
-            ring: has the reactor thread call ``drain_in_reactor()``, from any thread. Without one,
-                *call_from_thread* does.
+            ring: has the reactor thread call ``drain_in_reactor()``, from any thread, and is one
+                step of the interpreter. Without one, *call_from_thread* does.
         """
         self._call_from_thread = call_from_thread
         self.lags.clear()
@@ -195,14 +189,7 @@ class Bridge:
         self.in_flight.add(result)
         self._queue.append(result)
         if not self._is_awake or self._ringing:
-            ring = self._ring
-            try:
-                self._wake()
-            except ValueError:
-                self._take_back(result)  # the bell has just been closed
-                if ring is self._ring:
-                    raise
-                self._wake()  # another life has begun since
+            self._wake()
         rouse = self.rouse  # after entering; see _watch.py
         if rouse is not None:
             rouse()
@@ -217,7 +204,15 @@ class Bridge:
             raise refusal(_result.name_of(result)) or _errors.stopped(_result.name_of(result))
 
     def _wake(self) -> None:
-        ringing = self._at_bell if self._has_bell else self._ringing
+        if self._has_bell:
+            try:
+                self._is_awake = True
+                self._ring()
+            except BaseException:
+                self._is_awake = False
+                raise
+            return
+        ringing = self._ringing
         ringing.append(None)  # before the flag is set; see the head of this file
         try:
             self._is_awake = True
@@ -228,23 +223,6 @@ class Bridge:
         finally:
             ringing.pop()
 
-    def wait_for_ringers(self) -> None:
-        """
-        Wait until nobody is ringing the bell, so that it can be closed. Blocks for 1 s at most.
-
-        1. A thread that rings enters itself in ``_at_bell``, then rings.
-        2. The bell finds that it is open, lets go of the interpreter's lock, and calls the kernel.
-        3. Whoever is to close the bell looks whether the list is empty, and if not, looks again.
-
-        Verdict: a thread that 3 did not see has not come to 2 yet, where it finds the bell closed.
-        One that it saw is through in no time. What takes longer is no thread, but was left behind
-        by a signal's exception, or interrupted by a signal handler that does this.
-        """
-        deadline = time.monotonic() + _RINGING_TAKES
-        while self._at_bell and time.monotonic() < deadline:
-            time.sleep(0.0001)
-        self._at_bell = []
-
     def drain_in_reactor(self) -> None:
         """
         Start the calls that are queued, in the reactor thread.
@@ -252,18 +230,22 @@ class Bridge:
         # Before the deque is looked at; see the head of this file.
         self._is_awake = False
         queue = self._queue
+        start = _result.start_in_reactor
         try:
             # A burst must not keep the reactor from its other work, nor the thread that makes it
             # from making the rest: whoever is to get the interpreter's lock from a busy thread
             # waits for 5 ms, and after each batch the reactor looks for other events without it.
-            for _ in range(min(len(queue), _BATCH)):
-                if not queue:
-                    break  # a body ran the reactor's loop itself, which took the rest
+            left = len(queue)
+            if left > _BATCH:
+                left = _BATCH
+            # A body that runs the reactor's loop itself may take the rest.
+            while left and queue:
+                left -= 1
                 now = monotonic()
                 if now - self.looked_at > _TICK:
                     self.looked_at = now
                     self.lags.append(now - queue[0]._made)
-                _result.start_in_reactor(queue.popleft())
+                start(queue.popleft())
             if queue and not self._is_awake:
                 self._wake()
         except BaseException:
@@ -314,7 +296,7 @@ class Bridge:
         self.refusal = gatekeeper
         self._call_from_thread = None
         self._ring = _nobody  # the bell is the parent's
-        self._ringing, self._at_bell = [], []  # and so were the threads that rang it
+        self._ringing = []  # and so were the threads that woke it
         self.rouse = None
         self.reactor_thread = None
         self.uncollected.clear()  # the parent logs its errors itself
@@ -332,6 +314,7 @@ class Bridge:
             The Deferreds of the operations that had started, to be cancelled.
         """
         self.refusal = refusal  # before the copy is made; see the head of this file
+        self._ring = _nobody  # whoever is to close the bell waits until nobody has this any more
         unfinished: list[Deferred[object]] = []
         for result in self.in_flight.copy():
             running = _result.end(result, refusal(_result.name_of(result)))

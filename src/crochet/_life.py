@@ -252,7 +252,6 @@ class Life:
         """
         self.watch.join()
         if self._bell is not None:
-            self._bridge.wait_for_ringers()
             self._bell.close()
         release(self.reactor)
 
@@ -267,7 +266,7 @@ class Life:
         self.thread = None
         self._is_inherited = True
         if self._bell is not None:
-            self._bell.close()
+            self._bell.forget_after_fork()
         self._children.forget_after_fork()
         self.watch.forget_after_fork()
         release_in_child(self.reactor)

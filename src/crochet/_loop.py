@@ -566,7 +566,7 @@ class EventLoop:
                 # The program's reactor ran. Whether it will here is the program's business.
                 self.bridge.disown(_errors.forked, _errors.not_run_in_child)
                 if self._other_bell is not None:
-                    self._other_bell.close()
+                    self._other_bell.forget_after_fork()
                 if self._other_watch is not None:
                     self._other_watch.forget_after_fork()
                     self._other_watch = None
