@@ -255,7 +255,7 @@ class TestBurial:
             lived.life.disown()
         lived.life.bury()
         lived.life.bury()
-        lived.bridge._ring()
+        lived.bridge._ring([])
 
     def test_of_a_parent_s_life(self, fake: Lived) -> None:
         """

@@ -331,20 +331,23 @@ class TestLives:
         2. The life ends, and another life begins, with another bell.
         3. The caller rings the old bell, which nobody hears.
 
-        The call is in the queue: the new life is woken for it, and it is not refused.
+        The call is in the queue: the new life is woken for it, and it is not refused. Later ones do
+        not take the old wake-up for one that is on its way.
         """
         bridge = Bridge(_errors.not_set_up, Stash())
-        woken: list[str] = []
+        woken: list[list[None]] = []
 
-        def ring() -> None:
-            bridge.open(_nothing, lambda: woken.append("the new life"))
+        def ring(wakeup: list[None]) -> None:
+            bridge.open(_nothing, woken.append)
 
         bridge.open(_nothing, ring)
         result = EventualResult(bridge, "f", (lambda: 1, (), {}, copy_context()), [])
         bridge.submit(result)
-        assert woken == ["the new life"]
-        bridge.drain_in_reactor()
+        assert woken == [[None]]
+        bridge.drain_in_reactor(woken.pop())
         assert result.wait(0) == 1
+        bridge.submit(EventualResult(bridge, "f", (lambda: 1, (), {}, copy_context()), []))
+        assert woken == [[None]]
 
 
 def _nothing(*args: object) -> None:

@@ -1,14 +1,17 @@
 """
 Rings in the reactor thread: the fast way to have it look at the bridge.
 
-``reactor.callFromThread()`` goes through a list, a pipe and half a dozen of Twisted's functions,
-some behind a deprecation proxy; that is most of what a short call costs. Where the system has
-eventfd (Linux), a bell is one of those, read by the reactor like any other descriptor, and a
-call takes four fifths of the time. Elsewhere, and should the reactor ever drop the bell, it is
-``callFromThread()``.
+``reactor.callFromThread()`` wakes the reactor by a pipe, and what can be read is read like a
+connection, in a log context of its own, through a dozen of Twisted's functions: half of what a
+short call costs. A bell is an eventfd that is given to the poll itself. There are two, on Linux:
 
-The reactor is told that the reader is one of its own internals, as its waker is. So a clean-reactor
-check (``reactor.removeAll()``) does not come across it, and no such check takes it away.
+- On the epoll reactor, it is registered with the epoll object and not with the reactor, which goes
+  on with its loop when it gets an event for a descriptor that it does not know. The loop begins
+  with what ``callFromThread()`` has entered. So a ring enters its call there and has the poll
+  return. It is edge-triggered, for nobody reads it.
+- On asyncio's, the event loop reads it, and calls us without Twisted.
+
+Elsewhere it is ``callFromThread()``. A clean-reactor check comes across neither.
 
 A thread may be about to ring when the bell is closed, and must not find that the descriptor's
 number has meanwhile been given to some file of the program's. So nobody closes the descriptor under
@@ -25,20 +28,25 @@ thread that came before step 2 rings what is still open; one that comes later ha
 from __future__ import annotations
 
 import os
+import select
 import time
+from collections import deque
 from collections.abc import Callable
-from functools import partial
-from typing import Any, cast
+from contextlib import suppress
+from contextvars import Context
+from typing import Any
 from weakref import ref
 
-from twisted.internet.interfaces import IReadDescriptor
-from twisted.python.failure import Failure
-from zope.interface import classImplements  # type: ignore[import-untyped]
-
+from ._event_loops import loop_of
 from ._reactors import Reactor
+
+# On its way to the reactor thread, and cleared there. See _bridge.py.
+Wakeup = list[None]
 
 # Seconds. A few microseconds would do, but who knows when the system lets a thread run.
 _RINGING_TAKES = 1.0
+
+_NO_KEYWORDS: dict[str, object] = {}
 
 
 class _Descriptor:
@@ -46,18 +54,18 @@ class _Descriptor:
     A file descriptor that is closed with the last reference to this.
     """
 
-    __slots__ = ("_fd",)
+    __slots__ = ("fd",)
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self.fd = fd
 
     def close(self, close: Callable[[int], object] = os.close) -> None:
         """
         Close it now, unless it has been.
         """
         try:
-            fd = self._fd
-            del self._fd
+            fd = self.fd
+            del self.fd
         except AttributeError:
             return
         close(fd)
@@ -67,90 +75,111 @@ class _Descriptor:
 
 class Bell:
     """
-    A descriptor that any thread can ring, and what the reactor thread does then.
+    What any thread can ring, to have something called in the reactor thread.
 
     Args:
-        answer: called in the reactor thread, once for any number of rings since it was last.
-        on_lost: called in the reactor thread, should the reactor have dropped the bell.
-
-    Raises:
-        OSError: there is no descriptor left.
+        ring: rings.
+        descriptor: what *ring*, and nobody else, goes on to use.
+        take_down: has the poll forget it.
     """
 
-    def __init__(self, answer: Callable[[], object], on_lost: Callable[[], object]) -> None:
-        fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        read = os.eventfd_read
-        self._on_lost = on_lost
-
-        # No methods: these are called for every single call, and look nothing up on the way.
-        def doRead() -> None:
-            try:
-                read(fd)
-            except BlockingIOError:
-                pass  # nobody rang
-            answer()
-
-        self.ring = partial(os.eventfd_write, fd, 1)
-        self._descriptor = vars(self.ring)["descriptor"] = _Descriptor(fd)
-        self.doRead = doRead
-        self.fileno = lambda: fd
-
-    def logPrefix(self) -> str:
-        """
-        Return what Twisted's log is to say instead of a protocol's name: nothing.
-        """
-        return "-"
-
-    def connectionLost(self, reason: Failure) -> None:
-        """
-        Take notice that the reactor reads this descriptor no more.
-        """
-        self._on_lost()
+    def __init__(
+        self,
+        ring: Callable[[Wakeup], object],
+        descriptor: _Descriptor,
+        take_down: Callable[[], object],
+    ) -> None:
+        self.ring = ring
+        self._descriptor = descriptor
+        self._take_down = take_down
 
     def close(self) -> None:
         """
-        Close the descriptor, once no thread is ringing. Blocks for 1 s at most.
+        Take it down and close its descriptor, once no thread is ringing. Blocks for 1 s at most.
 
-        The bridge has let go of ``ring`` before.
+        Call it in the reactor thread or while the reactor does not run. The bridge has let go of
+        ``ring`` before.
         """
         if "ring" in vars(self):
+            self._take_down()
             ring = ref(self.ring)
-            del self.ring, self._descriptor
+            del self.ring, self._descriptor, self._take_down
             end = time.monotonic() + _RINGING_TAKES
             while ring() is not None and time.monotonic() < end:
                 time.sleep(0.0001)
 
     def forget_after_fork(self) -> None:
         """
-        Close the descriptor here and now, in a forked child: the threads that rang were the
-        parent's.
+        Close the descriptor here and now, in a forked child.
+
+        The threads that rang are the parent's, and so is the poll, which must not forget it.
         """
         if "ring" in vars(self):
             self._descriptor.close()
 
-    def take_down(self, reactor: Reactor) -> None:
-        """
-        Undo ``hang_up()``, before the reactor runs or anybody has rung.
-        """
-        cast("Any", reactor)._removeInternalReader(self)
-        self.close()
 
-
-classImplements(Bell, IReadDescriptor)
-
-
-def hang_up(
-    reactor: Reactor, answer: Callable[[], object], on_lost: Callable[[], object]
-) -> Bell | None:
+def hang_up(reactor: Reactor, answer: Callable[[Wakeup], object]) -> Bell | None:
     """
     Give the reactor a bell, in its thread or before it runs; None where there are none.
+
+    Args:
+        reactor: the reactor.
+        answer: called in its thread for each ring, with what was rung with.
 
     Raises:
         OSError: there is no descriptor left.
     """
-    add_internal_reader = getattr(reactor, "_addInternalReader", None)
-    if add_internal_reader is None or not hasattr(os, "eventfd"):
+    if not hasattr(os, "eventfd"):
         return None
-    bell = Bell(answer, on_lost)
-    add_internal_reader(bell)
-    return bell
+    poller: Any = getattr(reactor, "_poller", None)
+    if isinstance(poller, select.epoll):
+        return _hang_in_epoll(reactor, poller, answer)
+    loop = loop_of(reactor)
+    return _hang_in_loop(loop, answer) if loop is not None else None
+
+
+def _eventfd() -> _Descriptor:
+    return _Descriptor(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+
+
+def _hang_in_epoll(reactor: Any, poller: select.epoll, answer: Callable[[Wakeup], object]) -> Bell:
+    descriptor = _eventfd()
+    fd = descriptor.fd
+    poller.register(fd, select.EPOLLIN | select.EPOLLET)
+    calls: list[object] = reactor.threadCallQueue
+    write = os.eventfd_write
+
+    def ring(wakeup: Wakeup) -> None:
+        calls.append((answer, (wakeup,), _NO_KEYWORDS))
+        write(descriptor.fd, 1)
+
+    def take_down() -> None:
+        with suppress(OSError, ValueError):  # closed already
+            poller.unregister(fd)
+
+    return Bell(ring, descriptor, take_down)
+
+
+def _hang_in_loop(loop: Any, answer: Callable[[Wakeup], object]) -> Bell:
+    descriptor = _eventfd()
+    fd = descriptor.fd
+    read, write = os.eventfd_read, os.eventfd_write
+    rung: deque[Wakeup] = deque()
+
+    def heed() -> None:
+        with suppress(BlockingIOError):  # nobody rang
+            read(fd)
+        while rung:
+            answer(rung.popleft())
+
+    def ring(wakeup: Wakeup) -> None:
+        rung.append(wakeup)
+        write(descriptor.fd, 1)
+
+    def take_down() -> None:
+        if not loop.is_closed():
+            loop.remove_reader(fd)
+
+    # In a context of its own, or it would hold whatever the caller's holds.
+    Context().run(loop.add_reader, fd, heed)
+    return Bell(ring, descriptor, take_down)

@@ -411,10 +411,7 @@ def start_in_reactor(result: EventualResult[object]) -> None:
         if _current_call in context:
             context.run(_current_call.set, None)  # an outer call's, which is none of this one's
         # To unpack nothing takes as long as to call.
-        if args or kwargs:
-            value = context.run(function, *args, **kwargs)
-        else:
-            value = context.run(function)
+        value = context.run(function, *args, **kwargs) if args or kwargs else context.run(function)
         kind = type(value)
         if kind is CoroutineType:
             context.run(_current_call.set, ref(result))
