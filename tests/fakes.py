@@ -443,6 +443,9 @@ class FakeProcess:
         """
         for hook in reversed(self.exit_hooks):
             hook()
+        life = self.loop._life
+        if life is not None and life.has_ended and life._bell is not None:
+            life._bell.close()  # this process goes on
 
     def fork(self) -> None:
         """
@@ -518,8 +521,6 @@ def close_reactor(reactor: Any) -> None:
         return
     if reactor.threadpool is not None and reactor.threadpool.started:
         reactor.threadpool.stop()
-    for reader in reactor._internalReaders - {reactor.waker}:
-        reader.close()  # the bell, which stays as long as the reactor
     release(reactor)
 
 

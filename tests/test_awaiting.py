@@ -234,7 +234,7 @@ class TestInTheReactor:
         outer = stepped.run_in_reactor(body)()
         with_reactor_ident = stepped.bridge.reactor_thread
         stepped.bridge.reactor_thread = threading.get_ident()
-        stepped.bridge.drain_in_reactor()
+        stepped.bridge.drain_in_reactor([])
         stepped.bridge.reactor_thread = with_reactor_ident
         canceller = threading.Thread(target=inner[0].cancel)
         canceller.start()

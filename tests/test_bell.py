@@ -5,37 +5,55 @@ The fast way to wake the reactor.
 from __future__ import annotations
 
 import os
+import select
+import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from twisted.internet.interfaces import IReadDescriptor
-from twisted.python.failure import Failure
 
+from crochet import _bell
 from crochet._bell import Bell, hang_up
 from crochet._loop import start_thread
 from fakes import BOUND, Background, FakeProcess, FakeReactor, close_reactor, new_real_reactor
 
-needs_eventfd = pytest.mark.skipif(not hasattr(os, "eventfd"), reason="there is no eventfd here")
+pytestmark = pytest.mark.skipif(not hasattr(os, "eventfd"), reason="there is no eventfd here")
 
 
-@pytest.fixture
-def reactor() -> Iterator[Any]:
+@pytest.fixture(params=["epoll", "asyncio"])
+def reactor(request: pytest.FixtureRequest) -> Iterator[Any]:
     """
-    A reactor that has not run.
+    A reactor that has not run, of a kind that can be given a bell.
     """
-    reactor = new_real_reactor()
+    reactor = new_real_reactor(request.param)
     yield reactor
     close_reactor(reactor)
 
 
-def _nothing() -> None:
+def _nothing(wakeup: list[None]) -> None:
     """
     Do nothing.
     """
 
 
-@needs_eventfd
+def _hung_up(reactor: Any, answer: Any = _nothing) -> Bell:
+    """
+    Return the bell that the reactor has been given.
+    """
+    bell = hang_up(reactor, answer)
+    assert bell is not None
+    return bell
+
+
+def _check_that_it_is_closed(fd: int) -> None:
+    """
+    See that the descriptor is nobody's.
+    """
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+
+
 class TestBell:
     """
     A descriptor that any thread can ring.
@@ -43,106 +61,166 @@ class TestBell:
 
     def test_is_answered_in_the_reactor_thread(self, reactor: Any) -> None:
         """
-        Also if it was rung before the reactor ran.
+        With what it was rung with, also if it was rung before the reactor ran, and each time.
         """
-        answers: list[str] = []
+        answers: list[tuple[list[None], int]] = []
+        rings: list[list[None]] = [[None], [None], [None]]
 
-        def answer() -> None:
-            answers.append("answered")
-            if len(answers) == 1:
-                ringing.append(Background(bell.ring))
-            else:
+        def answer(wakeup: list[None]) -> None:
+            answers.append((wakeup, threading.get_ident()))
+            if len(answers) == len(rings):
                 reactor.stop()
+            else:
+                ringing.append(Background(lambda: bell.ring(rings[len(answers)])))
 
-        ringing: list[Background[None]] = []
-        bell = hang_up(reactor, answer, _nothing)
-        assert bell is not None
-        bell.ring()
+        ringing: list[Background[object]] = []
+        bell = _hung_up(reactor, answer)
+        bell.ring(rings[0])
+        reactor.run(False)
+        for each in ringing:
+            each.outcome()
+        assert [wakeup for wakeup, _ in answers] == rings
+        assert {ident for _, ident in answers} == {threading.get_ident()}
+        bell.close()
+
+    def test_wakes_a_reactor_that_polls(self, reactor: Any) -> None:
+        """
+        And has nothing else to do.
+        """
+        bell = _hung_up(reactor, lambda wakeup: reactor.stop())
+        reactor.callWhenRunning(
+            reactor.callLater, 0, lambda: ringing.append(Background(lambda: bell.ring([])))
+        )
+        ringing: list[Background[object]] = []
         reactor.run(False)
         ringing[0].outcome()
-        assert answers == ["answered"] * 2
+        bell.close()
 
-    def test_is_answered_once_for_many_rings(self, reactor: Any) -> None:
+    def test_is_not_among_what_the_reactor_reads(self, reactor: Any) -> None:
         """
-        That came before it was.
-        """
-        answers: list[str] = []
-        bell = hang_up(reactor, lambda: answers.append("answered"), _nothing)
-        assert bell is not None
-        for _ in range(10):
-            bell.ring()
-        reactor.callLater(0, reactor.callLater, 0, reactor.stop)
-        reactor.run(False)
-        assert answers == ["answered"]
-
-    def test_may_be_read_although_nobody_rang(self) -> None:
-        """
-        A reactor may be wrong; raising would make it drop the bell.
-        """
-        answers: list[str] = []
-        bell = Bell(lambda: answers.append("answered"), _nothing)
-        try:
-            bell.doRead()
-        finally:
-            bell.close()
-        assert answers == ["answered"]
-
-    def test_is_a_reader(self, reactor: Any) -> None:
-        """
-        That a clean-reactor check does not find, and that says nothing of itself in a log.
-        """
-        bell = hang_up(reactor, _nothing, _nothing)
-        assert bell is not None
-        assert IReadDescriptor.providedBy(bell)
-        assert bell.logPrefix() == "-"
-        assert bell not in reactor.removeAll()
-        assert bell in reactor.getReaders()
-
-    def test_is_taken_down_without_a_trace(self, reactor: Any) -> None:
-        """
-        If it turns out that the reactor is not to run.
+        Nor does a clean-reactor check take it away.
         """
         before = reactor.getReaders()
-        bell = hang_up(reactor, _nothing, _nothing)
-        assert bell is not None
-        fd = bell.fileno()
-        bell.take_down(reactor)
+        answers: list[object] = []
+
+        def answer(wakeup: object) -> None:
+            answers.append(wakeup)
+            reactor.stop()
+
+        bell = _hung_up(reactor, answer)
         assert reactor.getReaders() == before
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            os.fstat(fd)
-
-    def test_closed_harms_no_other_file(self) -> None:
-        """
-        Its number may be another's by then: a thread that rings it late gets an error, twice closed
-        is closed once.
-        """
-        bell = Bell(_nothing, _nothing)
-        fd = bell.fileno()
+        assert reactor.removeAll() == []
+        bell.ring([])
+        reactor.run(False)
+        assert answers == [[]]
         bell.close()
-        reading, writing = os.pipe()
-        try:
-            if fd not in (reading, writing):
-                os.dup2(writing, fd)
-            with pytest.raises(ValueError, match="closed file"):
-                bell.ring()
-            bell.close()
-            os.set_blocking(reading, False)
-            with pytest.raises(BlockingIOError):
-                os.read(reading, 8)
-            os.fstat(fd)
-        finally:
-            for each in {reading, writing, fd}:
-                os.close(each)
 
-    def test_tells_that_it_was_lost(self) -> None:
+    def test_holds_no_context(self) -> None:
         """
-        Should the reactor read it no more.
+        Of whoever has hung it up: what is answered has that of nobody.
         """
-        lost: list[str] = []
-        bell = Bell(_nothing, lambda: lost.append("lost"))
-        bell.connectionLost(Failure(ValueError("why")))
+        reactor = new_real_reactor("asyncio")
+        variable: ContextVar[str] = ContextVar("variable", default="nobody's")
+        variable.set("the caller's")
+        seen: list[str] = []
+
+        def answer(wakeup: object) -> None:
+            seen.append(variable.get())
+            reactor.stop()
+
+        bell = _hung_up(reactor, answer)
+        bell.ring([])
+        reactor.run(False)
+        assert seen == ["nobody's"]
         bell.close()
-        assert lost == ["lost"]
+        close_reactor(reactor)
+
+    def test_may_be_heeded_although_nobody_rang(self) -> None:
+        """
+        An event loop may be wrong; an error would be logged.
+        """
+        reactor = new_real_reactor("asyncio")
+        loop = reactor._asyncioEventloop
+        heeded: list[Any] = []
+        add_reader = loop.add_reader
+        loop.add_reader = lambda fd, heed: heeded.append(heed) or add_reader(fd, heed)
+        bell = _hung_up(reactor)
+        heeded[0]()
+        bell.close()
+        close_reactor(reactor)
+
+    def test_is_closed_without_a_trace(self, reactor: Any) -> None:
+        """
+        Whether the reactor has run, or it turned out that it was not to run. Once is enough.
+        """
+        bell = _hung_up(reactor)
+        fd = bell._descriptor.fd
+        bell.close()
+        bell.close()
+        _check_that_it_is_closed(fd)
+        poller: Any = getattr(reactor, "_poller", None)
+        if poller is not None:
+            with pytest.raises(OSError):  # noqa: PT011 the system says which, in its own words
+                poller.unregister(fd)
+
+    def test_is_closed_after_the_poll(self, reactor: Any) -> None:
+        """
+        As by a program that ends its event loop itself.
+        """
+        bell = _hung_up(reactor)
+        fd = bell._descriptor.fd
+        (getattr(reactor, "_poller", None) or reactor._asyncioEventloop).close()
+        bell.close()
+        _check_that_it_is_closed(fd)
+
+    def test_is_not_closed_under_a_thread_that_rings(self, reactor: Any) -> None:
+        """
+        Whose descriptor's number may be some other file's right after.
+        """
+        bell = _hung_up(reactor)
+        fd = bell._descriptor.fd
+        ring = bell.ring  # as the interpreter does for a thread that is about to call it
+        closing = Background(bell.close)
+        ring([])
+        os.fstat(fd)
+        assert closing.thread.is_alive()
+        del ring
+        closing.outcome()
+        _check_that_it_is_closed(fd)
+
+    def test_is_closed_by_who_rings_last(
+        self, reactor: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Should that take too long to be waited for.
+        """
+        monkeypatch.setattr(_bell, "_RINGING_TAKES", 0.01)
+        bell = _hung_up(reactor)
+        fd = bell._descriptor.fd
+        ring = bell.ring
+        bell.close()
+        ring([])
+        del ring
+        _check_that_it_is_closed(fd)
+
+    def test_in_a_child_is_closed_at_once(self, reactor: Any) -> None:
+        """
+        The threads that were ringing are the parent's. And once only: the number may be another's.
+        """
+        bell = _hung_up(reactor)
+        fd = bell._descriptor.fd
+        ring = bell.ring
+        bell.forget_after_fork()
+        _check_that_it_is_closed(fd)
+        with pytest.raises(AttributeError):
+            ring([])
+        other = os.dup2(1, fd)
+        del ring
+        bell.forget_after_fork()
+        os.fstat(fd)
+        os.close(other)
+        bell.close()
+        bell.forget_after_fork()
 
 
 class TestAbsence:
@@ -150,50 +228,45 @@ class TestAbsence:
     Where there are no bells.
     """
 
-    def test_for_lack_of_readers(self) -> None:
+    @pytest.mark.parametrize("name", ["poll", "select"])
+    def test_on_other_reactors(self, name: str) -> None:
         """
-        Such as in a reactor of another make.
+        Whose polls cannot be given a descriptor that they do not read.
         """
-        assert hang_up(FakeReactor(), _nothing, _nothing) is None  # type: ignore[arg-type]
-        assert hang_up(object(), _nothing, _nothing) is None  # type: ignore[arg-type]
+        reactor = new_real_reactor(name)
+        assert hang_up(reactor, _nothing) is None
+        close_reactor(reactor)
+
+    def test_on_reactors_of_another_make(self) -> None:
+        """
+        Of which nothing is known.
+        """
+        assert hang_up(FakeReactor(), _nothing) is None  # type: ignore[arg-type]
+        assert hang_up(object(), _nothing) is None  # type: ignore[arg-type]
 
     def test_for_lack_of_eventfd(self, reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """
-        Such as everywhere but on Linux.
+        Such as everywhere but on Linux. It is made up for by ``callFromThread()``.
         """
-        monkeypatch.delattr(os, "eventfd", raising=False)
-        assert hang_up(reactor, _nothing, _nothing) is None
-
-    def test_is_made_up_for(self, reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        """
-        By ``callFromThread()``.
-        """
-        monkeypatch.delattr(os, "eventfd", raising=False)
+        monkeypatch.delattr(os, "eventfd")
+        assert hang_up(reactor, _nothing) is None
         process = FakeProcess(reactor, start_thread)
         process.loop.setup()
         assert process.wait_for(BOUND)(lambda: 7)() == 7
         process.exit()
 
-    @needs_eventfd
-    def test_after_a_loss_is_made_up_for(self, reactor: Any) -> None:
-        """
-        Calls that were on their way are not lost with it.
-        """
-        process = FakeProcess(reactor, start_thread)
-        process.loop.setup()
-        assert process.wait_for(BOUND)(lambda: 7)() == 7
 
-        def lose() -> None:
-            (bell,) = (each for each in reactor.getReaders() if isinstance(each, Bell))
-            reactor._removeInternalReader(bell)
-            bells.append(bell)
-            results.append(process.run_in_reactor(lambda: 5)())
-            bell.connectionLost(Failure(ValueError("why")))
-
-        bells: list[Bell] = []
-        results: list[Any] = []
-        process.run_in_reactor(lose)().wait(BOUND)
-        assert results[0].wait(BOUND) == 5
-        assert process.wait_for(BOUND)(lambda: 7)() == 7
-        process.exit()
-        bells[0].close()
+def test_epoll_takes_no_notice_of_what_it_does_not_know() -> None:
+    """
+    Which is what a bell there is made of, and Twisted's own doing.
+    """
+    reactor = new_real_reactor("epoll")
+    reading, writing = os.pipe()
+    os.write(writing, b"rings")
+    reactor._poller.register(reading, select.EPOLLIN | select.EPOLLET)
+    reactor.callWhenRunning(reactor.callLater, 0, reactor.callLater, 0, reactor.stop)
+    reactor.run(False)
+    assert os.read(reading, 8) == b"rings"
+    os.close(reading)
+    os.close(writing)
+    close_reactor(reactor)

@@ -221,7 +221,7 @@ class TestRefusals:
 
 class TestWaking:
     """
-    The flag that says that a wake-up is on its way. Told at the head of _bridge.py.
+    A wake-up that is on its way. Told at the head of _bridge.py.
     """
 
     @pytest.fixture
@@ -236,8 +236,8 @@ class TestWaking:
         self, reactor: FakeReactor, bridge: Bridge, queue: SteppedDeque
     ) -> None:
         """
-        1. A wake-up is on its way. 2. The reactor thread clears the flag and takes what is
-        there. 3. The caller appends its call and finds the flag cleared: it wakes.
+        1. A wake-up is on its way. 2. The reactor thread empties it and takes what is there.
+        3. The caller appends its call and finds no wake-up: it wakes.
         """
         _submitted(bridge, int)
         queue.before_append = reactor.turn
@@ -250,8 +250,8 @@ class TestWaking:
         self, reactor: FakeReactor, bridge: Bridge, queue: SteppedDeque
     ) -> None:
         """
-        1. A wake-up is on its way. 2. The caller appends its call. 3. The reactor thread clears
-        the flag and takes the call. 4. The caller finds the flag cleared and wakes, for nothing.
+        1. A wake-up is on its way. 2. The caller appends its call. 3. The reactor thread empties
+        the wake-up and takes the call. 4. The caller finds no wake-up and wakes, for nothing.
         """
         _submitted(bridge, int)
         queue.after_append = reactor.turn
@@ -264,8 +264,8 @@ class TestWaking:
         self, reactor: FakeReactor, bridge: Bridge, queue: SteppedDeque
     ) -> None:
         """
-        1. The reactor thread clears the flag. 2. A caller appends its call and finds the flag
-        cleared: it wakes. 3. The reactor thread takes that call, too.
+        1. The reactor thread empties the wake-up. 2. A caller appends its call and finds none on
+        its way: it wakes. 3. The reactor thread takes that call, too.
         """
         results = [_submitted(bridge, int)]
         queue.before_len = lambda: results.append(_submitted(bridge, int))
@@ -275,36 +275,29 @@ class TestWaking:
 
     def test_two_callers_who_find_it_cleared(self, reactor: FakeReactor) -> None:
         """
-        1. A caller appends its call and finds the flag cleared. 2. So does another, and wakes.
+        1. A caller appends its call and finds no wake-up on its way. 2. So does another, and wakes.
         3. The first wakes, too. 4. The reactor thread finds nothing the second time.
         """
-        seen: list[Any] = []
+        others: list[EventualResult[int]] = []
 
-        class SteppedBridge(Bridge):
-            @property
-            def _is_awake(self) -> bool:
-                is_awake = self.flag
-                if not seen and not is_awake:
-                    seen.append(None)
-                    seen.append(_submitted(self, int))
-                return is_awake
+        def call_from_thread(function: Callable[..., object], *args: object) -> None:
+            if not others:
+                others.append(_call(bridge, int))
+                bridge.submit(others[0])
+            reactor.callFromThread(function, *args)
 
-            @_is_awake.setter
-            def _is_awake(self, is_awake: bool) -> None:
-                self.flag = is_awake
-
-        bridge = SteppedBridge(_errors.not_set_up, Stash())
-        bridge.open(reactor.callFromThread)
+        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge.open(call_from_thread)
         result = _submitted(bridge, int)
         assert reactor.number_of_wakings() == 2
         reactor.turn()
-        assert [result.wait(0), seen[1].wait(0)] == [0, 0]
+        assert [result.wait(0), others[0].wait(0)] == [0, 0]
 
     def test_a_handler_that_waits_within_the_waking(self, reactor: FakeReactor) -> None:
         """
-        1. A caller finds the flag cleared, sets it, and is about to wake. 2. A signal handler
-        interrupts it, makes a call and waits. The flag is set, but it must wake all the same, for
-        nobody else will. 3. The caller wakes, for nothing.
+        1. A caller finds no wake-up on its way, and is about to wake. 2. A signal handler
+        interrupts it, makes a call and waits. It must wake, too, for nobody else will. 3. The
+        caller wakes, for nothing.
         """
         nested: list[EventualResult[int]] = []
 
@@ -323,9 +316,24 @@ class TestWaking:
         assert result.wait(0) == 0
         assert reactor.threadCallQueue == []
 
+    def test_one_that_is_heeded_before_it_is_the_last(self, reactor: FakeReactor) -> None:
+        """
+        1. A caller wakes the reactor. 2. The reactor thread empties the wake-up and takes what is
+        there. 3. The caller makes it the last. 4. The next caller finds it empty, and wakes.
+        """
+
+        def call_from_thread(function: Callable[..., object], *args: object) -> None:
+            reactor.callFromThread(function, *args)
+            if not bridge._wakeup:
+                reactor.turn()
+
+        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge.open(call_from_thread)
+        assert [_submitted(bridge, int).wait(0) for _ in range(2)] == [0, 0]
+
     def test_a_signal_within_the_waking(self, reactor: FakeReactor) -> None:
         """
-        Its exception clears the flag on its way out, so that the next caller wakes.
+        Its exception leaves no wake-up behind that nobody heeds, so the next caller wakes.
         """
         errors = [KeyboardInterrupt("Ctrl-C")]
 
@@ -385,7 +393,7 @@ class TestWaking:
 
     def test_a_nudge_wakes_in_any_case(self, reactor: FakeReactor, bridge: Bridge) -> None:
         """
-        Whatever the flag says.
+        Even if a wake-up is on its way.
         """
         _submitted(bridge, int)
         bridge.nudge()

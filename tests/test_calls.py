@@ -1090,7 +1090,7 @@ class TestInterruptions:
         gate(interrupt)
         stepped.reactor.turn()
         before = stepped.reactor.number_of_wakings()
-        stepped.bridge._is_awake = True
+        stepped.bridge._wakeup = [None]
         with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
             stepped.wait_for(5)(int)()
         assert stepped.reactor.number_of_wakings() > before

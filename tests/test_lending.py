@@ -84,7 +84,7 @@ class Pooled:
         """
         Answer all.
         """
-        self.bridge.drain_in_reactor()
+        self.bridge.drain_in_reactor([])
         self.until(lambda: self.waiting() == 0)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from twisted.logger import LogBeginner, LogPublisher
 
-from crochet import _bridge, _errors, _parking
+from crochet import _errors, _parking
 from crochet._bridge import Bridge
 from crochet._logs import LogBridge
 from crochet._loop import start_thread
@@ -328,69 +328,26 @@ class TestLives:
     def test_ring_of_an_earlier_life(self) -> None:
         """
         1. A caller finds the bridge open, enters its call, and is about to ring.
-        2. The life ends, its bell is closed, and another life begins, with another.
-        3. The caller rings the old bell.
+        2. The life ends, and another life begins, with another bell.
+        3. The caller rings the old bell, which nobody hears.
 
-        The call is in the queue: the new life is woken for it, and it is not refused.
+        The call is in the queue: the new life is woken for it, and it is not refused. Later ones do
+        not take the old wake-up for one that is on its way.
         """
         bridge = Bridge(_errors.not_set_up, Stash())
-        woken: list[str] = []
+        woken: list[list[None]] = []
 
-        def ring() -> None:
-            bridge.open(_nothing, lambda: woken.append("the new life"))
-            woken.clear()
-            raise ValueError("write to closed file")
+        def ring(wakeup: list[None]) -> None:
+            bridge.open(_nothing, woken.append)
 
         bridge.open(_nothing, ring)
+        result = EventualResult(bridge, "f", (lambda: 1, (), {}, copy_context()), [])
+        bridge.submit(result)
+        assert woken == [[None]]
+        bridge.drain_in_reactor(woken.pop())
+        assert result.wait(0) == 1
         bridge.submit(EventualResult(bridge, "f", (lambda: 1, (), {}, copy_context()), []))
-        assert woken == ["the new life"]
-        bridge.drain_in_reactor()
-        assert not bridge.in_flight
-
-    def test_call_entered_between_two(self) -> None:
-        """
-        1. A caller finds the bridge open, and enters its call after the life's end has emptied the
-        queue, but rings in vain before it looks again. 2. The next life begins. The call is heeded.
-        """
-        bridge = Bridge(_errors.not_set_up, Stash())
-        woken: list[str] = []
-
-        def ring() -> None:
-            bridge.open(_nothing, lambda: woken.append("the new life"))
-
-        bridge.open(_nothing, ring)
-        bridge.submit(EventualResult(bridge, "f", (lambda: 1, (), {}, copy_context()), []))
-        assert woken == ["the new life"]
-        bridge.drain_in_reactor()
-        assert not bridge.in_flight
-
-    def test_bell_is_not_closed_under_a_thread_that_rings(self) -> None:
-        """
-        Steps the interleaving: a thread is in the middle of ringing, another is to close the bell,
-        whose descriptor's number may be some other file's right after.
-        """
-        bridge = Bridge(_errors.not_set_up, Stash())
-        waiting: list[Background[None]] = []
-
-        def ring() -> None:
-            waiting.append(Background(bridge.wait_for_ringers))
-            assert waiting[0].thread.is_alive()
-
-        bridge.open(_nothing, ring)
-        bridge.nudge()
-        waiting[0].outcome()
-
-    def test_bell_is_closed_although_a_ring_never_ended(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """
-        A signal's exception may have left it so.
-        """
-        monkeypatch.setattr(_bridge, "_RINGING_TAKES", 0.01)
-        bridge = Bridge(_errors.not_set_up, Stash())
-        bridge.open(_nothing, _nothing)
-        bridge._at_bell.append(None)
-        bridge.wait_for_ringers()
+        assert woken == [[None]]
 
 
 def _nothing(*args: object) -> None:

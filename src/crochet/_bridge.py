@@ -10,21 +10,20 @@ What must always hold:
 
 A call is put on a deque; one wake-up per burst has the reactor thread take what is there (see
 _bell.py). Waking the reactor is by far the dearest step of a call, and one wake-up serves all
-who come before it is heeded. ``_is_awake`` says that one is on its way:
+who come before it is heeded. Each is a list of its own, which is not empty until then:
 
-1. A caller appends its call, then reads ``_is_awake``. If it is False, it sets it and wakes.
-2. The reactor thread clears ``_is_awake``, then takes what is in the deque.
+1. A caller appends its call, then looks at ``_wakeup``, the last one. If that is empty, it wakes
+   the reactor with a new one, and then makes that the last.
+2. The reactor thread empties the one that it was woken with, then takes what is in the deque.
 
-Verdict: a caller that read True did so before the reactor thread cleared it, so its call is in
-the deque by the time that is emptied. Two callers may both read False; then the reactor wakes
-twice, and finds nothing the second time. A signal's exception that ends ``_wake`` half-way
-clears the flag on its way out, and whoever gives up a call wakes the reactor whatever the flag
-says: a flag that stayed True with no wake-up on its way would be the end of all calls.
-
-Nor may it be True while the wake-up is still to come: a signal handler that interrupts ``_wake``
-there, and waits for a call of its own, would wait for the very thread that it interrupts. To ring
-a bell is one step of the interpreter, and no handler comes between. ``callFromThread()`` is many:
-so whoever is at it says so in ``_ringing``, and meanwhile everybody wakes the reactor anew.
+Verdict: a caller that found ``_wakeup`` not empty did so before the reactor thread emptied it, and
+that one was on its way, so the call is in the deque by the time that is emptied. It says too little
+rather than too much: while a thread is at waking the reactor, whoever comes, a signal handler that
+interrupts it and waits for a call of its own included, wakes it anew; and a signal's exception that
+ends the thread's attempt half-way leaves nothing behind. The reactor may even have heeded it before
+it is made the last; then it is empty. And no wake-up of an earlier life becomes the last one, for
+nobody would heed it: ``open()`` changes ``_ring``, which a thread looks at once more, and there is
+no step between that look and the next.
 
 The end, and a call that meets it:
 
@@ -38,7 +37,7 @@ after it sees the bridge closed. Should both act, the call was not yet in its ow
 nobody can tell. (test_bridge.py steps it.)
 
 Threads: callers submit and cancel; the reactor thread drains and closes. No locks: a deque, a set
-and a flag whose every operation is one step of the interpreter. A lock would deadlock when a
+and lists whose every operation is one step of the interpreter. A lock would deadlock when a
 garbage collection or a signal handler calls back into us, and in a child forked while it is held.
 The set is only ever copied, never iterated over, while others may change it.
 
@@ -47,7 +46,6 @@ Why not reactor.callFromThread() per call? It makes a burst of calls ten times s
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -86,14 +84,15 @@ def _at_once(work: Callable[[], object]) -> None:
     work()
 
 
-def _nobody() -> None:
+# On its way to the reactor thread until it is emptied there; see the head of this file.
+Wakeup = list[None]
+
+
+def _nobody(wakeup: Wakeup) -> None:
     """
     Wake no reactor, for there is none.
     """
 
-
-# Seconds. A few microseconds would do, but who knows when the system lets a thread run.
-_RINGING_TAKES = 1.0
 
 # How many calls the reactor thread starts before it looks at anything else.
 _BATCH = 100
@@ -131,18 +130,12 @@ class Bridge:
         # Wakes what watches the reactor, while that sleeps. Written by it alone; see _watch.py.
         self.rouse: Callable[[], object] | None = None
         self._queue: deque[EventualResult[object]] = deque()
-        self._is_awake = False
+        self._wakeup: Wakeup = []
         self._call_from_thread: CallFromThread | None = None
-        self._ring: Callable[[], object] = _nobody
-        # Whether ringing is one step of the interpreter. If not, the list is not empty while
-        # anybody is at it.
-        self._has_bell = False
-        self._ringing: list[None] = []
-        # The same for bells, but that it makes nobody wake the reactor anew.
-        self._at_bell: list[None] = []
+        self._ring: Callable[[Wakeup], object] = _nobody
 
     def open(
-        self, call_from_thread: CallFromThread, ring: Callable[[], object] | None = None
+        self, call_from_thread: CallFromThread, ring: Callable[[Wakeup], object] | None = None
     ) -> None:
         """
         Accept calls from now on.
@@ -155,24 +148,23 @@ class Bridge:
         self._call_from_thread = call_from_thread
         self.lags.clear()
         self._use(ring)
-        self._is_awake = False
+        self._wakeup = []
         self.refusal = None
         if self._queue:
             # Entered by a thread that found the bridge open in an earlier life, and may have woken
             # that one.
             self._wake()
 
-    def ring_with(self, ring: Callable[[], object] | None) -> None:
+    def ring_with(self, ring: Callable[[Wakeup], object] | None) -> None:
         """
         Wake the reactor in another way from now on, in its thread.
         """
         self._use(ring)
         self._wake()  # should the last one have been lost
 
-    def _use(self, ring: Callable[[], object] | None) -> None:
+    def _use(self, ring: Callable[[Wakeup], object] | None) -> None:
         assert self._call_from_thread is not None
         self._ring = ring or partial(self._call_from_thread, self.drain_in_reactor)
-        self._has_bell = ring is not None
 
     def refuse(self, refusal: Refusal) -> None:
         """
@@ -194,15 +186,8 @@ class Bridge:
                 raise error
         self.in_flight.add(result)
         self._queue.append(result)
-        if not self._is_awake or self._ringing:
-            ring = self._ring
-            try:
-                self._wake()
-            except ValueError:
-                self._take_back(result)  # the bell has just been closed
-                if ring is self._ring:
-                    raise
-                self._wake()  # another life has begun since
+        if not self._wakeup:
+            self._wake()
         rouse = self.rouse  # after entering; see _watch.py
         if rouse is not None:
             rouse()
@@ -217,54 +202,35 @@ class Bridge:
             raise refusal(_result.name_of(result)) or _errors.stopped(_result.name_of(result))
 
     def _wake(self) -> None:
-        ringing = self._at_bell if self._has_bell else self._ringing
-        ringing.append(None)  # before the flag is set; see the head of this file
-        try:
-            self._is_awake = True
-            self._ring()
-        except BaseException:
-            self._is_awake = False
-            raise
-        finally:
-            ringing.pop()
+        ring = self._ring
+        wakeup: Wakeup = [None]
+        ring(wakeup)
+        if ring is self._ring:  # and at once; see the head of this file
+            self._wakeup = wakeup
 
-    def wait_for_ringers(self) -> None:
-        """
-        Wait until nobody is ringing the bell, so that it can be closed. Blocks for 1 s at most.
-
-        1. A thread that rings enters itself in ``_at_bell``, then rings.
-        2. The bell finds that it is open, lets go of the interpreter's lock, and calls the kernel.
-        3. Whoever is to close the bell looks whether the list is empty, and if not, looks again.
-
-        Verdict: a thread that 3 did not see has not come to 2 yet, where it finds the bell closed.
-        One that it saw is through in no time. What takes longer is no thread, but was left behind
-        by a signal's exception, or interrupted by a signal handler that does this.
-        """
-        deadline = time.monotonic() + _RINGING_TAKES
-        while self._at_bell and time.monotonic() < deadline:
-            time.sleep(0.0001)
-        self._at_bell = []
-
-    def drain_in_reactor(self) -> None:
+    def drain_in_reactor(self, wakeup: Wakeup) -> None:
         """
         Start the calls that are queued, in the reactor thread.
         """
-        # Before the deque is looked at; see the head of this file.
-        self._is_awake = False
+        wakeup.clear()  # before the deque is looked at; see the head of this file
         queue = self._queue
+        start = _result.start_in_reactor
         try:
             # A burst must not keep the reactor from its other work, nor the thread that makes it
             # from making the rest: whoever is to get the interpreter's lock from a busy thread
             # waits for 5 ms, and after each batch the reactor looks for other events without it.
-            for _ in range(min(len(queue), _BATCH)):
-                if not queue:
-                    break  # a body ran the reactor's loop itself, which took the rest
+            left = len(queue)
+            if left > _BATCH:
+                left = _BATCH
+            # A body that runs the reactor's loop itself may take the rest.
+            while left and queue:
+                left -= 1
                 now = monotonic()
                 if now - self.looked_at > _TICK:
                     self.looked_at = now
                     self.lags.append(now - queue[0]._made)
-                _result.start_in_reactor(queue.popleft())
-            if queue and not self._is_awake:
+                start(queue.popleft())
+            if queue and not self._wakeup:
                 self._wake()
         except BaseException:
             # Only an exception thrown into this thread from outside gets here.
@@ -314,7 +280,6 @@ class Bridge:
         self.refusal = gatekeeper
         self._call_from_thread = None
         self._ring = _nobody  # the bell is the parent's
-        self._ringing, self._at_bell = [], []  # and so were the threads that rang it
         self.rouse = None
         self.reactor_thread = None
         self.uncollected.clear()  # the parent logs its errors itself
@@ -332,6 +297,7 @@ class Bridge:
             The Deferreds of the operations that had started, to be cancelled.
         """
         self.refusal = refusal  # before the copy is made; see the head of this file
+        self._ring = _nobody  # whoever is to close the bell waits until nobody has this any more
         unfinished: list[Deferred[object]] = []
         for result in self.in_flight.copy():
             running = _result.end(result, refusal(_result.name_of(result)))

@@ -27,7 +27,7 @@ from . import _errors, _result
 from ._bridge import Bridge
 from ._deadline import get_end
 from ._faults import Fault
-from ._result import PENDING, EventualResult, Expired, OnLate, Terms, outcome_of
+from ._result import PENDING, EventualResult, Expired, OnLate, Terms
 from ._timeouts import LONGEST, Seconds, seconds
 
 P = ParamSpec("P")
@@ -281,7 +281,7 @@ class Decorators:
             try:
                 submit(result)
                 gate.acquire(True, patience)
-                outcome = outcome_of(result)
+                outcome = result._outcome
                 if outcome is PENDING:  # the time is over; or the gate has opened for an errand
                     outcome = _result.stay(result, gate, terms)
             except BaseException:

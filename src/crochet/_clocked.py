@@ -235,7 +235,7 @@ def clocked(loop: EventLoop, leaks: LeakCheck) -> Generator[CrochetClock, None, 
         # Its own queue: a reactor that runs is not to start what is not for it.
         bridge._queue = deque()
         bridge.reactor_thread = -1
-        bridge.open(clock.call_at_once, lambda: clock.call_at_once(bridge.drain_in_reactor))
+        bridge.open(clock.call_at_once)
         # setup() and shutdown() in the code under test find nothing to do.
         vars(loop).update(_is_set_up=True, _life=None, _has_logs=False)
         try:
@@ -253,10 +253,9 @@ _BORROWED = (
     "reactor_thread",
     "looked_at",
     "_queue",
-    "_is_awake",
+    "_wakeup",
     "_call_from_thread",
     "_ring",
-    "_has_bell",
 )
 
 

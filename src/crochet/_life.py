@@ -141,9 +141,9 @@ class Life:
         use_daemon_threads(reactor)
         undo = ExitStack()
         try:
-            self._bell = hang_up(reactor, self._bridge.drain_in_reactor, self._on_bell_lost)
+            self._bell = hang_up(reactor, self._bridge.drain_in_reactor)
             if self._bell is not None:
-                undo.callback(self._bell.take_down, reactor)
+                undo.callback(self._bell.close)
             self._children.start()
             undo.callback(self._children.stop)
             # Before it starts: its thread may have been started when a signal interrupts that.
@@ -218,9 +218,6 @@ class Life:
         unfinished = self._bridge.close(self._refusal)
         return all_ended(unfinished, self._grace, self.reactor.callLater) if unfinished else None
 
-    def _on_bell_lost(self) -> None:
-        self._bridge.ring_with(None)
-
     def end(self, refusal: Refusal, grace: float, patience: float) -> bool:
         """
         Stop the reactor and wait for its thread to end. Blocks up to *patience* seconds.
@@ -252,7 +249,6 @@ class Life:
         """
         self.watch.join()
         if self._bell is not None:
-            self._bridge.wait_for_ringers()
             self._bell.close()
         release(self.reactor)
 
@@ -267,7 +263,7 @@ class Life:
         self.thread = None
         self._is_inherited = True
         if self._bell is not None:
-            self._bell.close()
+            self._bell.forget_after_fork()
         self._children.forget_after_fork()
         self.watch.forget_after_fork()
         release_in_child(self.reactor)

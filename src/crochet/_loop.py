@@ -370,7 +370,7 @@ class EventLoop:
         Make the acquaintance of a reactor that the program runs, in its thread.
         """
         self.bridge.reactor_thread = threading.get_ident()
-        bell = hang_up(reactor, self.bridge.drain_in_reactor, lambda: self.bridge.ring_with(None))
+        bell = hang_up(reactor, self.bridge.drain_in_reactor)
         self._other_bell = bell
         if bell is not None:
             self.bridge.ring_with(bell.ring)
@@ -389,6 +389,9 @@ class EventLoop:
         # What waits in its thread from now on is refused for the reactor's end, not for a
         # deadlock. And idents are used again for new threads.
         self.bridge.reactor_thread = None
+        if self._other_bell is not None:
+            self._other_bell.close()
+            self._other_bell = None
         if self._other_watch is not None:
             self._other_watch.stop()
             self._other_watch = None
@@ -566,7 +569,7 @@ class EventLoop:
                 # The program's reactor ran. Whether it will here is the program's business.
                 self.bridge.disown(_errors.forked, _errors.not_run_in_child)
                 if self._other_bell is not None:
-                    self._other_bell.close()
+                    self._other_bell.forget_after_fork()
                 if self._other_watch is not None:
                     self._other_watch.forget_after_fork()
                     self._other_watch = None

@@ -410,7 +410,8 @@ def start_in_reactor(result: EventualResult[object]) -> None:
         result._started = result._home.looked_at
         if _current_call in context:
             context.run(_current_call.set, None)  # an outer call's, which is none of this one's
-        value = context.run(function, *args, **kwargs)
+        # To unpack nothing takes as long as to call.
+        value = context.run(function, *args, **kwargs) if args or kwargs else context.run(function)
         kind = type(value)
         if kind is CoroutineType:
             context.run(_current_call.set, ref(result))
@@ -631,13 +632,6 @@ def _annotate(text: str) -> None:
 def _answer_withdrawn(result: EventualResult[object]) -> None:
     result._is_cancelled = True  # by whoever withdrew it: nobody does so by accident
     fail(result, CancelledError(f"{result._name}() was cancelled before it started"), None)
-
-
-def outcome_of(result: EventualResult[object]) -> object:
-    """
-    Return the answer as it is stored: a value, or a Fault.
-    """
-    return result._outcome
 
 
 class Expired:
