@@ -5,6 +5,7 @@ The fast way to wake the reactor.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,6 +75,31 @@ class TestBell:
         reactor.callLater(0, reactor.callLater, 0, reactor.stop)
         reactor.run(False)
         assert answers == ["answered"]
+
+    def test_is_called_by_asyncios_loop_itself(self) -> None:
+        """
+        And not by the reactor that runs on it, in a log context; yet it is the reactor's reader.
+        """
+        callers: list[str] = []
+
+        def answer() -> None:
+            frame: Any = sys._getframe(1)
+            while frame is not None:
+                callers.append(frame.f_code.co_name)
+                frame = frame.f_back
+            reactor.stop()
+
+        reactor = new_real_reactor("asyncio")
+        try:
+            bell = hang_up(reactor, answer, _nothing)
+            assert bell is not None
+            assert bell in reactor.getReaders()
+            bell.ring()
+            reactor.run(False)
+        finally:
+            close_reactor(reactor)
+        assert "_run_once" in callers
+        assert "callWithLogger" not in callers
 
     def test_may_be_read_although_nobody_rang(self) -> None:
         """
