@@ -12,7 +12,7 @@ check (``reactor.removeAll()``) does not come across it, and no such check takes
 
 On asyncio's reactor the event loop has what a ring calls replaced: it calls the bell, and not the
 reactor that calls the bell, with a log context about it and a watch for errors that is not needed.
-That is a fifth of what a short call costs there. The reactor still has the bell for its own.
+That is over a quarter of what a short call costs there. The reactor still has the bell for its own.
 
 A thread may be about to ring when the bell is closed, and must not find that the descriptor's
 number has meanwhile been given to some file of the program's. So it rings through a file object,
