@@ -14,7 +14,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from crochet._coroutines import as_deferred, explained
+from crochet._coroutines import explained, follow
 
 _colour: ContextVar[str] = ContextVar("colour", default="none")
 
@@ -38,14 +38,15 @@ def test_a_plain_value_is_not_followed(value: object) -> None:
     """
     Be it of a common type or not.
     """
-    assert as_deferred(value, Context()) is None
+    assert follow(value, Context()) is value
 
 
 def test_a_generator_is_a_plain_value() -> None:
     """
     The caller may iterate over it.
     """
-    assert as_deferred((each for each in "abc"), Context()) is None
+    generator = (each for each in "abc")
+    assert follow(generator, Context()) is generator
 
 
 def test_a_deferred_is_followed_itself() -> None:
@@ -57,7 +58,7 @@ def test_a_deferred_is_followed_itself() -> None:
         pass
 
     for deferred in (Deferred[object](), succeed(3), Mine()):
-        assert as_deferred(deferred, Context()) is deferred
+        assert follow(deferred, Context()) is deferred
 
 
 def test_a_failure_is_a_failed_deferred() -> None:
@@ -65,7 +66,7 @@ def test_a_failure_is_a_failed_deferred() -> None:
     With that failure.
     """
     error = ValueError("of a body")
-    assert _errors(as_deferred(Failure(error), Context())) == [error]
+    assert _errors(follow(Failure(error), Context())) == [error]
 
 
 def test_a_coroutine_is_driven_by_twisted() -> None:
@@ -77,7 +78,7 @@ def test_a_coroutine_is_driven_by_twisted() -> None:
     async def body() -> int:
         return await awaited + await succeed(1)
 
-    seen = _successes(as_deferred(body(), Context()))
+    seen = _successes(follow(body(), Context()))
     assert seen == []
     awaited.callback(6)
     assert seen == [7]
@@ -93,8 +94,8 @@ def test_a_coroutine_may_fail() -> None:
 
     awaited: Deferred[object] = Deferred()
     error = ValueError("of a body")
-    assert _errors(as_deferred(body(fail(error)), Context())) == [error]
-    seen = _errors(as_deferred(body(awaited), Context()))
+    assert _errors(follow(body(fail(error)), Context())) == [error]
+    seen = _errors(follow(body(awaited), Context()))
     awaited.errback(error)
     assert seen == [error]
 
@@ -108,7 +109,7 @@ def test_a_coroutine_can_be_cancelled() -> None:
     async def body() -> object:
         return await awaited
 
-    deferred = as_deferred(body(), Context())
+    deferred = follow(body(), Context())
     assert deferred is not None
     seen = _errors(deferred)
     deferred.cancel()
@@ -131,7 +132,7 @@ def test_a_coroutine_runs_in_its_context_to_its_end() -> None:
     token = _colour.set("red")
     context = copy_context()
     _colour.reset(token)
-    done = _successes(as_deferred(body(), context))
+    done = _successes(follow(body(), context))
     Context().run(awaited.callback, None)
     assert done == [None]
     assert seen == ["red", "red"]
@@ -166,7 +167,7 @@ def test_any_coroutine_is_driven() -> None:
     """
     Of whatever type.
     """
-    assert _successes(as_deferred(Handmade(), Context())) == ["by hand"]
+    assert _successes(follow(Handmade(), Context())) == ["by hand"]
 
 
 class TestWithoutAsyncio:
@@ -175,7 +176,7 @@ class TestWithoutAsyncio:
     """
 
     def _error(self, body: Any) -> BaseException:
-        (error,) = _errors(as_deferred(body(), Context()))
+        (error,) = _errors(follow(body(), Context()))
         return error
 
     def test_an_await_of_asyncios_is_explained(self) -> None:
@@ -238,6 +239,6 @@ class TestWithoutAsyncio:
         loop = asyncio.new_event_loop()
         try:
             with pytest.raises(RuntimeError, match="does not belong to the event loop of the"):
-                as_deferred(loop.create_future(), Context())
+                follow(loop.create_future(), Context())
         finally:
             loop.close()

@@ -15,20 +15,28 @@ import types
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from contextvars import Context, ContextVar
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from crochet import _tasks
-from crochet._coroutines import as_deferred
-from crochet._tasks import accept_deferreds
+from crochet import _drivers
+from crochet._coroutines import follow
+from crochet._drivers import accept_deferreds
 from fakes import BOUND, run_python
 
 _colour: ContextVar[str] = ContextVar("colour", default="none")
 
 needs_3_11 = pytest.mark.skipif(sys.version_info < (3, 11), reason="new in Python 3.11")
+
+
+def started_as_deferred(coroutine: object, context: Context | None = None) -> Deferred[Any]:
+    """
+    Start what a body returned; return its Deferred, or one that has fired.
+    """
+    started = follow(coroutine, context or Context())
+    return cast("Deferred[Any]", started) if isinstance(started, Deferred) else succeed(started)
 
 
 class Loop:
@@ -62,7 +70,7 @@ class Loop:
         Start what a body returned, from a callback; return the Deferred.
         """
         started: list[Any] = []
-        self.do(lambda: started.append(as_deferred(coroutine, context or Context())))
+        self.do(lambda: started.append(started_as_deferred(coroutine, context)))
         return started[0]
 
     def turn(self, turns: int = 1) -> None:
@@ -246,7 +254,11 @@ class TestMixture:
             deferreds = succeed(1), loop.later(2), loop.later(KeyError(3)), fail(KeyError(4))
             return await hand_made(*deferreds)
 
+        async def in_a_task() -> object:
+            return await asyncio.ensure_future(body())
+
         assert loop.run(body()) == [1, 2, 3, 4]
+        assert loop.run(in_a_task()) == [1, 2, 3, 4]
 
     def test_one_deferred_by_two_tasks(self, loop: Loop) -> None:
         """
@@ -380,7 +392,7 @@ class TestTask:
         async def child() -> None: ...
 
         coroutine = child()
-        _tasks.Driver(coroutine, loop.loop, _tasks._call).close()
+        _drivers.Driver(_drivers.Steps(coroutine, loop.loop, _drivers._call)).close()
         assert inspect.getcoroutinestate(coroutine) == "CORO_CLOSED"
 
     def test_tells_its_coroutine(self, loop: Loop) -> None:
@@ -424,9 +436,7 @@ class TestTask:
         seen: list[object] = []
 
         def both() -> None:
-            deferred = as_deferred(body(), Context())
-            assert deferred is not None
-            deferred.addCallback(seen.append)
+            started_as_deferred(body()).addCallback(seen.append)
             first.callback(None)
             assert seen == ["ended"]
 
@@ -508,7 +518,7 @@ class TestTask:
 
     def test_starts_at_once(self, loop: Loop) -> None:
         """
-        Before ``as_deferred()`` returns; and goes on as soon as a Deferred fires.
+        Before ``follow()`` returns; and goes on as soon as a Deferred fires.
         """
         order: list[str] = []
         awaited: Deferred[None] = Deferred()
@@ -519,7 +529,7 @@ class TestTask:
             order.append("resumed")
 
         def both() -> None:
-            as_deferred(body(), Context())
+            follow(body(), Context())
             order.append("started")
             awaited.callback(None)
             order.append("fired")
@@ -537,9 +547,7 @@ class TestTask:
             return await succeed("driven by Twisted")
 
         async def outer() -> None:
-            deferred = as_deferred(body(), Context())
-            assert deferred is not None
-            deferred.addCallback(seen.append)
+            started_as_deferred(body()).addCallback(seen.append)
 
         seen: list[object] = []
         loop.loop.run_until_complete(outer())
@@ -550,12 +558,66 @@ class TestTask:
         It is awaited, too.
         """
 
-        async def body(deferred: Deferred[object]) -> Deferred[object]:
+        async def body(deferred: Deferred[object], turns: int) -> Deferred[object]:
+            for _ in range(turns):
+                await asyncio.sleep(0)
             return deferred
 
-        assert loop.run(body(loop.later(1))) == 1
-        with pytest.raises(KeyError):
-            loop.run(body(loop.later(KeyError("returned"))))
+        for turns in (0, 1):
+            assert loop.run(body(loop.later(1), turns)) == 1
+            with pytest.raises(KeyError):
+                loop.run(body(loop.later(KeyError("returned")), turns))
+
+    def test_may_return_a_failure(self, loop: Loop) -> None:
+        """
+        That is an error, as it is with Twisted.
+        """
+
+        async def body(turns: int) -> Failure:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            return Failure(KeyError("returned"))
+
+        for turns in (0, 1):
+            with pytest.raises(KeyError, match="returned"):
+                loop.run(body(turns))
+
+    def test_turns_are_taken_without_it(self, loop: Loop) -> None:
+        """
+        A body that lets the loop turn goes on in the next turn, and no task is made for that.
+        """
+        order: list[object] = []
+
+        async def body() -> None:
+            for number in range(3):
+                order.append(number)
+                await asyncio.sleep(0)
+            order.append(len(asyncio.all_tasks()))
+
+        deferred = loop.start(body())
+        loop.turn()
+        assert order == [0, 1]
+        loop.outcome(deferred)
+        assert order == [0, 1, 2, 0]
+
+    def test_made_before_a_turn_is_over(self, loop: Loop) -> None:
+        """
+        1. A body lets the loop turn.
+        2. Somebody uses its task, which is made and asks for its first step.
+        3. The turn that the body wanted comes. It leaves the step to the task.
+        """
+        tasks: list[Any] = []
+
+        async def body() -> str:
+            tasks.append(asyncio.current_task())
+            await asyncio.sleep(0)
+            return str(asyncio.current_task() is tasks[0])
+
+        deferred = loop.start(body())
+        assert not tasks[0].done()
+        assert loop.outcome(deferred) == "True"
+        loop.turn()
+        assert tasks[0].result() == "True"
 
 
 class TestErrors:
@@ -644,7 +706,9 @@ class TestCancelling:
     By Twisted's means or by asyncio's.
     """
 
-    @pytest.mark.parametrize("awaits", ["a Deferred", "a future", "a future, in its first turn"])
+    @pytest.mark.parametrize(
+        "awaits", ["a Deferred", "a future", "a future, in its first turn", "turns"]
+    )
     @pytest.mark.parametrize("before", [0, 0.001])
     def test_the_operation(self, loop: Loop, awaits: str, before: float) -> None:
         """
@@ -658,6 +722,8 @@ class TestCancelling:
                 await asyncio.sleep(before)
             started.append(None)
             try:
+                while awaits == "turns":
+                    await asyncio.sleep(0)
                 await (hanging if awaits == "a Deferred" else asyncio.sleep(1000))
             except BaseException as error:
                 seen.append(type(error))
@@ -737,7 +803,8 @@ class TestCancelling:
 
         assert loop.run(body()) in [("why",), ()]
         fired: Deferred[str] = Deferred()
-        awaited = _tasks._Awaited(fired, loop.loop)
+        awaited = _drivers.Awaited(fired, loop.loop)
+        fired.addBoth(awaited.fire)
         fired.callback("fired")
         assert not awaited.cancel()
 
@@ -782,6 +849,29 @@ class TestCancelling:
         for awaitable in (Deferred[None](), asyncio.sleep(1000), asyncio.sleep(0)):
             with pytest.raises(asyncio.CancelledError):
                 loop.run(body(awaitable))
+
+    def test_before_what_nobody_can_await(self, loop: Loop) -> None:
+        """
+        The body is thrown the error where it is.
+        """
+
+        @types.coroutine
+        def hand_made() -> Any:
+            task: Any = asyncio.current_task()
+            task.cancel()
+            yield "nonsense"
+
+        async def body() -> None:
+            try:
+                await hand_made()
+            except asyncio.CancelledError:
+                caught.append("caught")
+                raise
+
+        caught: list[str] = []
+        with pytest.raises(asyncio.CancelledError):
+            loop.run(body())
+        assert caught == ["caught"]
 
     def test_after_the_body_has_ended(self, loop: Loop) -> None:
         """

@@ -149,7 +149,7 @@ def _below_deferred(deferred: Any, found: list[Place]) -> object:
         return None  # it has fired, and is about to be looked at
     body = getattr(deferred, "body", None)  # of a coroutine that _tasks.py drives
     if body is not None:
-        _down(body._coroutine, found)
+        _down(body.coroutine, found)
         return _below_body(body)
     canceller = deferred._canceller
     for content in _contents(canceller):
@@ -169,9 +169,9 @@ def _below_deferred(deferred: Any, found: list[Place]) -> object:
 
 
 def _below_body(body: Any) -> object:
-    awaited = body._awaited
-    if awaited is not None:
-        return cast("object", awaited._deferred)
+    deferred = body.awaited_deferred
+    if deferred is not None:
+        return cast("object", deferred)
     # Whoever looks at a task that nobody has looked at before makes it a real one. Not here.
     waiter = Task.__dict__.get("_fut_waiter")
     task = body._task

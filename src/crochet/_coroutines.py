@@ -2,54 +2,95 @@
 What a body returned, as a Deferred to follow.
 
 A coroutine is driven by Twisted, but by asyncio where its event loop runs the reactor: see
-_tasks.py. In a task that is being stepped (of a loop that a program blocks with its reactor, say)
-no other can be, so there it is Twisted, too.
+_tasks.py.
 """
 
 from __future__ import annotations
 
-from asyncio import Future, current_task, isfuture
+from asyncio import CancelledError as TaskCancelledError
+from asyncio import Future, isfuture
 from asyncio.events import _get_running_loop
 from collections.abc import Coroutine
 from contextvars import Context
-from typing import cast
+from types import CoroutineType
+from typing import Any, Final, cast
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.python.failure import Failure
 
 from . import _errors
-from ._tasks import follow_future, start_task
+from ._tasks import start_task
 
 # What most bodies return, and is not to be followed. To be looked up first: asking an abstract
 # class about a type is slower than all the rest of starting a call.
-PLAIN = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict, set})
+PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict, set})
 
 
-def as_deferred(value: object, context: Context) -> Deferred[object] | None:
+def follow(value: Any, context: Context) -> object:
     """
-    Return the Deferred by which a returned value is to be awaited, or None for a plain value.
+    Return the Deferred by which a returned value is to be awaited, or the answer if it is there.
 
     A coroutine is driven in *context* to its end.
 
     Raises:
         RuntimeError: it is a future of asyncio's, and this reactor's loop is not its loop.
     """
-    if isinstance(value, Deferred):
-        return cast("Deferred[object]", value)
-    if isinstance(value, Coroutine):
-        coroutine = cast("Coroutine[Deferred[object], object, object]", value)
-        loop = _get_running_loop()
-        if loop is not None and current_task(loop) is None:
-            return start_task(coroutine, context, loop)
+    if type(value) is not CoroutineType:
+        if isinstance(value, Deferred):
+            return cast("object", value)
+        if isinstance(value, Failure):
+            return fail(value)
+        if not isinstance(value, Coroutine):
+            return _follow_future(cast("Future[object]", value)) if isfuture(value) else value
+    coroutine = cast("Coroutine[Any, object, object]", value)
+    loop = _get_running_loop()
+    if loop is None:
         return context.run(Deferred.fromCoroutine, coroutine)
-    if isinstance(value, Failure):
-        return fail(value)
-    if isfuture(value):
-        future = cast("Future[object]", value)
-        if future.get_loop() is not _get_running_loop():
-            raise _errors.future_of_other_loop()
-        return follow_future(future)
-    return None
+    started = start_task(coroutine, context, loop)
+    try:
+        return fail(started) if isinstance(started, Failure) else started
+    finally:
+        del started  # the frames of its error lead back to this one
+
+
+class _Following(Deferred[object]):
+    """
+    What comes of a future that a body returned.
+    """
+
+    def __init__(self, future: Future[object]) -> None:
+        super().__init__()
+        self._is_cancelled = False
+        self._future: Future[object] | None = future
+        future.add_done_callback(self._end)
+
+    def cancel(self) -> None:
+        """
+        Cancel the future, and leave it to that what comes of it.
+        """
+        if self._future is not None:
+            self._is_cancelled = True
+            self._future.cancel()
+
+    def _end(self, future: Future[object]) -> None:
+        self._future = None
+        error: BaseException | None
+        if future.cancelled():
+            error = CancelledError() if self._is_cancelled else TaskCancelledError()
+        else:
+            error = future.exception()
+        if error is None:
+            self.callback(future.result())
+        else:
+            traceback = error.__traceback__
+            self.errback(Failure(error, type(error), traceback))  # type: ignore[no-untyped-call]
+        del error
+
+
+def _follow_future(future: Future[object]) -> Deferred[object]:
+    if future.get_loop() is not _get_running_loop():
+        raise _errors.future_of_other_loop()
+    return _Following(future)
 
 
 # How libraries say that there is no event loop of asyncio's here, or that what drives the

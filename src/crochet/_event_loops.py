@@ -20,7 +20,7 @@ from typing import Any, cast
 
 from twisted.logger import Logger
 
-from ._tasks import accept_deferreds
+from ._drivers import accept_deferreds
 
 _log = Logger(namespace="crochet")
 

@@ -51,7 +51,7 @@ from twisted.python.failure import Failure
 
 from . import _errors
 from ._awaiting import awaiting
-from ._coroutines import PLAIN, as_deferred, explained
+from ._coroutines import PLAIN, explained, follow
 from ._deadline import get_end
 from ._errors import Limit, Reason
 from ._faults import Fault, Uncollected, is_cancellation
@@ -415,7 +415,10 @@ def start_in_reactor(result: EventualResult[object]) -> None:
         kind = type(value)
         if kind is CoroutineType:
             context.run(_current_call.set, ref(result))
-        deferred = None if kind in PLAIN else as_deferred(value, context)
+        is_answer = kind in PLAIN
+        if not is_answer:
+            value = follow(value, context)
+            is_answer = not isinstance(value, Deferred)
     except BaseException as error:
         # Leave out this frame, the first: it says nothing of the program.
         traceback = error.__traceback__
@@ -425,9 +428,10 @@ def start_in_reactor(result: EventualResult[object]) -> None:
         return
     finally:
         del function, args, kwargs, context
-    if deferred is None:
+    if is_answer:
         answer(result, value)
     else:
+        deferred: Any = value
         result._running = deferred
         # In a list, to be emptied: the frame of a callback that fails before ours leads back to
         # Twisted's, which has our arguments. And that of a coroutine that has failed, to this one.
