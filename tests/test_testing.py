@@ -62,9 +62,9 @@ def test_a_body_that_has_not_been_called_is_said_so(process: FakeProcess) -> Non
     """
     Or has not come back; nobody can tell from outside.
     """
-    with clocked(process.loop, LeakCheck(process.bridge, lambda: None)) as clock:
+    with clocked(process.loop, LeakCheck(process.bridge, lambda: None)):
         queued: list[object] = []
-        clock.call_at_once = lambda function, *args: queued.append(function)  # type: ignore
+        process.bridge.ring_with(queued.append)
         text = run_body(process.loop, "test_body", Deferred, {}, 3.0)
         assert text is not None
         assert "It has not come back from its call, or has not been called yet" in text
