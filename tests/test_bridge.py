@@ -611,6 +611,66 @@ class TestCancelling:
         result.cancel()
 
 
+class TestReactorThatHasEnded:
+    """
+    And has closed what it is woken by, while a thread was about to wake it.
+    """
+
+    @pytest.mark.parametrize(
+        "error", [RuntimeError("closed"), AttributeError("o"), OSError(9, "x")]
+    )
+    def test_answers_a_call(self, error: Exception) -> None:
+        """
+        Whatever the reactor of that kind raises.
+        """
+
+        def call_from_thread(function: Callable[..., object], *args: object) -> None:
+            bridge.close(_errors.stopped)
+            raise error
+
+        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge.open(call_from_thread)
+        result = _submitted(bridge, int)
+        with pytest.raises(ReactorStopped):
+            result.wait(0)
+        bridge.call(int)  # is for nobody
+        assert bridge.in_flight == set()
+
+    def test_has_another_life(self, reactor: FakeReactor) -> None:
+        """
+        In which the call is run, and what it is told is done.
+        """
+        done: list[int] = []
+
+        def call_from_thread(function: Callable[..., object], *args: object) -> None:
+            bridge.open(reactor.callFromThread)
+            raise AttributeError("o")
+
+        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge.open(call_from_thread)
+        result = _submitted(bridge, int)
+        bridge.open(call_from_thread)
+        bridge.call(done.append, 1)
+        reactor.turn()
+        assert result.wait(0) == 0
+        assert done == [1]
+
+    def test_that_is_broken_says_so(self) -> None:
+        """
+        It has not ended at all.
+        """
+
+        def call_from_thread(function: Callable[..., object], *args: object) -> None:
+            raise AttributeError("broken")
+
+        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge.open(call_from_thread)
+        with pytest.raises(AttributeError, match="broken"):
+            _submitted(bridge, int)
+        with pytest.raises(AttributeError, match="broken"):
+            bridge.call(int)
+
+
 class TestFork:
     """
     A child that was forked from the process in which the reactor runs.

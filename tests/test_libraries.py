@@ -31,7 +31,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-lost = asyncio.Event()
+asked, lost = asyncio.Event(), asyncio.Event()
 
 class Pages(Resource):
     isLeaf = True
@@ -39,6 +39,7 @@ class Pages(Resource):
     def render_GET(self, request):
         if request.path == b"/never":
             request.notifyFinish().addErrback(lambda failure: lost.set())
+            asked.set()
             return NOT_DONE_YET
         return b"page " + request.path
 
@@ -131,35 +132,41 @@ print(set(both[0]), len(both[0]), set(both[1]), set(inner))
     @pytest.mark.parametrize("client", ["by_aiohttp", "by_httpx", "by_treq"])
     def test_cancelling_goes_through(self, loop: str, client: str) -> None:
         """
-        To the connection, whichever library has it: by a timeout of ours, and by one within.
+        To the connection, whichever library has it: by ``cancel()`` of the result, and of a task
+        within.
         """
         finished = _run(
             f"""
-@crochet.wait_for(timeout=0.3)
-async def fetch():
+async def never():
     await {client}("/never")
 
 @crochet.wait_for(timeout=bound)
-async def is_lost():
-    await lost.wait()
-    lost.clear()
+async def happens(event):
+    await event.wait()
+    event.clear()
     return True
 
+outer = crochet.run_in_reactor(never)()
+print(happens(asked))
+outer.cancel()
 try:
-    fetch()
-except crochet.TimeoutError as error:
-    print(error.ended, is_lost())
+    outer.wait(bound)
+except Exception as error:
+    print(happens(lost), "CancelledError" in repr(error))  # treq's is within another
 
 @crochet.wait_for(timeout=bound)
 async def impatient():
+    task = asyncio.create_task(never())
+    await asked.wait()
+    task.cancel()
     try:
-        await asyncio.wait_for({client}("/never"), 0.3)
-    except asyncio.TimeoutError:
-        return "timed out within"
+        await task
+    except asyncio.CancelledError:
+        return "cancelled within"
 
-print(impatient(), is_lost())
+print(impatient(), happens(lost))
 """,
             loop,
         )
-        assert finished.stdout == "True True\ntimed out within True\n"
+        assert finished.stdout == "True\nTrue True\ncancelled within True\n"
         assert finished.stderr == ""

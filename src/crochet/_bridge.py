@@ -204,7 +204,12 @@ class Bridge:
     def _wake(self) -> None:
         ring = self._ring
         wakeup: Wakeup = [None]
-        ring(wakeup)
+        try:
+            ring(wakeup)
+        except Exception:
+            # One that has ended meanwhile has closed what it is woken by.
+            if ring is self._ring:
+                raise
         if ring is self._ring:  # and at once; see the head of this file
             self._wakeup = wakeup
 
@@ -253,10 +258,10 @@ class Bridge:
             return
         try:
             self._call_from_thread(function, *args)
-        except RuntimeError:
-            # That is how asyncio's reactor says it has ended: its event loop is closed.
+        except Exception:
+            # One that has ended has closed what it is woken by. Another life may have begun since.
             if self.refusal is None:
-                raise
+                self._call_from_thread(function, *args)
 
     def explain(self, result: EventualResult[object]) -> Reason:
         """
