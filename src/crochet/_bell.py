@@ -3,15 +3,26 @@ Rings in the reactor thread: the fast way to have it look at the bridge.
 
 ``reactor.callFromThread()`` wakes the reactor by a pipe, and what can be read is read like a
 connection, in a log context of its own, through a dozen of Twisted's functions: half of what a
-short call costs. A bell is an eventfd that is given to the poll itself. There are two, on Linux:
+short call costs. And it is not for bodies that run the reactor's loop themselves, by ``iterate()``:
+Twisted then forgets what other threads have it call meanwhile. A bell is heeded between two polls.
+There are three:
 
-- On the epoll reactor, it is registered with the epoll object and not with the reactor, which goes
-  on with its loop when it gets an event for a descriptor that it does not know. The loop begins
-  with what ``callFromThread()`` has entered. So a ring enters its call there and has the poll
-  return. It is edge-triggered, for nobody reads it.
-- On asyncio's, the event loop reads it, and calls us without Twisted.
+- On the epoll reactor (Linux) an eventfd is registered with the epoll object, and not with the
+  reactor, which takes no notice of an event for a descriptor that it does not know, but that its
+  poll returns. It is edge-triggered, for nobody reads it.
+- On others that have Twisted's main loop, the poll returns for the reactor's own waker.
+- On asyncio's (Linux), the event loop reads an eventfd, and calls us without Twisted.
 
-Elsewhere it is ``callFromThread()``. A clean-reactor check comes across neither.
+Elsewhere it is ``callFromThread()``. A clean-reactor check comes across none of them.
+
+A ring is put on a deque, and stays there until it has been heeded, which empties it:
+
+1. A thread that rings appends its wake-up, then has the poll return.
+2. The reactor thread answers the first in the deque, and takes it out if it is empty then.
+
+Verdict: an exception that is thrown into the reactor thread anywhere in 2 leaves it there, and the
+next poll does not wait. A body that runs the loop itself, within 2, may have taken it out; then
+the first is another, and not empty.
 
 A thread may be about to ring when the bell is closed, and must not find that the descriptor's
 number has meanwhile been given to some file of the program's. So nobody closes the descriptor under
@@ -37,6 +48,8 @@ from contextvars import Context
 from typing import Any
 from weakref import ref
 
+from twisted.internet.base import ReactorBase
+
 from ._event_loops import loop_of
 from ._reactors import Reactor
 
@@ -44,9 +57,9 @@ from ._reactors import Reactor
 Wakeup = list[None]
 
 # Seconds. A few microseconds would do, but who knows when the system lets a thread run.
-_RINGING_TAKES = 1.0
+_RINGING_TAKES = 0.1
 
-_NO_KEYWORDS: dict[str, object] = {}
+Answer = Callable[[Wakeup], object]
 
 
 class _Descriptor:
@@ -79,31 +92,38 @@ class Bell:
 
     Args:
         ring: rings.
-        descriptor: what *ring*, and nobody else, goes on to use.
+        rung: what it was rung with, and is to be heeded.
         take_down: has the poll forget it.
+        undo: has the reactor forget it.
+        descriptor: what *ring*, and nobody else, goes on to use.
     """
 
     def __init__(
         self,
         ring: Callable[[Wakeup], object],
-        descriptor: _Descriptor,
+        rung: deque[Wakeup],
         take_down: Callable[[], object],
+        undo: Callable[[], object],
+        descriptor: _Descriptor | None = None,
     ) -> None:
         self.ring = ring
+        self._rung = rung
         self._descriptor = descriptor
         self._take_down = take_down
+        self._undo = undo
 
     def close(self) -> None:
         """
-        Take it down and close its descriptor, once no thread is ringing. Blocks for 1 s at most.
+        Take it down and close its descriptor, once no thread is ringing. Blocks for 0.1 s at most.
 
         Call it in the reactor thread or while the reactor does not run. The bridge has let go of
         ``ring`` before.
         """
         if "ring" in vars(self):
             self._take_down()
+            self._undo()
             ring = ref(self.ring)
-            del self.ring, self._descriptor, self._take_down
+            del self.ring, self._descriptor, self._take_down, self._undo
             end = time.monotonic() + _RINGING_TAKES
             while ring() is not None and time.monotonic() < end:
                 time.sleep(0.0001)
@@ -115,62 +135,116 @@ class Bell:
         The threads that rang are the parent's, and so is the poll, which must not forget it.
         """
         if "ring" in vars(self):
-            self._descriptor.close()
+            self._rung.clear()
+            self._undo()
+            if self._descriptor is not None:
+                self._descriptor.close()
 
 
-def hang_up(reactor: Reactor, answer: Callable[[Wakeup], object]) -> Bell | None:
+def hang_up(reactor: Reactor, answer: Answer) -> Bell | None:
     """
     Give the reactor a bell, in its thread or before it runs; None where there are none.
 
     Args:
         reactor: the reactor.
-        answer: called in its thread for each ring, with what was rung with.
+        answer: called in its thread for each ring, to empty what was rung with.
 
     Raises:
         OSError: there is no descriptor left.
     """
-    if not hasattr(os, "eventfd"):
+    has_eventfd = hasattr(os, "eventfd")
+    loop = loop_of(reactor)
+    if loop is not None:
+        return _hang_in_loop(loop, answer) if has_eventfd else None
+    if getattr(type(reactor), "mainLoop", None) is not ReactorBase.mainLoop:
         return None
     poller: Any = getattr(reactor, "_poller", None)
-    if isinstance(poller, select.epoll):
+    if has_eventfd and isinstance(poller, select.epoll):
         return _hang_in_epoll(reactor, poller, answer)
-    loop = loop_of(reactor)
-    return _hang_in_loop(loop, answer) if loop is not None else None
+    return _hang_in_main_loop(reactor, answer)
+
+
+def _heed(rung: deque[Wakeup], answer: Answer) -> None:
+    """
+    Answer what was rung by now; what is rung meanwhile is for the next turn.
+    """
+    left = len(rung)
+    while left and rung:
+        left -= 1
+        if rung[0]:
+            answer(rung[0])
+        if rung and not rung[0]:
+            rung.popleft()
+
+
+def _heed_after_polls(reactor: Any, rung: deque[Wakeup], answer: Answer) -> Callable[[], None]:
+    """
+    Have the reactor heed rings each time that it has polled.
+
+    Returns:
+        What undoes this.
+    """
+    iterate = reactor.doIteration
+
+    def do_iteration(delay: float | None) -> None:
+        iterate(0 if rung else delay)
+        if rung:
+            _heed(rung, answer)
+
+    def undo() -> None:
+        if vars(reactor).get("doIteration") is do_iteration:
+            reactor.doIteration = iterate
+
+    reactor.doIteration = do_iteration
+    return undo
 
 
 def _eventfd() -> _Descriptor:
     return _Descriptor(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
 
 
-def _hang_in_epoll(reactor: Any, poller: select.epoll, answer: Callable[[Wakeup], object]) -> Bell:
+def _hang_in_epoll(reactor: Any, poller: select.epoll, answer: Answer) -> Bell:
     descriptor = _eventfd()
     fd = descriptor.fd
     poller.register(fd, select.EPOLLIN | select.EPOLLET)
-    calls: list[object] = reactor.threadCallQueue
+    rung: deque[Wakeup] = deque()
     write = os.eventfd_write
 
     def ring(wakeup: Wakeup) -> None:
-        calls.append((answer, (wakeup,), _NO_KEYWORDS))
+        rung.append(wakeup)
         write(descriptor.fd, 1)
 
     def take_down() -> None:
         with suppress(OSError, ValueError):  # closed already
             poller.unregister(fd)
 
-    return Bell(ring, descriptor, take_down)
+    return Bell(ring, rung, take_down, _heed_after_polls(reactor, rung, answer), descriptor)
 
 
-def _hang_in_loop(loop: Any, answer: Callable[[Wakeup], object]) -> Bell:
+def _hang_in_main_loop(reactor: Any, answer: Answer) -> Bell:
+    rung: deque[Wakeup] = deque()
+
+    def ring(wakeup: Wakeup) -> None:
+        rung.append(wakeup)
+        reactor.wakeUp()
+
+    return Bell(ring, rung, lambda: None, _heed_after_polls(reactor, rung, answer))
+
+
+def _hang_in_loop(loop: Any, answer: Answer) -> Bell:
     descriptor = _eventfd()
     fd = descriptor.fd
     read, write = os.eventfd_read, os.eventfd_write
     rung: deque[Wakeup] = deque()
 
     def heed() -> None:
-        with suppress(BlockingIOError):  # nobody rang
-            read(fd)
-        while rung:
-            answer(rung.popleft())
+        try:
+            with suppress(BlockingIOError):  # nobody rang
+                read(fd)
+            _heed(rung, answer)
+        finally:
+            if rung:
+                write(fd, 1)
 
     def ring(wakeup: Wakeup) -> None:
         rung.append(wakeup)
@@ -180,6 +254,9 @@ def _hang_in_loop(loop: Any, answer: Callable[[Wakeup], object]) -> Bell:
         if not loop.is_closed():
             loop.remove_reader(fd)
 
+    # One that was closed behind the loop's back may have had the same number, and the loop would
+    # take this for that.
+    loop.remove_reader(fd)
     # In a context of its own, or it would hold whatever the caller's holds.
     Context().run(loop.add_reader, fd, heed)
-    return Bell(ring, descriptor, take_down)
+    return Bell(ring, rung, take_down, lambda: None, descriptor)

@@ -217,10 +217,10 @@ class Bridge:
         """
         Start the calls that are queued, in the reactor thread.
         """
-        wakeup.clear()  # before the deque is looked at; see the head of this file
         queue = self._queue
         start = _result.start_in_reactor
         try:
+            wakeup.clear()  # before the deque is looked at; see the head of this file
             # A burst must not keep the reactor from its other work, nor the thread that makes it
             # from making the rest: whoever is to get the interpreter's lock from a busy thread
             # waits for 5 ms, and after each batch the reactor looks for other events without it.
@@ -288,7 +288,9 @@ class Bridge:
         self.rouse = None
         self.reactor_thread = None
         self.uncollected.clear()  # the parent logs its errors itself
+        # A clone of the reactor thread may be at it, and is not to find what comes later.
         self._queue.clear()
+        self._queue = deque()
         for result in self.in_flight.copy():
             _result.orphan(result, refusal(_result.name_of(result)))
 
@@ -311,6 +313,9 @@ class Bridge:
         # What was entered since the copy was made, and withdrawn calls whose waiters may not all
         # have been released.
         while self._queue:
-            result = self._queue.popleft()
+            try:
+                result = self._queue.popleft()
+            except IndexError:
+                break  # taken by another thread that closes: one that starts a life that ends
             _result.end(result, refusal(_result.name_of(result)))
         return unfinished

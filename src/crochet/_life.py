@@ -187,6 +187,8 @@ class Life:
                 # Nothing has closed it, so this was no stop().
                 self._refusal = _errors.crashed
         except BaseException as error:
+            if self._is_inherited:
+                end_clone()  # of an event loop that was the parent's
             self._refusal = _errors.died(error)
             _log.failure("The reactor thread has ended with an error")
             if not isinstance(error, ReactorAlreadyRunning):

@@ -370,10 +370,10 @@ class EventLoop:
         Make the acquaintance of a reactor that the program runs, in its thread.
         """
         self.bridge.reactor_thread = threading.get_ident()
-        bell = hang_up(reactor, self.bridge.drain_in_reactor)
-        self._other_bell = bell
-        if bell is not None:
-            self.bridge.ring_with(bell.ring)
+        with suppress(OSError):  # no descriptor is left; calls go without
+            self._other_bell = hang_up(reactor, self.bridge.drain_in_reactor)
+        if self._other_bell is not None:
+            self.bridge.ring_with(self._other_bell.ring)
         watch = self._make_watch(reactor)
         with suppress(RuntimeError):  # no thread can be started; calls go without
             watch.start()

@@ -125,6 +125,8 @@ _POLLING = (
     os.path.join(_TWISTED, "internet", ""),
     os.path.join(_STDLIB, "selectors.py"),
     os.path.join(_STDLIB, "asyncio", ""),
+    os.path.join(_CROCHET, "_bell.py"),
+    os.path.join(_CROCHET, "_turns.py"),
 )
 
 

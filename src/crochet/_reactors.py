@@ -188,6 +188,8 @@ def release_in_child(reactor: Any) -> None:
     selector = getattr(loop, "_selector", None)
     if selector is None:
         _not_to_be_closed.append(loop)  # uvloop's: nobody knows how to close half of one
+        with suppress(RuntimeError):
+            loop.stop()  # for a clone of the reactor thread, see disarm_clone()
         return
     loop._ready.clear()  # for a clone of the reactor thread, see disarm_clone()
     loop.stop()
