@@ -22,7 +22,7 @@ import pytest
 from twisted.logger import globalLogPublisher
 
 from crochet import _calls
-from crochet._loop import start_thread
+from crochet._threads import start_thread
 from fakes import (
     BOUND,
     FakeClock,

@@ -15,7 +15,7 @@ import pytest
 
 from crochet import _bell
 from crochet._bell import Bell, hang_up
-from crochet._loop import start_thread
+from crochet._threads import start_thread
 from fakes import BOUND, Background, FakeProcess, FakeReactor, close_reactor, new_real_reactor
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "eventfd"), reason="there is no eventfd here")
