@@ -1,9 +1,8 @@
 """
 What goes along with a reactor, as the event loop sees it: who watches it, sees its children, logs.
 
-Each has a thread or descriptors of its own, begins before the reactor does and ends after it, and
-forgets in a forked child what is the parent's. They are made outside and handed in, so that tests
-can hand in others.
+Each has a thread or descriptors of its own, and forgets in a forked child what is the parent's.
+They are made outside and handed in, so that tests can hand in others.
 """
 
 from __future__ import annotations
