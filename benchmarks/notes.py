@@ -64,10 +64,10 @@ def leave_out_notes() -> None:
     """
     Have this process's crochet take no notes. Call it before ``setup()``.
     """
-    from crochet import _bridge, _result
+    from crochet import _bridge, _result, _starting
 
     result: Any = _result.EventualResult
     bridge: Any = _bridge.Bridge
     result.__init__ = without_notes(result.__init__)
     bridge.drain_in_reactor = without_notes(bridge.drain_in_reactor)
-    _result.start_in_reactor = without_notes(_result.start_in_reactor)
+    _starting.start_in_reactor = without_notes(_starting.start_in_reactor)

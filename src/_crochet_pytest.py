@@ -255,7 +255,8 @@ def crochet_reactor(
         life = _event_loop._life
         if life is not None:
             return None if life.has_ended else life.reactor
-        other: Any = _event_loop._other_reactor
+        host = _event_loop._host
+        other: Any = host.reactor if host is not None else None
         return other if other is not None and other.running else None
 
     def whereabouts() -> str:

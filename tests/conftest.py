@@ -14,16 +14,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
 import pytest
 from twisted.logger import globalLogPublisher
 
-from crochet._loop import start_thread
+from crochet import _calls
+from crochet._threads import start_thread
 from fakes import (
     BOUND,
+    FakeClock,
+    FakeLock,
     FakeProcess,
     LoggedFailures,
     close_reactor,
@@ -31,9 +34,9 @@ from fakes import (
     stepped_process,
 )
 
-# No test takes a tenth of it. Each blocking call has a bound of its own; this one is for what has
+# No test takes half of it. Each blocking call has a bound of its own; this one is for what has
 # none, such as a deadlock of the library.
-_TEST_BOUND = 10 * BOUND
+_TEST_BOUND = 5 * BOUND
 
 _stderr: TextIO | None = None
 
@@ -159,6 +162,22 @@ def stepped() -> FakeProcess:
     A process with a fake reactor that runs, a turn whenever the test says so.
     """
     return stepped_process()
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FakeLock]]:
+    """
+    Gives callers of ``wait_for`` a fake lock, with what is to happen while they wait.
+    """
+
+    def give(meanwhile: Callable[[float], object] = lambda timeout: None) -> FakeLock:
+        clock = FakeClock()
+        clock.install(monkeypatch)
+        lock = FakeLock(meanwhile, clock)
+        monkeypatch.setattr(_calls, "allocate_lock", lambda: lock)
+        return lock
+
+    return give
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ import pytest
 from twisted.internet.base import ReactorBase
 from twisted.logger import LogEvent, LogLevel
 
-from crochet import _calls, _choice, _deadline, _errors, _result, _timeouts
+from crochet import _calls, _choice, _deadline, _errors, _patience, _result, _timeouts
 from crochet._bridge import Bridge
 from crochet._debug import ThreadCheck
 from crochet._loop import EventLoop
@@ -60,6 +60,13 @@ class FakeReactor(ReactorBase):
 
     def seconds(self) -> float:
         return self._now
+
+    def mainLoop(self) -> None:
+        """
+        Loop by a method of its own: so there is no bell, and all that comes from other threads is
+        to be seen in ``threadCallQueue``.
+        """
+        super().mainLoop()
 
     def installWaker(self) -> None:
         """
@@ -128,7 +135,7 @@ class FakeClock:
         """
         Have everything that waits for an answer look at this clock.
         """
-        for module in (_calls, _deadline, _result, _timeouts):
+        for module in (_calls, _deadline, _patience, _result, _timeouts):
             monkeypatch.setattr(module, "monotonic", self)
 
 

@@ -19,9 +19,9 @@ from crochet import ReactorStopped, _errors
 from crochet._bridge import Bridge
 from crochet._calls import Decorators
 from crochet._life import GRACE, Life
-from crochet._loop import start_thread
 from crochet._reactors import make_runnable
 from crochet._stash import Stash
+from crochet._threads import start_thread
 from fakes import (
     BOUND,
     FakeChildren,

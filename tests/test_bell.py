@@ -4,9 +4,11 @@ The fast way to wake the reactor.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -15,16 +17,35 @@ import pytest
 
 from crochet import _bell
 from crochet._bell import Bell, hang_up
-from crochet._loop import start_thread
-from fakes import BOUND, Background, FakeProcess, FakeReactor, close_reactor, new_real_reactor
+from crochet._event_loops import run_in_thread
+from crochet._threads import start_thread
+from fakes import (
+    BOUND,
+    Background,
+    FakeProcess,
+    FakeReactor,
+    LoggedFailures,
+    close_reactor,
+    new_real_reactor,
+)
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "eventfd"), reason="there is no eventfd here")
+
+
+@pytest.fixture(params=["epoll", "asyncio", "poll", "select"])
+def any_reactor(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """
+    A reactor that has not run.
+    """
+    reactor = new_real_reactor(request.param)
+    yield reactor
+    close_reactor(reactor)
 
 
 @pytest.fixture(params=["epoll", "asyncio"])
 def reactor(request: pytest.FixtureRequest) -> Iterator[Any]:
     """
-    A reactor that has not run, of a kind that can be given a bell.
+    A reactor that has not run, of a kind whose bell has a descriptor of its own.
     """
     reactor = new_real_reactor(request.param)
     yield reactor
@@ -33,8 +54,9 @@ def reactor(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 def _nothing(wakeup: list[None]) -> None:
     """
-    Do nothing.
+    Do nothing but to heed it.
     """
+    wakeup.clear()
 
 
 def _hung_up(reactor: Any, answer: Any = _nothing) -> Bell:
@@ -59,15 +81,17 @@ class TestBell:
     A descriptor that any thread can ring.
     """
 
-    def test_is_answered_in_the_reactor_thread(self, reactor: Any) -> None:
+    def test_is_answered_in_the_reactor_thread(self, any_reactor: Any) -> None:
         """
         With what it was rung with, also if it was rung before the reactor ran, and each time.
         """
+        reactor = any_reactor
         answers: list[tuple[list[None], int]] = []
         rings: list[list[None]] = [[None], [None], [None]]
 
         def answer(wakeup: list[None]) -> None:
             answers.append((wakeup, threading.get_ident()))
+            wakeup.clear()
             if len(answers) == len(rings):
                 reactor.stop()
             else:
@@ -79,38 +103,46 @@ class TestBell:
         reactor.run(False)
         for each in ringing:
             each.outcome()
-        assert [wakeup for wakeup, _ in answers] == rings
+        assert [id(wakeup) for wakeup, _ in answers] == [id(each) for each in rings]
         assert {ident for _, ident in answers} == {threading.get_ident()}
         bell.close()
 
-    def test_wakes_a_reactor_that_polls(self, reactor: Any) -> None:
+    def test_wakes_a_reactor_that_polls(self, any_reactor: Any) -> None:
         """
         And has nothing else to do.
         """
-        bell = _hung_up(reactor, lambda wakeup: reactor.stop())
+        reactor = any_reactor
+
+        def answer(wakeup: list[None]) -> None:
+            wakeup.clear()
+            reactor.stop()
+
+        bell = _hung_up(reactor, answer)
         reactor.callWhenRunning(
-            reactor.callLater, 0, lambda: ringing.append(Background(lambda: bell.ring([])))
+            reactor.callLater, 0, lambda: ringing.append(Background(lambda: bell.ring([None])))
         )
         ringing: list[Background[object]] = []
         reactor.run(False)
         ringing[0].outcome()
         bell.close()
 
-    def test_is_not_among_what_the_reactor_reads(self, reactor: Any) -> None:
+    def test_is_not_among_what_the_reactor_reads(self, any_reactor: Any) -> None:
         """
         Nor does a clean-reactor check take it away.
         """
+        reactor = any_reactor
         before = reactor.getReaders()
         answers: list[object] = []
 
-        def answer(wakeup: object) -> None:
+        def answer(wakeup: list[None]) -> None:
             answers.append(wakeup)
+            wakeup.clear()
             reactor.stop()
 
         bell = _hung_up(reactor, answer)
         assert reactor.getReaders() == before
         assert reactor.removeAll() == []
-        bell.ring([])
+        bell.ring([None])
         reactor.run(False)
         assert answers == [[]]
         bell.close()
@@ -124,12 +156,13 @@ class TestBell:
         variable.set("the caller's")
         seen: list[str] = []
 
-        def answer(wakeup: object) -> None:
+        def answer(wakeup: list[None]) -> None:
+            wakeup.clear()
             seen.append(variable.get())
             reactor.stop()
 
         bell = _hung_up(reactor, answer)
-        bell.ring([])
+        bell.ring([None])
         reactor.run(False)
         assert seen == ["nobody's"]
         bell.close()
@@ -181,7 +214,7 @@ class TestBell:
         fd = bell._descriptor.fd
         ring = bell.ring  # as the interpreter does for a thread that is about to call it
         closing = Background(bell.close)
-        ring([])
+        ring([None])
         os.fstat(fd)
         assert closing.thread.is_alive()
         del ring
@@ -199,7 +232,7 @@ class TestBell:
         fd = bell._descriptor.fd
         ring = bell.ring
         bell.close()
-        ring([])
+        ring([None])
         del ring
         _check_that_it_is_closed(fd)
 
@@ -213,7 +246,7 @@ class TestBell:
         bell.forget_after_fork()
         _check_that_it_is_closed(fd)
         with pytest.raises(AttributeError):
-            ring([])
+            ring([None])
         other = os.dup2(1, fd)
         del ring
         bell.forget_after_fork()
@@ -223,19 +256,98 @@ class TestBell:
         bell.forget_after_fork()
 
 
+class TestHeeding:
+    """
+    When a ring is taken for heeded. Told at the head of _bell.py.
+    """
+
+    def test_of_one_that_an_exception_keeps_from_it(
+        self, any_reactor: Any, logged: LoggedFailures
+    ) -> None:
+        """
+        Thrown into the reactor thread before it has begun: the next turn heeds it, unasked.
+        """
+        reactor = any_reactor
+        errors = [KeyboardInterrupt("into the reactor thread")]
+        answers: list[object] = []
+
+        def answer(wakeup: list[None]) -> None:
+            if errors:
+                raise errors.pop()
+            answers.append(wakeup)
+            wakeup.clear()
+            reactor.stop()
+
+        bell = _hung_up(reactor, answer)
+        bell.ring([None])
+        run_in_thread(reactor)
+        asyncio.set_event_loop(None)
+        assert len(answers) == 1
+        assert [type(error) for error in logged.take()] == [KeyboardInterrupt]
+        bell.close()
+
+    @pytest.mark.parametrize("name", ["epoll", "poll", "select"])
+    def test_within_a_turn_that_a_body_makes(self, name: str) -> None:
+        """
+        1. A body runs the reactor's loop itself. 2. Meanwhile another thread calls. 3. The body
+        ends. The call is answered, and so are later ones.
+        """
+        reactor = new_real_reactor(name)
+        process = FakeProcess(reactor, start_thread)
+        process.loop.setup()
+        results: list[Any] = []
+
+        def body() -> None:
+            reactor.iterate(0)
+            submitting = Background(lambda: results.append(process.run_in_reactor(int)()))
+            submitting.outcome()
+
+        for _ in range(3):
+            process.wait_for(BOUND)(body)()
+            assert results.pop().wait(BOUND) == 0
+        process.exit()
+        close_reactor(reactor)
+
+    def test_of_another_in_the_meantime_is_for_the_next_turn(self) -> None:
+        """
+        However many a body rings.
+        """
+        rung: deque[list[None]] = deque([[None], [None]])
+        answers: list[list[None]] = []
+
+        def answer(wakeup: list[None]) -> None:
+            answers.append(wakeup)
+            wakeup.clear()
+            rung.append([None])
+
+        _bell._heed(rung, answer)
+        assert len(answers) == 2
+        assert list(rung) == [[None], [None]]
+
+    def test_within_itself(self) -> None:
+        """
+        What the inner one has taken out is not taken for what the outer one answers.
+        """
+        rung: deque[list[None]] = deque([[None]])
+        answers: list[list[None]] = []
+
+        def answer(wakeup: list[None]) -> None:
+            wakeup.clear()
+            answers.append(wakeup)
+            if len(answers) == 1:
+                _bell._heed(rung, answer)
+                rung.append([None])
+
+        _bell._heed(rung, answer)
+        assert list(rung) == [[None]]
+        _bell._heed(rung, answer)
+        assert not rung
+
+
 class TestAbsence:
     """
     Where there are no bells.
     """
-
-    @pytest.mark.parametrize("name", ["poll", "select"])
-    def test_on_other_reactors(self, name: str) -> None:
-        """
-        Whose polls cannot be given a descriptor that they do not read.
-        """
-        reactor = new_real_reactor(name)
-        assert hang_up(reactor, _nothing) is None
-        close_reactor(reactor)
 
     def test_on_reactors_of_another_make(self) -> None:
         """
@@ -246,10 +358,9 @@ class TestAbsence:
 
     def test_for_lack_of_eventfd(self, reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """
-        Such as everywhere but on Linux. It is made up for by ``callFromThread()``.
+        Such as everywhere but on Linux: the reactor's own waker wakes it, or ``callFromThread()``.
         """
         monkeypatch.delattr(os, "eventfd")
-        assert hang_up(reactor, _nothing) is None
         process = FakeProcess(reactor, start_thread)
         process.loop.setup()
         assert process.wait_for(BOUND)(lambda: 7)() == 7

@@ -15,8 +15,8 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from crochet import EventualResult, ReactorStopped, _bridge, _errors
 from crochet._bridge import Bridge
-from crochet._loop import start_thread
 from crochet._stash import Stash
+from crochet._threads import start_thread
 from fakes import (
     BOUND,
     Background,

@@ -18,7 +18,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from crochet import _debug
 from crochet._debug import ThreadCheck, wants_debug
-from crochet._loop import start_thread
+from crochet._threads import start_thread
 from fakes import (
     BOUND,
     Background,

@@ -22,7 +22,7 @@ from twisted.logger import LogBeginner, LogPublisher
 
 from crochet._children import ChildWatcher
 from crochet._logs import LogBridge
-from crochet._loop import start_thread
+from crochet._threads import start_thread
 from fakes import (
     BOUND,
     Background,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import threading
 import warnings
@@ -20,10 +21,10 @@ from twisted.logger import LogBeginner, LogPublisher
 from crochet import _errors, _parking
 from crochet._bridge import Bridge
 from crochet._logs import LogBridge
-from crochet._loop import start_thread
-from crochet._parking import Parking
+from crochet._parking import Parking, at_fork
 from crochet._result import EventualResult
 from crochet._stash import Stash
+from crochet._threads import start_thread
 from fakes import BOUND, Background, FakeProcess, FakeReactor, together
 
 
@@ -354,3 +355,19 @@ def _nothing(*args: object) -> None:
     """
     Do nothing.
     """
+
+
+def test_a_fork_is_heard_of_where_there_are_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Elsewhere nothing is to be done.
+    """
+    registered: list[object] = []
+    monkeypatch.setattr(
+        os, "register_at_fork", lambda **hooks: registered.append(hooks), raising=False
+    )
+    hooks = {"before": int, "after_in_parent": str, "after_in_child": list}
+    at_fork(**hooks)
+    assert registered == [hooks]
+    monkeypatch.delattr(os, "register_at_fork")
+    at_fork(**hooks)
+    assert registered == [hooks]

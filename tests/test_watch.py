@@ -796,7 +796,7 @@ class TestReal:
                 over.set()
                 pending.wait(BOUND)
                 crochet.setup(stall_warning=None)
-                assert crochet._event_loop._other_watch.stall_warning == float("inf")
+                assert crochet._event_loop._host.watch.stall_warning == float("inf")
                 reactor.callFromThread(reactor.stop)
                 return thread.outcome
 

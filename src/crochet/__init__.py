@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from ._guards import ReactorOnly
     from ._ipython import Extension, Shell
     from ._legacy import InReactor, WaitForReactor, register
-    from ._loop import EventLoop, Running, Setup, Shutdown
+    from ._loop import EventLoop
     from ._status import CallInFlight, Lag, Status
+    from ._ways_in import Running, Setup, Shutdown
 
 __version__ = "3.0.0"
 

@@ -39,7 +39,7 @@ from itertools import islice
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, cast
 
-from . import _result
+from . import _result, _starting
 from ._bridge import Bridge
 from ._threads import known_name
 
@@ -84,7 +84,7 @@ class _Link(NamedTuple):
 _REMEDY = "Blocking code in the reactor thread belongs in a thread, with deferToThread()."
 
 _JOIN = threading.Thread.join.__code__
-_START = _result.start_in_reactor.__code__
+_START = _starting.start_in_reactor.__code__
 # What runs a reactor's loop, or asyncio's, and whose it is.
 _LOOPS = {"mainLoop": "twisted", "_run_once": "asyncio"}
 _IMPORT = cast("Any", importlib)._bootstrap._ModuleLock.acquire.__code__

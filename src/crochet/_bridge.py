@@ -54,7 +54,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred
 
-from . import _errors, _result
+from . import _errors, _result, _starting
 from ._errors import Reason
 from ._faults import Uncollected
 from ._result import EventualResult
@@ -218,7 +218,7 @@ class Bridge:
         Start the calls that are queued, in the reactor thread.
         """
         queue = self._queue
-        start = _result.start_in_reactor
+        start = _starting.start_in_reactor
         try:
             wakeup.clear()  # before the deque is looked at; see the head of this file
             # A burst must not keep the reactor from its other work, nor the thread that makes it
@@ -242,11 +242,11 @@ class Bridge:
             self._wake()
             raise
 
-    def cancel(self, result: EventualResult[object], terms: _result.Terms | None = None) -> None:
+    def cancel(self, result: EventualResult[object]) -> None:
         """
         Have the reactor thread cancel a call that has started. From any thread; blocks never.
         """
-        self.call(_result.cancel_in_reactor, result, terms)
+        self.call(_result.cancel_in_reactor, result)
 
     def call(self, function: Callable[..., object], *args: object) -> None:
         """

@@ -2,7 +2,7 @@
 The other way: from the reactor thread into the thread that waits there.
 
 What is to be run is an errand for whoever waits for the call in whose body this is asked; see
-_waiting.py. Which call that is, the stack says, or the context; see ``_result.current_call()``.
+_waiting.py. Which call that is, the stack says, or the context; see ``_starting.current_call()``.
 
 An errand that nobody runs, for the waiter has gone, is dropped with the waiter's gate, wherever
 that happens. So it is its ``__del__`` that tells the reactor thread.
@@ -23,7 +23,7 @@ from weakref import ref
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.python.failure import Failure
 
-from . import _result
+from . import _result, _starting
 from ._bridge import Bridge
 from ._result import EventualResult
 from ._waiting import send_errand
@@ -155,7 +155,7 @@ class Callers:
                 "run_in_caller() is for the reactor thread, to reach the thread that waits there. "
                 "This is another thread: call the function as it is."
             )
-        result = _result.current_call()
+        result = _starting.current_call()
         if result is None:
             return fail(_nobody("a callback"))
         gate = _gate(result)

@@ -7,7 +7,7 @@ into a class, and it is pickled by its name like any function.
 What must always hold when a wait ends, by an answer, for lack of time or by an exception that a
 signal handler raised anywhere in here: the operation has ended, or it was told to; one that had
 not started never will. The wait and everything after it stand in one ``try``; what leaves it goes
-through ``_result.abandon()``, which sees to that and is itself guarded against a second signal.
+through ``_patience.abandon()``, which sees to that and is itself guarded against a second signal.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from typing import Concatenate, NoReturn, ParamSpec, Protocol, TypeVar, cast, ov
 
 from twisted.internet.defer import Deferred
 
-from . import _errors, _result
+from . import _errors, _patience, _starting
 from ._bridge import Bridge
 from ._deadline import get_end
 from ._faults import Fault
-from ._result import PENDING, EventualResult, Expired, OnLate, Terms
+from ._patience import Expired, OnLate, Terms
+from ._result import PENDING, EventualResult
 from ._timeouts import LONGEST, Seconds, seconds
 
 P = ParamSpec("P")
@@ -247,9 +248,9 @@ class Decorators:
                 submit(result)
             except BaseException:
                 try:
-                    _result.abandon(result)
+                    _patience.abandon(result)
                 except BaseException:
-                    _result.abandon(result)  # interrupted before it had begun to guard itself
+                    _patience.abandon(result)  # interrupted before it had begun to guard itself
                     raise
                 raise
             return result
@@ -283,13 +284,13 @@ class Decorators:
                 gate.acquire(True, patience)
                 outcome = result._outcome
                 if outcome is PENDING:  # the time is over; or the gate has opened for an errand
-                    outcome = _result.stay(result, gate, terms)
+                    outcome = _patience.stay(result, gate, terms)
             except BaseException:
                 try:
-                    _result.abandon(result, gate, terms)
+                    _patience.abandon(result, gate, terms)
                 except BaseException:
                     # Interrupted before it had begun to guard itself.
-                    _result.abandon(result, gate, terms)
+                    _patience.abandon(result, gate, terms)
                     raise
                 finally:
                     del gate  # the traceback holds this frame
@@ -356,7 +357,7 @@ def _decorated(
 
 def _remembering(function: Callable[..., object]) -> Callable[..., object]:
     def body(*args: object, **kwargs: object) -> object:
-        _result.remember_call()
+        _starting.remember_call()
         return function(*args, **kwargs)
 
     return body

@@ -36,7 +36,17 @@ from twisted.internet.base import DelayedCall
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 
-from . import _bridge, _calls, _deadline, _diagnosis, _errors, _result, _status, _timeouts
+from . import (
+    _bridge,
+    _calls,
+    _deadline,
+    _diagnosis,
+    _errors,
+    _patience,
+    _result,
+    _status,
+    _timeouts,
+)
 from ._leaks import LeakCheck
 from ._loop import EventLoop
 
@@ -52,6 +62,7 @@ _WAITING: tuple[ModuleType, ...] = (
     _calls,
     _deadline,
     _diagnosis,
+    _patience,
     _result,
     _status,
     _timeouts,

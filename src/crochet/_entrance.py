@@ -231,8 +231,10 @@ class Entrance:
         from ._children import ChildWatcher
         from ._debug import ThreadCheck
         from ._logs import LogBridge
-        from ._loop import EventLoop, at_fork, start_thread
+        from ._loop import EventLoop
+        from ._parking import at_fork
         from ._reactors import import_reactor
+        from ._threads import start_thread
         from ._watch import Watch
 
         self._loops.append(

@@ -27,7 +27,6 @@ import traceback
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from contextvars import Context
-from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorAlreadyRunning, ReactorNotRunning
@@ -35,7 +34,8 @@ from twisted.logger import Logger
 
 from . import _errors
 from ._bell import Bell, hang_up
-from ._bridge import Bridge, CallFromThread, Refusal
+from ._bridge import Bridge, Refusal
+from ._companions import Children, Watching
 from ._event_loops import end_tasks, run_in_thread
 from ._reactors import (
     Reactor,
@@ -47,38 +47,12 @@ from ._reactors import (
     use_daemon_threads,
     wind_up,
 )
+from ._threads import StartThread
 
 _log = Logger(namespace="crochet")
 
 # Seconds that operations cancelled by the reactor's end have for their cleanup.
 GRACE = 1.0
-
-
-class Children(Protocol):
-    """
-    What sees child processes end.
-    """
-
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-    def forget_after_fork(self) -> None: ...
-
-
-class Watching(Protocol):
-    """
-    What watches a reactor's thread.
-    """
-
-    stall_warning: float
-
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-    def join(self) -> None: ...
-    def forget_after_fork(self) -> None: ...
-    def get_caller(self) -> CallFromThread | None: ...
-
-
-StartThread = Callable[[Callable[[], object], str], threading.Thread]
 
 
 class Life:

@@ -27,145 +27,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Protocol
+from contextlib import contextmanager
 
 from . import _errors
-from ._bell import Bell, hang_up
 from ._blocking import blocked_in
 from ._bridge import Bridge, CallFromThread
 from ._calls import Decorators
 from ._choice import Choice, ReactorChoice
+from ._companions import Children, Logs, Watch, Watching
 from ._debug import ThreadCheck
 from ._event_loops import LoopFactory
 from ._faults import report_all
 from ._futures import Deliveries
-from ._life import GRACE, Children, Life, StartThread, Watching, all_ended, took
-from ._parking import Parking
-from ._reactors import (
-    Reactor,
-    imported_reactor,
-    is_pool_worker,
-    make_own,
-    make_runnable,
-    release_in_child,
-    release_signals_in_child,
-    watch_runs,
-)
+from ._host import Host
+from ._inheritance import Inheritance
+from ._life import GRACE, Life, took
+from ._parking import AtFork, Parking
+from ._reactors import Reactor, is_pool_worker
 from ._status import Status, snapshot
+from ._threads import StartThread
 from ._timeouts import STALL_WARNING, Seconds, seconds, stall_seconds
 
 # Seconds that the interpreter's exit waits for the reactor thread, and for log handlers.
 EXIT_PATIENCE = 5.0
-
-
-class Logs(Protocol):
-    """
-    What takes Twisted's log events to the program's logging.
-    """
-
-    def start(self) -> None: ...
-    def stop(self, timeout: float) -> bool: ...
-    def finish(self, timeout: float) -> bool: ...
-    def get_caller(self) -> CallFromThread | None: ...
-    def reset_after_fork(self) -> None: ...
-
-
-class Setup(Protocol):
-    """
-    The type of :func:`setup`.
-    """
-
-    def __call__(
-        self,
-        *,
-        logging: bool = True,
-        stall_warning: Seconds = STALL_WARNING,
-        reactor: ReactorChoice | None = None,
-        loop_factory: LoopFactory | None = None,
-    ) -> None:
-        """
-        Start the reactor.
-        """
-
-
-class Shutdown(Protocol):
-    """
-    The type of :func:`shutdown`.
-    """
-
-    def __call__(self, timeout: Seconds = 10.0) -> None:
-        """
-        Stop the reactor.
-        """
-
-
-class Running(Protocol):
-    """
-    The type of :func:`running`.
-    """
-
-    def __call__(
-        self,
-        *,
-        logging: bool = True,
-        stall_warning: Seconds = STALL_WARNING,
-        timeout: Seconds = 10.0,
-        reactor: ReactorChoice | None = None,
-        loop_factory: LoopFactory | None = None,
-    ) -> AbstractContextManager[None]:
-        """
-        Have the reactor run for the length of a ``with`` block.
-        """
-        ...
-
-
-class Watch(Protocol):
-    """
-    Makes what watches a reactor's thread.
-    """
-
-    def __call__(
-        self, reactor: Reactor, bridge: Bridge, start_thread: StartThread, stall_warning: float, /
-    ) -> Watching: ...
-
-
-class AtFork(Protocol):
-    """
-    How hooks are had called around every fork, like ``os.register_at_fork``.
-    """
-
-    def __call__(
-        self,
-        *,
-        before: Callable[[], object],
-        after_in_parent: Callable[[], object],
-        after_in_child: Callable[[], object],
-    ) -> object: ...
-
-
-def start_thread(target: Callable[[], object], name: str) -> threading.Thread:
-    """
-    Start a daemon thread.
-    """
-    thread = threading.Thread(target=target, name=name, daemon=True)
-    thread.start()
-    return thread
-
-
-def at_fork(
-    *,
-    before: Callable[[], object],
-    after_in_parent: Callable[[], object],
-    after_in_child: Callable[[], object],
-) -> None:
-    """
-    Have hooks called around every fork, where there are such things.
-    """
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=before, after_in_parent=after_in_parent, after_in_child=after_in_child
-        )
 
 
 class EventLoop:
@@ -221,15 +105,10 @@ class EventLoop:
         self._wants_logs = False  # a forked child does, too
         self._is_exiting = False
         self._life: Life | None = None  # the present one of a reactor that is ours, or the last
-        self._other_reactor: Reactor | None = None  # the one that the program runs
-        self._other_bell: Bell | None = None  # its bell. Reactor thread only.
-        self._other_watch: Watching | None = None  # what watches it. Written in the reactor thread.
+        self._host: Host | None = None  # a reactor that the program runs; never beside a life
         self._stall_warning = float(STALL_WARNING)  # a forked child's, too
-        self._has_crashed = False  # that one. Reactor thread only.
         self._loop_factory: LoopFactory | None = None  # makes the event loops of ours, if told
-        # In a forked child: a reactor that has never run here, and shares its poller and waker
-        # with the parent's.
-        self._inherited_reactor: Reactor | None = None
+        self._inheritance = Inheritance()
         self._birthplace = birthplace
 
     def setup(
@@ -266,15 +145,16 @@ class EventLoop:
     def _warn_of_stalls(self, limit: float) -> None:
         # Before looking who watches: one that is made meanwhile is made with it.
         self._stall_warning = limit
-        for watch in (self._life.watch if self._life else None, self._other_watch):
-            if watch is not None:
-                watch.stall_warning = limit
+        run = self._run
+        watch = run.watch if run else None  # once: the program's reactor may end meanwhile
+        if watch is not None:
+            watch.stall_warning = limit
 
     def _make_watch(self, reactor: Reactor) -> Watching:
         return self._watch_reactor(reactor, self.bridge, self._start_thread, self._stall_warning)
 
     def _check(self, choice: Choice) -> None:
-        reactor = self._life.reactor if self._life else self._other_reactor
+        reactor = self._reactor
         if reactor is not None:  # else it has ended just now
             choice.check(reactor, self._loop_factory)
 
@@ -285,7 +165,7 @@ class EventLoop:
             self._lay_to_rest(self._life, EXIT_PATIENCE)
         reactor = choice.obtain(self._import_reactor, self._loop_factory)
         self._loop_factory = choice.loop_factory or self._loop_factory
-        self._make_runnable(reactor)
+        self._inheritance.make_runnable(reactor, self._loop_factory)
         children, watch = self._watch_children(reactor), self._make_watch(reactor)
         life = Life(reactor, self.bridge, children, watch, self._on_end)
         self._wants_logs = with_logs or self._has_logs
@@ -304,12 +184,6 @@ class EventLoop:
                 if starts_logs:
                     self._logs.stop(1.0)
             raise
-
-    def _make_runnable(self, reactor: Reactor) -> None:
-        if reactor is self._inherited_reactor:
-            make_own(reactor, self._loop_factory)
-        make_runnable(reactor, self._loop_factory)
-        self._inherited_reactor = None
 
     def _begin(self, life: Life, with_logs: bool) -> None:
         self._has_logs = self._has_logs or with_logs
@@ -344,76 +218,21 @@ class EventLoop:
                     "Call no_setup() at the top of the program, before the imports whose modules "
                     "call setup()"
                 )
-            is_inherited = self._inherited_reactor is not None
-            if self._is_set_up and not (is_inherited and self._other_reactor is not None):
+            host = self._host
+            is_inherited = self._inheritance.reactor is not None
+            if self._is_set_up and not (is_inherited and host is not None):
                 return
             reactor = self._import_reactor()
             if self._is_set_up:
                 reactor.running = False  # it ran in the parent
-                self._make_runnable(reactor)
-            reactor.addSystemEventTrigger("before", "shutdown", self._end_other)
-            reactor.addSystemEventTrigger("after", "shutdown", self._forget_other)
-            if self._other_reactor is not reactor:
-                watch_runs(reactor, self._reopen_other, self._lose_other)
-            self._other_reactor = reactor
+                self._inheritance.make_runnable(reactor, self._loop_factory)
+            if host is None or host.reactor is not reactor:
+                host = Host(reactor, self.bridge, self._make_watch, lambda: self._stall_warning)
+            host.hook()
+            self._host = host
             self._thread_check.install(reactor)
-            self.bridge.open(reactor.callFromThread)
-            if reactor.running:
-                # callWhenRunning() would call at once, here, whichever thread this is.
-                reactor.callFromThread(self._join_other, reactor)
-            else:
-                reactor.callWhenRunning(self._join_other, reactor)
+            host.open()
             self._is_set_up = True
-
-    def _join_other(self, reactor: Reactor) -> None:
-        """
-        Make the acquaintance of a reactor that the program runs, in its thread.
-        """
-        self.bridge.reactor_thread = threading.get_ident()
-        with suppress(OSError):  # no descriptor is left; calls go without
-            self._other_bell = hang_up(reactor, self.bridge.drain_in_reactor)
-        if self._other_bell is not None:
-            self.bridge.ring_with(self._other_bell.ring)
-        watch = self._make_watch(reactor)
-        with suppress(RuntimeError):  # no thread can be started; calls go without
-            watch.start()
-            self._other_watch = watch
-        watch.stall_warning = self._stall_warning  # should setup() have been told meanwhile
-
-    def _end_other(self) -> object:
-        unfinished = self.bridge.close(_errors.stopped)
-        assert self._other_reactor is not None
-        return all_ended(unfinished, GRACE, self._other_reactor.callLater) if unfinished else None
-
-    def _forget_other(self) -> None:
-        # What waits in its thread from now on is refused for the reactor's end, not for a
-        # deadlock. And idents are used again for new threads.
-        self.bridge.reactor_thread = None
-        if self._other_bell is not None:
-            self._other_bell.close()
-            self._other_bell = None
-        if self._other_watch is not None:
-            self._other_watch.stop()
-            self._other_watch = None
-
-    def _lose_other(self) -> None:
-        """
-        Answer what is in flight, should the reactor have ended in another way than by ``stop()``.
-        """
-        is_crash = self.bridge.refusal in (None, _errors.crashed)  # a stop() has closed it before
-        self.bridge.close(_errors.crashed if is_crash else _errors.stopped)
-        self._forget_other()
-        self._has_crashed = True
-
-    def _reopen_other(self) -> None:
-        """
-        Accept calls again: unlike a stopped reactor, a crashed one may be run once more.
-        """
-        reactor = self._other_reactor
-        if self._has_crashed and reactor is not None and not getattr(reactor, "_startedBefore", 0):
-            self._has_crashed = False
-            self.bridge.open(reactor.callFromThread)
-            reactor.callWhenRunning(self._join_other, reactor)
 
     def shutdown(self, timeout: Seconds = 10.0) -> None:
         """
@@ -430,7 +249,7 @@ class EventLoop:
         if not lock.acquire(timeout=limit):
             raise _errors.not_down(limit, life.whereabouts() if life else "(nowhere)\n")
         try:
-            if self._other_reactor is not None:
+            if self._host is not None:
                 raise RuntimeError(
                     "shutdown() stops a reactor that setup() started, and after no_setup() the "
                     "program runs it: call reactor.stop() in the reactor thread"
@@ -494,11 +313,19 @@ class EventLoop:
         return snapshot(self.bridge, self._reactor)
 
     @property
+    def _run(self) -> Life | Host | None:
+        """
+        Return the life that is lived, or was last, or what the program runs instead.
+        """
+        return self._life or self._host
+
+    @property
     def _reactor(self) -> Reactor | None:
         """
         Return the reactor that runs, or ran last; None before there was one.
         """
-        return self._life.reactor if self._life else self._other_reactor
+        run = self._run
+        return run.reactor if run else None
 
     def _prepare(self) -> None:
         # Each time, and not in __init__(): of several that are made at once one is kept, see
@@ -514,12 +341,7 @@ class EventLoop:
             )
             if os.getpid() != self._birthplace:
                 # Forked before there were hooks, for importing us adds none.
-                self._inherit_reactor()
-
-    def _inherit_reactor(self) -> None:
-        reactor = imported_reactor()
-        if reactor is not None and not reactor.running:
-            self._inherited_reactor = reactor
+                self._inheritance.find()
 
     def _exit(self) -> None:
         """
@@ -544,7 +366,8 @@ class EventLoop:
         if call_writer is not None:
             threads.append(call_writer)
         # Before the reactor thread, for what it logs to may wait for that.
-        watch = self._life.watch if self._life else self._other_watch
+        run = self._run
+        watch = run.watch if run else None
         call_watch = watch.get_caller() if watch else None
         if call_watch is not None:
             threads.append(call_watch)
@@ -563,27 +386,21 @@ class EventLoop:
             self._has_logs = False
         was_starting = self._is_starting
         self._is_starting = self._is_stopping = False
-        life = self._life
-        if life is None:
-            if self.bridge.reactor_thread is not None:
-                # The program's reactor ran. Whether it will here is the program's business.
-                self.bridge.disown(_errors.forked, _errors.not_run_in_child)
-                if self._other_bell is not None:
-                    self._other_bell.forget_after_fork()
-                if self._other_watch is not None:
-                    self._other_watch.forget_after_fork()
-                    self._other_watch = None
-                release_signals_in_child(self._other_reactor)
-                self._inherited_reactor = self._other_reactor
-            elif self._other_reactor is None:
-                self._inherit_reactor()
-                if was_starting and self._inherited_reactor is not None:
-                    # Another thread was about to revive it, and may have done half of that.
-                    release_in_child(self._inherited_reactor)
-            return
-        self._is_set_up = False
-        self.bridge.disown(_errors.forked, self._set_up_in_child)
-        life.disown()
+        life, host = self._life, self._host
+        if life is not None:
+            self._is_set_up = False
+            self.bridge.disown(_errors.forked, self._set_up_in_child)
+            life.disown()
+        elif self.bridge.reactor_thread is not None:
+            # The program's reactor ran. Whether it will here is the program's business.
+            self.bridge.disown(_errors.forked, _errors.not_run_in_child)
+            if host is not None:  # there is none while a test's clock takes the reactor's place
+                host.disown()
+                self._inheritance.reactor = host.reactor
+        elif host is None:
+            self._inheritance.find()
+            if was_starting:
+                self._inheritance.release()
 
     def _set_up_in_child(self, name: str) -> Exception | None:
         """

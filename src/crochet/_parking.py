@@ -19,13 +19,45 @@ Threads: before() and after() are the forking thread's; the others run ``_stay``
 
 from __future__ import annotations
 
+import os
 from _thread import LockType, allocate_lock, get_ident
+from collections.abc import Callable
+from typing import Protocol
 
 from ._bridge import CallFromThread
 
 # Seconds that a fork waits for each thread, and that such a thread waits for the fork's end.
 _PATIENCE = 0.5
 _STAY = 5.0
+
+
+class AtFork(Protocol):
+    """
+    How hooks are had called around every fork, like ``os.register_at_fork``.
+    """
+
+    def __call__(
+        self,
+        *,
+        before: Callable[[], object],
+        after_in_parent: Callable[[], object],
+        after_in_child: Callable[[], object],
+    ) -> object: ...
+
+
+def at_fork(
+    *,
+    before: Callable[[], object],
+    after_in_parent: Callable[[], object],
+    after_in_child: Callable[[], object],
+) -> None:
+    """
+    Have hooks called around every fork, where there are such things.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=before, after_in_parent=after_in_parent, after_in_child=after_in_child
+        )
 
 
 class Parking:

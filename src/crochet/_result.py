@@ -9,8 +9,8 @@ What must always hold:
 
 ``_work`` holds what is to be run. Taking it out is what starts or withdraws a call, and whoever
 deletes the slot has it: ``del`` on a slot is one step of the interpreter, and the second to try
-gets an AttributeError. So the reactor thread, which starts calls, and any thread that withdraws
-one need no lock between them. (test_result.py steps it.)
+gets an AttributeError. So the reactor thread, which starts calls (_starting.py), and any thread
+that withdraws one need no lock between them. (test_result.py steps it.)
 
 The answer is stored first, the waiters are released after it:
 
@@ -27,35 +27,34 @@ thread that withdrew it, so that its waiters need not wait for a busy reactor; s
 that half-way, the reactor thread, which still has the call in its queue, does it again. A
 Deferred is touched in the reactor thread only. Everything else may be called from any thread,
 from a signal handler and from a ``__del__``, which may come between any two steps of this file.
+
+What a ``wait_for`` function does when its time is over is told in _patience.py.
 """
 
 from __future__ import annotations
 
-import sys
-from _thread import LockType, allocate_lock, get_ident
+from _thread import allocate_lock, get_ident
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
-from contextvars import Context, ContextVar
+from contextvars import Context
 from enum import Enum
 from functools import partial
 from sys import _getframe
 from time import monotonic
-from types import CodeType, CoroutineType, FrameType, FunctionType, TracebackType
-from typing import Any, Final, Generic, NamedTuple, NoReturn, Protocol, TypeVar, cast, final
+from types import CodeType, TracebackType
+from typing import Any, Final, Generic, Protocol, TypeVar, cast, final
 from weakref import ref
 
-from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from . import _errors
 from ._awaiting import awaiting
-from ._coroutines import PLAIN, explained, follow
+from ._coroutines import explained
 from ._deadline import get_end
 from ._errors import Limit, Reason
 from ._faults import Fault, Uncollected, is_cancellation
-from ._tasks import CODES
 from ._timeouts import Seconds, acquire_until, seconds
 from ._waiting import drop_errands, run_errands
 
@@ -77,34 +76,6 @@ class _Pending(Enum):
 
 PENDING: Final = _Pending.PENDING
 
-# What resumes coroutines and inlineCallbacks.
-_DRIVERS: Final = {cast("FunctionType", vars(defer)["_inlineCallbacks"]).__code__, *CODES}
-
-# How long a wait that was given up waits for the reactor thread to look up from what it does and
-# pass the cancellation on, in seconds. Only then is it worth waiting for the operation's cleanup.
-_NOTICE = 0.02
-
-# What is called, in the reactor thread, with a value that nobody waits for any more.
-OnLate = Callable[[Any], object]
-
-
-class Terms(NamedTuple):
-    """
-    How a ``wait_for`` function waits.
-    """
-
-    limit: float  # seconds for the operation
-    grace: float = 1.0  # seconds for its cleanup, after it was cancelled
-    on_late: OnLate | None = None
-
-
-# The call in whose body this is, for what goes on later: coroutines, inlineCallbacks. Not for all:
-# to set it costs a short call a tenth of its time. See current_call(). Weak, for a context may be
-# kept by anybody, and must not keep an answer.
-_current_call: ContextVar[ref[EventualResult[Any]] | None] = ContextVar(
-    "crochet.current_call", default=None
-)
-
 
 class Home(Protocol):
     """
@@ -122,7 +93,7 @@ class Home(Protocol):
         Have the reactor thread call something.
         """
 
-    def cancel(self, result: EventualResult[object], terms: Terms | None = None) -> None:
+    def cancel(self, result: EventualResult[object]) -> None:
         """
         Have the reactor thread cancel a call that has started.
         """
@@ -270,7 +241,7 @@ class EventualResult(Generic[T_co]):
                     run_errands(gate)
         finally:
             # Somebody who polls must not leave a lock behind each time.
-            _remove(self._wakers, waker)
+            remove(self._wakers, waker)
             drop_errands(gate)
             del gate, waker  # the traceback of an error holds this frame
         if self._outcome is PENDING:
@@ -290,7 +261,7 @@ class EventualResult(Generic[T_co]):
         """
         self._is_cancelled = True
         if withdraw(self):
-            _answer_withdrawn(self)
+            answer_withdrawn(self)
         elif self._outcome is PENDING:
             self._home.cancel(self)
 
@@ -330,7 +301,7 @@ class EventualResult(Generic[T_co]):
         self._wakers.append(waker)
         # If the answer came before the append, nobody may have seen the callback. Whoever takes
         # it out of the list calls it.
-        if self._outcome is not PENDING and _remove(self._wakers, waker):
+        if self._outcome is not PENDING and remove(self._wakers, waker):
             try:
                 callback(self)
             except Exception:  # Ctrl-C is meant for this thread
@@ -374,7 +345,10 @@ def _error_of(result: EventualResult[object]) -> BaseException | None:
     return outcome.error if type(outcome) is Fault else None
 
 
-def _remove(wakers: list[Callable[[], object]], waker: Callable[[], object]) -> bool:
+def remove(wakers: list[Callable[[], object]], waker: Callable[[], object]) -> bool:
+    """
+    Take what is to be called out of the list, if it is still there.
+    """
     try:
         wakers.remove(waker)
     except ValueError:
@@ -392,92 +366,6 @@ def _call_back(
 
 
 # What follows belongs to the bridge and the wrappers rather than to users.
-
-
-def start_in_reactor(result: EventualResult[object]) -> None:
-    """
-    Run the body, in the caller's context, and answer with what comes of it.
-    """
-    try:
-        function, args, kwargs, context = result._work
-        del result._work
-    except AttributeError:
-        # Withdrawn, and answered by whoever did that, unless a signal kept it from going through
-        # with it. Do it again: what is done already stays as it is.
-        _answer_withdrawn(result)
-        return
-    try:
-        result._started = result._home.looked_at
-        if _current_call in context:
-            context.run(_current_call.set, None)  # an outer call's, which is none of this one's
-        # To unpack nothing takes as long as to call.
-        value = context.run(function, *args, **kwargs) if args or kwargs else context.run(function)
-        kind = type(value)
-        if kind is CoroutineType:
-            context.run(_current_call.set, ref(result))
-        is_answer = kind in PLAIN
-        if not is_answer:
-            value = follow(value, context)
-            is_answer = not isinstance(value, Deferred)
-    except BaseException as error:
-        # Leave out this frame, the first: it says nothing of the program.
-        traceback = error.__traceback__
-        fail(result, error, traceback.tb_next if traceback else None)
-        # The body's frame leads back to this one, and the result holds the traceback.
-        del result, traceback
-        return
-    finally:
-        del function, args, kwargs, context
-    if is_answer:
-        answer(result, value)
-    else:
-        deferred: Any = value
-        result._running = deferred
-        # In a list, to be emptied: the frame of a callback that fails before ours leads back to
-        # Twisted's, which has our arguments. And that of a coroutine that has failed, to this one.
-        deferred.addBoth(_settle, [result])
-        del result, deferred, value
-
-
-def current_call() -> EventualResult[object] | None:
-    """
-    Return the call in whose body this is, in the reactor thread; or None.
-
-    A body that is on the stack has a frame of ours below it, and one that was resumed has Twisted's
-    driver there, or ours, and the call in its context. (A task of asyncio's has none below it.)
-    """
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code is start_in_reactor.__code__:
-            return cast("EventualResult[object] | None", frame.f_locals.get("result"))
-        if frame.f_code in _DRIVERS and (reference := _current_call.get()) is not None:
-            return reference()
-        frame = frame.f_back
-    reference = _current_call.get()
-    return reference() if reference is not None else None
-
-
-def remember_call() -> None:
-    """
-    Have the rest of a body, which will be resumed by Twisted, know its call.
-    """
-    result = current_call()
-    if result is not None:
-        _current_call.set(ref(result))
-
-
-def _settle(value: object, handed_over: list[EventualResult[object]]) -> object:
-    """
-    Answer with what a Deferred fired with, and leave a value to its other callbacks.
-    """
-    result = handed_over.pop()
-    if isinstance(value, Failure):
-        # From here on the result answers for the error: nobody else need log it.
-        failure = cast("Any", value)
-        fail(result, failure.value, failure.tb)
-        return None
-    answer(result, value)
-    return value
 
 
 def answer(result: EventualResult[object], outcome: object) -> None:
@@ -545,30 +433,16 @@ def orphan(result: EventualResult[object], error: BaseException) -> None:
     end(result, error)
 
 
-def cancel_in_reactor(result: EventualResult[object], terms: Terms | None = None) -> None:
+def cancel_in_reactor(result: EventualResult[object]) -> None:
     """
     Cancel the Deferred of a call that has started.
-
-    Args:
-        result: the call.
-        terms: those of its only waiter, who has given up.
     """
-    if terms is not None:
-        if result._is_told:
-            return  # whoever is interrupted while giving up says it twice
-        if terms.on_late is not None:
-            result.add_done_callback(partial(_hand_over, terms.on_late))
     running = result._running
     try:
         if running is not None:
             running.cancel()
     finally:
         result._is_told = True
-
-
-def _hand_over(on_late: OnLate, result: EventualResult[object]) -> None:
-    if type(result._outcome) is not Fault:
-        on_late(result._outcome)
 
 
 def expect_cancellation(reference: ref[EventualResult[object]]) -> None:
@@ -598,138 +472,16 @@ def has_started(result: EventualResult[object]) -> bool:
     return not hasattr(result, "_work")
 
 
-def abandon(
-    result: EventualResult[object], gate: LockType | None = None, terms: Terms | None = None
-) -> None:
+def answer_withdrawn(result: EventualResult[object]) -> None:
     """
-    See to it that a call whose caller was interrupted ends, or never starts.
-
-    To be called while that exception is handled, which is told what became of the call. Blocks
-    like stay() after the timeout, or never without a gate.
+    Answer a call that was withdrawn, or go on with that.
     """
-    try:
-        if gate is None or terms is None:
-            result.cancel()
-        elif not result._is_told:
-            is_accepted = result in result._home.in_flight  # or else it was refused, or answered
-            started = not _withdrawn(result)
-            ended = _cancelled(result, gate, terms) if started else True
-            if is_accepted:
-                _annotate(_errors.how_it_ended(result._name, started=started, ended=ended))
-    except BaseException:
-        # A second interruption, before it was told or while waiting for its end.
-        if not withdraw(result):
-            result._home.cancel(result, terms)
-        raise
-    finally:
-        # The first may have cut a wake-up short.
-        result._home.nudge()
-
-
-def _annotate(text: str) -> None:
-    error = sys.exc_info()[1]
-    add_note = getattr(error, "add_note", None)
-    if add_note is not None:  # from Python 3.11 on
-        add_note(text)
-
-
-def _answer_withdrawn(result: EventualResult[object]) -> None:
     result._is_cancelled = True  # by whoever withdrew it: nobody does so by accident
     fail(result, CancelledError(f"{result._name}() was cancelled before it started"), None)
 
 
-class Expired:
-    """
-    What a wait ends with that has no answer. Like a Fault, but nobody is to be told of it twice.
-    """
-
-    __slots__ = ("_error",)
-
-    def __init__(self, error: TimeoutError) -> None:
-        self._error = error
-
-    def throw(self, *, is_last: bool) -> NoReturn:
-        """
-        Raise it.
-        """
-        error = self._error
-        try:
-            raise error
-        finally:
-            del error, self  # its traceback holds this frame
-
-
-def stay(result: EventualResult[object], gate: LockType, terms: Terms) -> object:
-    """
-    Wait on for the answer to a call whose only waiter has looked for it once, in vain.
-
-    Blocks until its time is over. Then the operation is cancelled, which takes 20 ms more at most,
-    for the reactor thread to take notice, and if it does, the grace for the cleanup.
-
-    Returns:
-        The answer: a value or a Fault, or that there is none.
-    """
-    end = result._made + terms.limit
-    limit = Limit(terms.limit)
-    deadline = get_end()
-    if deadline < end:
-        end, limit = deadline, Limit(deadline - result._made, by_deadline=True)
-    while result._outcome is PENDING:
-        run_errands(gate)
-        if monotonic() >= end or not acquire_until(gate, end):
-            error = _give_up(result, gate, terms, limit)
-            if error is not None:
-                return Expired(error)
-    return result._outcome
-
-
 def _told(result: EventualResult[object], error: BaseException) -> Fault:
     return Fault(result._name, error, None, result._home.uncollected, is_collected=True)
-
-
-def _give_up(
-    result: EventualResult[object], gate: LockType, terms: Terms, limit: Limit
-) -> TimeoutError | None:
-    had_started = has_started(result)
-    reason = result._home.explain(result)  # before it is cancelled: then it waits on nothing
-    if _withdrawn(result):
-        return _errors.never_started(result._name, limit, reason)
-    if not had_started:
-        reason = result._home.explain(result)
-    if result._outcome is not PENDING:
-        return None
-    has_ended = _cancelled(result, gate, terms)
-    return _errors.gave_up(result._name, limit, reason, ended=has_ended)
-
-
-def _withdrawn(result: EventualResult[object]) -> bool:
-    result._is_cancelled = True
-    if not withdraw(result):
-        return False
-    # Nobody else has this result. Unlisted, it is as if it had never been; the reactor thread
-    # finds it empty when it comes to it.
-    result._home.in_flight.discard(result)
-    return True
-
-
-def _cancelled(result: EventualResult[object], gate: LockType, terms: Terms) -> bool:
-    """
-    Have an operation cancelled, wait a moment for its end, and tell whether that came.
-    """
-    result._home.cancel(result, terms)
-    drop_errands(gate)
-    if not _ends(result, gate, min(_NOTICE, terms.grace)) and result._is_told:
-        _ends(result, gate, terms.grace)
-    _remove(result._wakers, gate.release)  # nobody is to be sent here any more
-    drop_errands(gate)
-    return result._outcome is not PENDING
-
-
-def _ends(result: EventualResult[object], gate: LockType, patience: float) -> bool:
-    end = monotonic() + patience
-    while result._outcome is PENDING and acquire_until(gate, end):
-        drop_errands(gate)  # it is too late for those
-    return result._outcome is not PENDING
 
 
 def wakers_of(result: EventualResult[object]) -> list[Callable[[], object]]:

@@ -1,11 +1,24 @@
 """
-What threads are called.
+Threads: starting them, and what they are called.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import cast
+
+# Starts a daemon thread of that target and name.
+StartThread = Callable[[Callable[[], object], str], threading.Thread]
+
+
+def start_thread(target: Callable[[], object], name: str) -> threading.Thread:
+    """
+    Start a daemon thread.
+    """
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def known_name(ident: int | None) -> str | None:

@@ -1,0 +1,128 @@
+"""
+How a call starts in the reactor thread, and how its body, wherever that goes on, is known as its.
+
+What must always hold:
+
+1. A call that was withdrawn before it started never starts. Whoever deletes ``_work`` has it; see
+   the head of _result.py.
+2. A call that has started is answered with what its body returns or raises, or what its Deferred
+   fires with, unless the reactor's end has answered it before. No exception leaves
+   start_in_reactor() but one that is thrown into the reactor thread from outside.
+3. Nothing here keeps alive what was started: neither the frame of start_in_reactor(), to which
+   the body's traceback leads back, nor a context that somebody has kept.
+
+Threads: all of it runs in the reactor thread. Calls are started by Bridge.drain_in_reactor(), and a
+body that runs the reactor's loop itself starts others in the middle of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextvars import ContextVar
+from types import CoroutineType, FrameType, FunctionType
+from typing import Any, Final, cast
+from weakref import ref
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from ._coroutines import PLAIN, follow
+from ._result import EventualResult, answer, answer_withdrawn, fail
+from ._tasks import CODES
+
+# What resumes coroutines and inlineCallbacks.
+_DRIVERS: Final = {cast("FunctionType", vars(defer)["_inlineCallbacks"]).__code__, *CODES}
+
+# The call in whose body this is, for what goes on later: coroutines, inlineCallbacks. Not for all:
+# to set it costs a short call a tenth of its time. See current_call(). Weak, for a context may be
+# kept by anybody, and must not keep an answer.
+_current_call: ContextVar[ref[EventualResult[Any]] | None] = ContextVar(
+    "crochet.current_call", default=None
+)
+
+
+def start_in_reactor(result: EventualResult[object]) -> None:
+    """
+    Run the body, in the caller's context, and answer with what comes of it.
+    """
+    try:
+        function, args, kwargs, context = result._work
+        del result._work
+    except AttributeError:
+        # Withdrawn, and answered by whoever did that, unless a signal kept it from going through
+        # with it. Do it again: what is done already stays as it is.
+        answer_withdrawn(result)
+        return
+    try:
+        result._started = result._home.looked_at
+        if _current_call in context:
+            context.run(_current_call.set, None)  # an outer call's, which is none of this one's
+        # To unpack nothing takes as long as to call.
+        value = context.run(function, *args, **kwargs) if args or kwargs else context.run(function)
+        kind = type(value)
+        if kind is CoroutineType:
+            context.run(_current_call.set, ref(result))
+        is_answer = kind in PLAIN
+        if not is_answer:
+            value = follow(value, context)
+            is_answer = not isinstance(value, Deferred)
+    except BaseException as error:
+        # Leave out this frame, the first: it says nothing of the program.
+        traceback = error.__traceback__
+        fail(result, error, traceback.tb_next if traceback else None)
+        # The body's frame leads back to this one, and the result holds the traceback.
+        del result, traceback
+        return
+    finally:
+        del function, args, kwargs, context
+    if is_answer:
+        answer(result, value)
+    else:
+        deferred: Any = value
+        result._running = deferred
+        # In a list, to be emptied: the frame of a callback that fails before ours leads back to
+        # Twisted's, which has our arguments. And that of a coroutine that has failed, to this one.
+        deferred.addBoth(_settle, [result])
+        del result, deferred, value
+
+
+def current_call() -> EventualResult[object] | None:
+    """
+    Return the call in whose body this is, in the reactor thread; or None.
+
+    A body that is on the stack has a frame of ours below it, and one that was resumed has Twisted's
+    driver there, or ours, and the call in its context. (A task of asyncio's has none below it.)
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is start_in_reactor.__code__:
+            return cast("EventualResult[object] | None", frame.f_locals.get("result"))
+        if frame.f_code in _DRIVERS and (reference := _current_call.get()) is not None:
+            return reference()
+        frame = frame.f_back
+    reference = _current_call.get()
+    return reference() if reference is not None else None
+
+
+def remember_call() -> None:
+    """
+    Have the rest of a body, which will be resumed by Twisted, know its call.
+    """
+    result = current_call()
+    if result is not None:
+        _current_call.set(ref(result))
+
+
+def _settle(value: object, handed_over: list[EventualResult[object]]) -> object:
+    """
+    Answer with what a Deferred fired with, and leave a value to its other callbacks.
+    """
+    result = handed_over.pop()
+    if isinstance(value, Failure):
+        # From here on the result answers for the error: nobody else need log it.
+        failure = cast("Any", value)
+        fail(result, failure.value, failure.tb)
+        return None
+    answer(result, value)
+    return value
