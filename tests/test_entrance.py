@@ -5,9 +5,11 @@ The way in, by which the rest is loaded. What it loads, and when, is in test_pac
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import pytest
 
+from crochet import _entrance
 from crochet._entrance import Entrance
 from crochet._loop import EventLoop
 from fakes import BOUND
@@ -119,3 +121,28 @@ def test_the_extension_is_one() -> None:
     extension = entrance.look_up("_extension", names)
     assert getattr(load, "__self__", None) is getattr(unload, "__self__", None) is extension
     assert entrance.look_up("_event_loop", names) is entrance.event_loop()
+
+
+def test_a_fork_waits_for_other_threads_that_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    And not for its own, nor for ever: the child would find the lock of a module's import held.
+    """
+    entrance = Entrance("crochet")
+    entrance._wait_for_loaders()  # nobody has entered
+    entrance._loaders = [threading.get_ident()]
+    entrance._wait_for_loaders()
+    looks: list[None] = []
+
+    class Loading(list[int]):
+        def __iter__(self) -> Iterator[int]:
+            if looks:
+                self.clear()  # it is through when it is looked at again
+            looks.append(None)
+            return super().__iter__()
+
+    entrance._loaders = Loading([-1])
+    entrance._wait_for_loaders()
+    assert len(looks) == 2
+    monkeypatch.setattr(_entrance, "_LOADING_TAKES", 0.01)
+    entrance._loaders = [-1]
+    entrance._wait_for_loaders()

@@ -20,7 +20,9 @@ by itself. There is no lock, as a fork could copy it locked:
 
 1. A thread that has made one appends it to ``_loops``, then takes the first in that list.
 
-Verdict: all take the same one, and the others are dropped. A signal handler or a garbage
+Verdict: all take the same one, and the others are dropped. But Python has locks, one for each
+module that is being imported, and a child forked meanwhile would wait for one for ever. So a fork
+waits, for a second at most, until no other thread is loading. A signal handler or a garbage
 collection in the middle of it finds modules half loaded. So it is told that setup() is under way,
 as in the middle of setup() itself.
 """
@@ -29,6 +31,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from _thread import get_ident
 from typing import TYPE_CHECKING, cast
 
 from . import _errors
@@ -45,6 +49,10 @@ if TYPE_CHECKING:
     from ._event_loops import LoopFactory
     from ._loop import EventLoop
     from ._status import Status
+
+
+# Seconds. It is done in a tenth of one, but on a slow disk.
+_LOADING_TAKES = 1.0
 
 
 class Entrance:
@@ -64,6 +72,8 @@ class Entrance:
         self._birthplace = os.getpid()
         # The first is the process's; see the head of this file.
         self._loops: list[EventLoop] = []
+        # The idents of the threads that are loading; None before the first.
+        self._loaders: list[int] | None = None
 
     def setup(
         self,
@@ -222,36 +232,52 @@ class Entrance:
         """
         if _is_loading(sys._getframe(1)):
             return None
-        import atexit
-        from importlib import import_module
+        if self._loaders is None:
+            self._loaders = []
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(before=self._wait_for_loaders)
+        loaders, ident = self._loaders, get_ident()
+        try:
+            loaders.append(ident)
+            import atexit
+            from importlib import import_module
 
-        import_module("secrets")  # for the stash
-        for name in ("reactor_only", "run_in_caller"):
-            self._looked_up(name, {})
-        from ._children import ChildWatcher
-        from ._debug import ThreadCheck
-        from ._logs import LogBridge
-        from ._loop import EventLoop
-        from ._parking import at_fork
-        from ._reactors import import_reactor
-        from ._threads import start_thread
-        from ._watch import Watch
+            import_module("secrets")  # for the stash
+            for name in ("reactor_only", "run_in_caller"):
+                self._looked_up(name, {})
+            from ._children import ChildWatcher
+            from ._debug import ThreadCheck
+            from ._logs import LogBridge
+            from ._loop import EventLoop
+            from ._parking import at_fork
+            from ._reactors import import_reactor
+            from ._threads import start_thread
+            from ._watch import Watch
 
-        self._loops.append(
-            EventLoop(
-                import_reactor=import_reactor,
-                start_thread=start_thread,
-                at_exit=atexit.register,
-                at_fork=at_fork,
-                logs=LogBridge(start_thread=start_thread),
-                watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
-                check_threads=ThreadCheck,
-                watch=Watch,
-                bridge=self.bridge,
-                birthplace=self._birthplace,
+            self._loops.append(
+                EventLoop(
+                    import_reactor=import_reactor,
+                    start_thread=start_thread,
+                    at_exit=atexit.register,
+                    at_fork=at_fork,
+                    logs=LogBridge(start_thread=start_thread),
+                    watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
+                    check_threads=ThreadCheck,
+                    watch=Watch,
+                    bridge=self.bridge,
+                    birthplace=self._birthplace,
+                )
             )
-        )
+        finally:
+            if ident in loaders:
+                loaders.remove(ident)
         return self._loops[0]
+
+    def _wait_for_loaders(self) -> None:
+        # Until nobody but this thread is at it.
+        end = time.monotonic() + _LOADING_TAKES
+        while {*(self._loaders or ())} - {get_ident()} and time.monotonic() < end:
+            time.sleep(0.001)
 
     def look_up(self, name: str, names: dict[str, object]) -> object:
         """

@@ -48,6 +48,9 @@ from ._status import Status, snapshot
 from ._threads import StartThread
 from ._timeouts import STALL_WARNING, Seconds, seconds, stall_seconds
 
+# Seconds that a fork waits for a setup() in another thread.
+_STARTING_TAKES = 1.0
+
 # Seconds that the interpreter's exit waits for the reactor thread, and for log handlers.
 EXIT_PATIENCE = 5.0
 
@@ -361,6 +364,10 @@ class EventLoop:
             self._logs.finish(EXIT_PATIENCE)
 
     def _before_fork(self) -> None:
+        # Another thread that sets up may be importing Twisted's reactor, whose lock the child would
+        # then wait for, for ever.
+        if self._is_starting and self._setup_lock.acquire(timeout=_STARTING_TAKES):
+            self._setup_lock.release()
         threads: list[CallFromThread] = []
         call_writer = self._logs.get_caller() if self._has_logs else None
         if call_writer is not None:
