@@ -24,12 +24,12 @@ class _Overtaken(Entrance):
         super().__init__("crochet")
         self.second: EventLoop | None = None
 
-    def _enter(self) -> None:
+    def _enter_second(self) -> None:
         self.second = self.event_loop()
 
     def _looked_up(self, name: str, names: dict[str, object]) -> object:
         if self.second is None and threading.current_thread().name != "second":
-            thread = threading.Thread(target=self._enter, name="second")
+            thread = threading.Thread(target=self._enter_second, name="second")
             thread.start()
             thread.join(BOUND)
         return super()._looked_up(name, names)

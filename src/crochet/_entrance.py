@@ -22,9 +22,9 @@ by itself. There is no lock, as a fork could copy it locked:
 
 Verdict: all take the same one, and the others are dropped. But Python has locks, one for each
 module that is being imported, and a child forked meanwhile would wait for one for ever. So a fork
-waits, for a second at most, until no other thread is loading. A signal handler or a garbage
-collection in the middle of it finds modules half loaded. So it is told that setup() is under way,
-as in the middle of setup() itself.
+waits, for a second at most, until no other thread is loading, or is at what it loads that for. A
+signal handler or a garbage collection in the middle of it finds modules half loaded. So it is told
+that setup() is under way, as in the middle of setup() itself.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import os
 import sys
 import time
 from _thread import get_ident
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from . import _errors
 from ._bridge import Bridge
@@ -42,6 +42,7 @@ from ._stash import Stash
 from ._timeouts import STALL_WARNING, Seconds, seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from types import FrameType
 
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from ._loop import EventLoop
     from ._status import Status
 
+
+T = TypeVar("T")
 
 # Seconds. It is done in a tenth of one, but on a slow disk.
 _LOADING_TAKES = 1.0
@@ -111,14 +114,25 @@ class Entrance:
             ValueError: *stall_warning* is not above zero; there is no reactor of that name, or it
                 runs on no event loop.
         """
-        loop = self._loops[0] if self._loops else self._load()
-        if loop is not None:
-            loop.setup(
+        if self._loops:
+            self._loops[0].setup(
                 logging=logging,
                 stall_warning=stall_warning,
                 reactor=reactor,
                 loop_factory=loop_factory,
             )
+            return
+
+        def set_up(loop: EventLoop | None) -> None:
+            if loop is not None:  # else this has interrupted another that is at it
+                self.setup(
+                    logging=logging,
+                    stall_warning=stall_warning,
+                    reactor=reactor,
+                    loop_factory=loop_factory,
+                )
+
+        self._enter(set_up)
 
     def no_setup(self) -> None:
         """
@@ -132,7 +146,7 @@ class Entrance:
         Raises:
             RuntimeError: ``setup()`` has started the reactor already.
         """
-        self.event_loop("no_setup").no_setup()
+        self._enter(lambda loop: _entered(loop, "no_setup").no_setup())
 
     def shutdown(self, timeout: Seconds = 10.0) -> None:
         """
@@ -219,10 +233,29 @@ class Entrance:
         Raises:
             RuntimeError: this has interrupted setup(), in the same thread.
         """
-        loop = self._loops[0] if self._loops else self._load()
-        if loop is None:
-            raise _errors.interrupted(asked_by, "setup")
-        return loop
+        return self._enter(lambda loop: _entered(loop, asked_by))
+
+    def _enter(self, then: Callable[[EventLoop | None], T]) -> T:
+        """
+        Have *then* called with the event loop, while forks wait if it has still to be loaded.
+
+        Then setup() is likely to import Twisted's reactor, and forks are to wait for that, too.
+        """
+        if self._loops:
+            return then(self._loops[0])
+        if self._loaders is None:
+            self._loaders = []
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(
+                    before=self._wait_for_loaders, after_in_child=self._loaders.clear
+                )
+        loaders, ident = self._loaders, get_ident()
+        try:
+            loaders.append(ident)
+            return then(self._load())
+        finally:
+            if ident in loaders:
+                loaders.remove(ident)
 
     def _load(self) -> EventLoop | None:
         """
@@ -232,45 +265,35 @@ class Entrance:
         """
         if _is_loading(sys._getframe(1)):
             return None
-        if self._loaders is None:
-            self._loaders = []
-            if hasattr(os, "register_at_fork"):
-                os.register_at_fork(before=self._wait_for_loaders)
-        loaders, ident = self._loaders, get_ident()
-        try:
-            loaders.append(ident)
-            import atexit
-            from importlib import import_module
+        import atexit
+        from importlib import import_module
 
-            import_module("secrets")  # for the stash
-            for name in ("reactor_only", "run_in_caller"):
-                self._looked_up(name, {})
-            from ._children import ChildWatcher
-            from ._debug import ThreadCheck
-            from ._logs import LogBridge
-            from ._loop import EventLoop
-            from ._parking import at_fork
-            from ._reactors import import_reactor
-            from ._threads import start_thread
-            from ._watch import Watch
+        import_module("secrets")  # for the stash
+        for name in ("reactor_only", "run_in_caller"):
+            self._looked_up(name, {})
+        from ._children import ChildWatcher
+        from ._debug import ThreadCheck
+        from ._logs import LogBridge
+        from ._loop import EventLoop
+        from ._parking import at_fork
+        from ._reactors import import_reactor
+        from ._threads import start_thread
+        from ._watch import Watch
 
-            self._loops.append(
-                EventLoop(
-                    import_reactor=import_reactor,
-                    start_thread=start_thread,
-                    at_exit=atexit.register,
-                    at_fork=at_fork,
-                    logs=LogBridge(start_thread=start_thread),
-                    watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
-                    check_threads=ThreadCheck,
-                    watch=Watch,
-                    bridge=self.bridge,
-                    birthplace=self._birthplace,
-                )
+        self._loops.append(
+            EventLoop(
+                import_reactor=import_reactor,
+                start_thread=start_thread,
+                at_exit=atexit.register,
+                at_fork=at_fork,
+                logs=LogBridge(start_thread=start_thread),
+                watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
+                check_threads=ThreadCheck,
+                watch=Watch,
+                bridge=self.bridge,
+                birthplace=self._birthplace,
             )
-        finally:
-            if ident in loaders:
-                loaders.remove(ident)
+        )
         return self._loops[0]
 
     def _wait_for_loaders(self) -> None:
@@ -328,6 +351,12 @@ class Entrance:
             bound["unload_ipython_extension"] = extension.unload
             return bound.get(name, extension)
         raise AttributeError(f"module {self._package!r} has no attribute {name!r}")
+
+
+def _entered(loop: EventLoop | None, asked_by: str) -> EventLoop:
+    if loop is None:
+        raise _errors.interrupted(asked_by, "setup")
+    return loop
 
 
 def _is_loading(frame: FrameType | None) -> bool:

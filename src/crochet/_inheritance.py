@@ -32,7 +32,7 @@ class Inheritance:
         Take the reactor that is imported for the parent's, unless it runs.
         """
         reactor = imported_reactor()
-        if reactor is not None and not reactor.running:
+        if reactor is not None and not getattr(reactor, "running", True):  # half imported
             self.reactor = reactor
 
     def release(self) -> None:
