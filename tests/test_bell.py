@@ -196,6 +196,23 @@ class TestBell:
             with pytest.raises(OSError):  # noqa: PT011 the system says which, in its own words
                 poller.unregister(fd)
 
+    def test_leaves_the_reactor_as_it_was(self, any_reactor: Any) -> None:
+        """
+        With whatever somebody else has put there before, or after.
+        """
+        reactor = any_reactor
+        if hasattr(reactor, "_asyncioEventloop"):
+            return  # nothing is put there
+        _hung_up(reactor).close()
+        assert "doIteration" not in vars(reactor)
+        reactor.doIteration = own = reactor.doIteration
+        _hung_up(reactor).close()
+        assert reactor.doIteration is own
+        bell = _hung_up(reactor)
+        reactor.doIteration = own = reactor.doIteration
+        bell.close()
+        assert reactor.doIteration is own
+
     def test_is_closed_after_the_poll(self, reactor: Any) -> None:
         """
         As by a program that ends its event loop itself.

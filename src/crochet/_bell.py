@@ -184,6 +184,7 @@ def _heed_after_polls(reactor: Any, rung: deque[Wakeup], answer: Answer) -> Call
     Returns:
         What undoes this.
     """
+    before = vars(reactor).get("doIteration")  # that of the class, if there is none
     iterate = reactor.doIteration
 
     def do_iteration(delay: float | None) -> None:
@@ -193,7 +194,9 @@ def _heed_after_polls(reactor: Any, rung: deque[Wakeup], answer: Answer) -> Call
 
     def undo() -> None:
         if vars(reactor).get("doIteration") is do_iteration:
-            reactor.doIteration = iterate
+            del reactor.doIteration
+            if before is not None:
+                reactor.doIteration = before
 
     reactor.doIteration = do_iteration
     return undo
