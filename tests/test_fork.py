@@ -505,7 +505,9 @@ class TestParent:
                 before = len(turns)
                 os.write(stir, b"x")
                 end_of(pid)
-                assert len(turns) == before, (len(turns), before)
+                # One may be late, of a ring that was heeded before it had the poll return. Those of
+                # a child that woke this reactor would be hundreds.
+                assert len(turns) <= before + 1, (len(turns), before)
                 assert polled() == loop
                 assert echoes(client)
                 assert echoes(socket.create_connection(address, BOUND))

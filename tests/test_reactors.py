@@ -295,9 +295,11 @@ class TestRelease:
         """
         Such as uvloop's: it is kept, for a garbage collection would close it.
         """
-        loop = SimpleNamespace(close=pytest.fail)
+        stopped: list[None] = []
+        loop = SimpleNamespace(close=pytest.fail, stop=lambda: stopped.append(None))
         reactor = SimpleNamespace(running=True, waker=None, _asyncioEventloop=loop)
         release_in_child(reactor)
+        assert stopped  # for a clone of the thread that runs it
         assert reactor._asyncioEventloop is None
         assert not reactor.running
         assert _reactors._not_to_be_closed.pop() is loop

@@ -80,6 +80,10 @@ def _callers(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
+def _is_finalizer(frame: FrameType) -> bool:
+    return frame.f_code.co_name == "__del__" or frame.f_code.co_filename.endswith("weakref.py")
+
+
 class Struck(Exception):
     """
     Raised by a signal handler.
@@ -103,8 +107,9 @@ class Storm:
         self._is_raging = False
         signal.signal(signal.SIGALRM, self._strike)
 
-    def _strike(self, number: int, frame: object) -> None:
-        if self._is_raging:
+    def _strike(self, number: int, frame: FrameType | None) -> None:
+        # What is raised in a finalizer Python drops. There will be another moment.
+        if self._is_raging and not any(map(_is_finalizer, _callers(frame))):
             self._is_raging = False
             self.strikes += 1
             raise Struck
