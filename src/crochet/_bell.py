@@ -184,7 +184,7 @@ def _heed_after_polls(reactor: Any, rung: deque[Wakeup], answer: Answer) -> Call
     Returns:
         What undoes this.
     """
-    before = vars(reactor).get("doIteration")  # that of the class, if there is none
+    before: object = vars(reactor).get("doIteration")  # that of the class, if there is none
     iterate = reactor.doIteration
 
     def do_iteration(delay: float | None) -> None:
