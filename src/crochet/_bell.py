@@ -45,7 +45,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
-from typing import Any
+from typing import Any, cast
 from weakref import ref
 
 from twisted.internet.base import ReactorBase
@@ -184,7 +184,8 @@ def _heed_after_polls(reactor: Any, rung: deque[Wakeup], answer: Answer) -> Call
     Returns:
         What undoes this.
     """
-    before: object = vars(reactor).get("doIteration")  # that of the class, if there is none
+    names = cast("dict[str, object]", vars(reactor))
+    before = names.get("doIteration")  # if none, there is that of the class
     iterate = reactor.doIteration
 
     def do_iteration(delay: float | None) -> None:
@@ -193,7 +194,7 @@ def _heed_after_polls(reactor: Any, rung: deque[Wakeup], answer: Answer) -> Call
             _heed(rung, answer)
 
     def undo() -> None:
-        if vars(reactor).get("doIteration") is do_iteration:
+        if names.get("doIteration") is do_iteration:
             del reactor.doIteration
             if before is not None:
                 reactor.doIteration = before
