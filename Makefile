@@ -32,8 +32,8 @@ test: $(VENV)/test.stamp $(VENV)/demo.stamp $(VENV)/examples.stamp $(VENV)/docs.
 	$(BIN)/python -m coverage report
 
 # What the reactor makes a difference to, and is quick. The whole suite runs with that variable, too.
-REACTOR_TESTS := $(patsubst %,tests/test_%.py,bell bridge calls coroutines life parking reactors \
-    result tasks event_loops)
+REACTOR_TESTS := $(patsubst %,tests/test_%.py,bell bridge calls coroutines host life parking patience reactors \
+    result starting tasks event_loops)
 
 reactors: $(VENV)/test.stamp
 	for reactor in asyncio poll select; do \

@@ -92,13 +92,17 @@ class Terminal:
 
     def end(self) -> tuple[int, str]:
         """
-        Wait for the program's end; return its status, and what it wrote to stderr.
+        Type Ctrl-D and wait for the program's end; return its status, and what it wrote to stderr.
+
+        Between two prompts it may be lost, so it is typed again while nothing comes of it.
         """
         deadline = time.monotonic() + BOUND
         try:
-            # The terminal would stop a program whose output nobody reads.
-            while select.select([self._screen], [], [], max(deadline - time.monotonic(), 0))[0]:
-                self._all += os.read(self._screen, 4096).decode(errors="replace")
+            while time.monotonic() < deadline:
+                self.type(CTRL_D)
+                # The terminal would stop a program whose output nobody reads.
+                while select.select([self._screen], [], [], 2.0)[0]:
+                    self._all += os.read(self._screen, 4096).decode(errors="replace")
         except OSError:
             pass  # the last to have it open has ended: what was waited for
         return self._process.wait(BOUND), self._written_errors()

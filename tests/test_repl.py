@@ -21,7 +21,7 @@ from crochet._carried import Carried
 from crochet._prompts import ask_by_readline, completions, history_file, start_of_name
 from crochet._repl import Repl
 from fakes import BOUND, FakeProcess
-from terminals import CTRL_C, CTRL_D, TAB, Terminal
+from terminals import CTRL_C, TAB, Terminal
 from test_docs import blocks_of
 
 
@@ -393,7 +393,6 @@ def test_a_terminal_with_prompt_toolkit(tmp_path: Path) -> None:
         terminal.expect("run_in_reactor(")
         terminal.type(CTRL_C)
         terminal.expect(">>>")
-        terminal.type(CTRL_D)
         assert terminal.end() == (0, "")
     assert "+await hang()\n" in (tmp_path / ".crochet_history").read_text()
 
@@ -409,5 +408,4 @@ def test_a_terminal_with_what_python_has(tmp_path: Path) -> None:
         terminal.type(f"crochet.run_in_re{TAB}len).__name__ + 'gth'\r")
         terminal.expect("'length'")
         terminal.expect(">>>")  # what is typed before that may be lost
-        terminal.type(CTRL_D)
         assert terminal.end() == (0, "")
