@@ -91,8 +91,7 @@ class TestNoSetup:
         real.loop.no_setup()
         running = Background(real.reactor.run, False)
         assert real.wait_for(BOUND)(threading.get_ident)() == running.thread.ident
-        kind = type(real.reactor).__name__
-        has_bell = hasattr(os, "eventfd") and kind in ("EPollReactor", "AsyncioSelectorReactor")
+        has_bell = hasattr(os, "eventfd") or not hasattr(real.reactor, "_asyncioEventloop")
         assert (real.loop._host._bell is not None) == has_bell
         assert real.wait_for(BOUND)(lambda: 7)() == 7
         real.reactor.callFromThread(real.reactor.stop)

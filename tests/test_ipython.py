@@ -15,7 +15,7 @@ import pytest
 
 from crochet._ipython import Extension, run_cell
 from fakes import BOUND, FakeProcess, Finished, run_python
-from terminals import CTRL_C, Terminal
+from terminals import CTRL_C, CTRL_D, Terminal
 from test_docs import blocks_of
 from test_foreign import run as run_in_loop
 
@@ -365,6 +365,7 @@ def test_ctrl_c_at_the_prompt_cancels(tmp_path: Path) -> None:
         terminal.type("'cancelled', len(cancelled)\r")
         terminal.expect("('cancelled', 1)")
         terminal.expect("In [")
+        terminal.type(CTRL_D)
         terminal.expect("exit")
         terminal.type("y\r")
         assert terminal.end() == (0, "")
