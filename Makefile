@@ -67,7 +67,7 @@ ASGIREF := $(OTHERS)/asgiref-3.13.0
 SYNCHRONICITY := $(OTHERS)/synchronicity-0.12.7
 
 hazards: $(VENV)/test.stamp $(CROCHET).stamp $(ANYIO).stamp $(ASGIREF).stamp $(SYNCHRONICITY).stamp
-	$(BIN)/python -m tests.hazards --bound 30 --jobs 4 \
+	$(BIN)/python -m tests.hazards --bound 60 --jobs 4 \
 	    --with crochet=$(CROCHET)/bin/python --with asyncio=$(BIN)/python \
 	    --with anyio=$(ANYIO)/bin/python --with asgiref=$(ASGIREF)/bin/python \
 	    --with synchronicity=$(SYNCHRONICITY)/bin/python \
