@@ -243,8 +243,10 @@ def _hang_in_loop(loop: Any, answer: Answer) -> Bell:
 
     def heed() -> None:
         try:
-            with suppress(BlockingIOError):  # nobody rang
+            try:  # no suppress(), which takes as long as to read
                 read(fd)
+            except BlockingIOError:
+                pass  # nobody rang
             _heed(rung, answer)
         finally:
             if rung:
