@@ -114,18 +114,10 @@ class Entrance:
             ValueError: *stall_warning* is not above zero; there is no reactor of that name, or it
                 runs on no event loop.
         """
-        if self._loops:
-            self._loops[0].setup(
-                logging=logging,
-                stall_warning=stall_warning,
-                reactor=reactor,
-                loop_factory=loop_factory,
-            )
-            return
 
         def set_up(loop: EventLoop | None) -> None:
             if loop is not None:  # else this has interrupted another that is at it
-                self.setup(
+                loop.setup(
                     logging=logging,
                     stall_warning=stall_warning,
                     reactor=reactor,
