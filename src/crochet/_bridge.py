@@ -147,7 +147,7 @@ class Bridge:
         """
         self._call_from_thread = call_from_thread
         self.lags.clear()
-        self._use(ring)
+        self._ring = ring or partial(call_from_thread, self.drain_in_reactor)
         self._wakeup = []
         self.refusal = None
         if self._queue:
@@ -155,16 +155,12 @@ class Bridge:
             # that one.
             self._wake()
 
-    def ring_with(self, ring: Callable[[Wakeup], object] | None) -> None:
+    def ring_with(self, ring: Callable[[Wakeup], object]) -> None:
         """
         Wake the reactor in another way from now on, in its thread.
         """
-        self._use(ring)
+        self._ring = ring
         self._wake()  # should the last one have been lost
-
-    def _use(self, ring: Callable[[Wakeup], object] | None) -> None:
-        assert self._call_from_thread is not None
-        self._ring = ring or partial(self._call_from_thread, self.drain_in_reactor)
 
     def refuse(self, refusal: Refusal) -> None:
         """
