@@ -180,6 +180,18 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FakeLock]]:
     return give
 
 
+@pytest.fixture
+def real() -> Iterator[FakeProcess]:
+    """
+    A process whose reactor and threads are real.
+    """
+    reactor = new_real_reactor()
+    process = FakeProcess(reactor, start_thread)
+    yield process
+    process.exit()
+    close_reactor(reactor)
+
+
 @pytest.fixture(scope="module")
 def running() -> Iterator[FakeProcess]:
     """

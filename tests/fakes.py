@@ -34,6 +34,7 @@ from crochet._bridge import Bridge
 from crochet._debug import ThreadCheck
 from crochet._loop import EventLoop
 from crochet._reactors import release
+from crochet._result import EventualResult
 from crochet._stash import Stash
 
 T = TypeVar("T")
@@ -467,6 +468,24 @@ class FakeProcess:
         """
         self.fork_hooks["before"]()
         self.fork_hooks["after_in_parent"]()
+
+
+def call_for(process: FakeProcess, value: object = None) -> EventualResult[Any]:
+    """
+    Call a body that returns a value, which may be a Deferred.
+    """
+    return process.run_in_reactor(lambda: value)()
+
+
+def failing_call(process: FakeProcess, error: BaseException) -> EventualResult[Any]:
+    """
+    Call a body that raises an error.
+    """
+
+    def body() -> None:
+        raise error
+
+    return process.run_in_reactor(body)()
 
 
 def stepped_process() -> FakeProcess:

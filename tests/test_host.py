@@ -6,33 +6,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 
 import pytest
 from twisted.internet.defer import Deferred
 
 from crochet import DeadlockError, ReactorStopped
-from crochet._threads import start_thread
 from fakes import (
     BOUND,
     Background,
     FakeProcess,
-    close_reactor,
     in_reactor_thread,
-    new_real_reactor,
 )
-
-
-@pytest.fixture
-def real() -> Iterator[FakeProcess]:
-    """
-    A process whose reactor and threads are real.
-    """
-    reactor = new_real_reactor()
-    process = FakeProcess(reactor, start_thread)
-    yield process
-    process.exit()
-    close_reactor(reactor)
 
 
 class TestNoSetup:

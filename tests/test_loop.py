@@ -24,7 +24,6 @@ from fakes import (
     FakeProcess,
     FakeThread,
     LoggedFailures,
-    close_reactor,
     in_reactor_thread,
     new_real_reactor,
     run_python,
@@ -42,18 +41,6 @@ def threaded() -> Iterator[FakeProcess]:
     process = FakeProcess(start_thread=start_thread)
     yield process
     process.exit()
-
-
-@pytest.fixture
-def real() -> Iterator[FakeProcess]:
-    """
-    A process whose reactor and threads are real.
-    """
-    reactor = new_real_reactor()
-    process = FakeProcess(reactor, start_thread)
-    yield process
-    process.exit()
-    close_reactor(reactor)
 
 
 def _thread_of(process: FakeProcess) -> Any:

@@ -27,6 +27,8 @@ from fakes import (
     FakeProcess,
     LoggedFailures,
     SteppedList,
+    call_for,
+    failing_call,
     in_reactor_thread,
     together,
 )
@@ -47,24 +49,6 @@ def _new_result(
     return EventualResult(
         bridge, "body", (function, (), {}, copy_context()), [] if wakers is None else wakers
     )
-
-
-def _call(process: FakeProcess, value: object = None) -> EventualResult[Any]:
-    """
-    Call a body that returns a value, which may be a Deferred.
-    """
-    return process.run_in_reactor(lambda: value)()
-
-
-def _failing(process: FakeProcess, error: BaseException) -> EventualResult[Any]:
-    """
-    Call a body that raises an error.
-    """
-
-    def body() -> None:
-        raise error
-
-    return process.run_in_reactor(body)()
 
 
 @pytest.fixture
@@ -93,7 +77,7 @@ class TestWaiting:
         As often as one likes.
         """
         value = object()
-        result = _call(stepped, value)
+        result = call_for(stepped, value)
         stepped.reactor.turn()
         assert result.wait() is value
         assert result.wait(0) is value
@@ -106,7 +90,7 @@ class TestWaiting:
         Once.
         """
         lock = gate(lambda timeout: stepped.reactor.turn())
-        assert _call(stepped, 7).wait(5) == 7
+        assert call_for(stepped, 7).wait(5) == 7
         assert lock.waits == [5.0]
 
     @pytest.mark.parametrize("timeout", [None, math.inf, 10**400, threading.TIMEOUT_MAX * 2])
@@ -117,7 +101,7 @@ class TestWaiting:
         Or one that no raw lock takes.
         """
         lock = gate(lambda timeout: stepped.reactor.turn())
-        assert _call(stepped, 7).wait(timeout) == 7
+        assert call_for(stepped, 7).wait(timeout) == 7
         assert lock.waits == [LONGEST]
 
     @pytest.mark.parametrize("timeout", [0, -1, 0.01])
@@ -168,7 +152,7 @@ class TestWaiting:
         """
         Even if there is nothing to wait for, or the mistake would show only sometimes.
         """
-        result = _call(stepped, 7)
+        result = call_for(stepped, 7)
         if is_answered:
             stepped.reactor.turn()
         with pytest.raises(error, match="timeout"):
@@ -178,7 +162,7 @@ class TestWaiting:
         """
         Where only this very thread could answer. It does no harm.
         """
-        result = _call(stepped, 7)
+        result = call_for(stepped, 7)
         expected = pytest.raises(DeadlockError, match="in the reactor thread")
         with in_reactor_thread(stepped.bridge), expected:
             result.wait(5)
@@ -189,8 +173,8 @@ class TestWaiting:
         """
         The reactor's, too: there is nothing to wait for.
         """
-        result = _call(stepped, 7)
-        failed = _failing(stepped, ValueError("of a body"))
+        result = call_for(stepped, 7)
+        failed = failing_call(stepped, ValueError("of a body"))
         stepped.reactor.turn()
         with in_reactor_thread(stepped.bridge):
             assert result.wait(5) == 7
@@ -201,7 +185,7 @@ class TestWaiting:
         """
         In whichever thread.
         """
-        result = _call(stepped, 7)
+        result = call_for(stepped, 7)
         stepped.reactor.turn()
         stepped.reactor.stop()
         stepped.reactor.turn()
@@ -214,7 +198,7 @@ class TestWaiting:
         In many threads, each with the value.
         """
         deferred: Deferred[object] = Deferred()
-        result = _call(running, deferred)
+        result = call_for(running, deferred)
         value = object()
         barrier = threading.Barrier(9)
 
@@ -431,7 +415,7 @@ class TestMemory:
 
         def act() -> None:
             for value in (7, succeed(7)):
-                result = _call(stepped, value)
+                result = call_for(stepped, value)
                 stepped.reactor.turn()
                 assert result.wait(0) == 7
 
@@ -471,7 +455,7 @@ class TestMemory:
                     continue
             # Once this has been answered, the reactor thread has done with the other.
             for _ in range(2):
-                _call(running).wait(BOUND)
+                call_for(running).wait(BOUND)
 
         assert self._cycles(act) == 0
 
@@ -481,7 +465,7 @@ class TestMemory:
         """
 
         def act() -> None:
-            results = [_call(stepped, Deferred()) for _ in range(2)]
+            results = [call_for(stepped, Deferred()) for _ in range(2)]
             results[0].cancel()
             stepped.reactor.turn()
             results[1].cancel()
@@ -515,7 +499,7 @@ class TestCancelling:
         """
         told: list[object] = []
         deferred: Deferred[object] = Deferred(told.append)
-        result = _call(stepped, deferred)
+        result = call_for(stepped, deferred)
         stepped.reactor.turn()
         result.cancel()
         assert told == []
@@ -529,7 +513,7 @@ class TestCancelling:
         What comes later is swallowed.
         """
         deferred: Deferred[object] = Deferred()
-        result = _call(stepped, deferred)
+        result = call_for(stepped, deferred)
         stepped.reactor.turn()
         result.cancel()
         stepped.reactor.turn()
@@ -543,7 +527,7 @@ class TestCancelling:
         """
         answers: Deferred[object] = Deferred(lambda it: it.callback(7))
         fails: Deferred[object] = Deferred(lambda it: it.errback(ValueError("of a canceller")))
-        results = [_call(stepped, answers), _call(stepped, fails)]
+        results = [call_for(stepped, answers), call_for(stepped, fails)]
         stepped.reactor.turn()
         for result in results:
             result.cancel()
@@ -583,7 +567,7 @@ class TestCancelling:
             raise error
 
         deferred: Deferred[object] = Deferred(cancel)
-        result = _call(stepped, deferred)
+        result = call_for(stepped, deferred)
         stepped.reactor.turn()
         result.cancel()
         stepped.reactor.turn()
@@ -595,7 +579,7 @@ class TestCancelling:
         """
         Nothing happens.
         """
-        result = _call(stepped, 7)
+        result = call_for(stepped, 7)
         stepped.reactor.turn()
         result.cancel()
         stepped.reactor.turn()
@@ -607,7 +591,7 @@ class TestCancelling:
         operation ends. 3. The reactor thread finds nothing to cancel.
         """
         deferred: Deferred[object] = Deferred()
-        result = _call(stepped, deferred)
+        result = call_for(stepped, deferred)
         stepped.reactor.turn()
         result.cancel()
         deferred.callback(7)
@@ -620,7 +604,7 @@ class TestCancelling:
         Is like once.
         """
         told: list[object] = []
-        result = _call(stepped, Deferred(told.append))
+        result = call_for(stepped, Deferred(told.append))
         if has_started:
             stepped.reactor.turn()
         result.cancel()
@@ -637,7 +621,7 @@ class TestCancelling:
         """
         The CancelledError that nobody collects is not logged.
         """
-        result = _call(stepped, Deferred())
+        result = call_for(stepped, Deferred())
         if has_started:
             stepped.reactor.turn()
         result.cancel()
@@ -651,7 +635,7 @@ class TestCancelling:
         Nobody ordered it.
         """
         error = ValueError("of a canceller")
-        result = _call(stepped, Deferred(lambda it: it.errback(error)))
+        result = call_for(stepped, Deferred(lambda it: it.errback(error)))
         stepped.reactor.turn()
         result.cancel()
         stepped.reactor.turn()
@@ -664,7 +648,7 @@ class TestCancelling:
         Such as a CancelledError of the operation's own.
         """
         deferred: Deferred[object] = Deferred()
-        result = _call(stepped, deferred)
+        result = call_for(stepped, deferred)
         stepped.reactor.turn()
         deferred.cancel()
         del result, deferred
@@ -698,7 +682,7 @@ class TestCallbacks:
         """
         A value or an error.
         """
-        results = [_call(stepped, 7), _failing(stepped, ValueError("of a body"))]
+        results = [call_for(stepped, 7), failing_call(stepped, ValueError("of a body"))]
         assert [result.done() for result in results] == [False, False]
         stepped.reactor.turn()
         assert [result.done() for result in results] == [True, True]
@@ -728,7 +712,7 @@ class TestCallbacks:
         """
         Once each, with the result, when the answer is there to be read.
         """
-        result = _call(stepped, 7)
+        result = call_for(stepped, 7)
         called: list[object] = []
         for number in range(3):
             result.add_done_callback(lambda it, n=number: called.append((n, it, it.wait())))
@@ -742,7 +726,7 @@ class TestCallbacks:
         """
         By the thread that adds them.
         """
-        result = _call(stepped, 7)
+        result = call_for(stepped, 7)
         stepped.reactor.turn()
         called: list[object] = []
         result.add_done_callback(called.append)
@@ -785,7 +769,7 @@ class TestCallbacks:
         def callback(result: object) -> None:
             raise error("of a callback")
 
-        result = _call(stepped, 7)
+        result = call_for(stepped, 7)
         result.add_done_callback(callback)
         called: list[object] = []
         result.add_done_callback(called.append)
@@ -799,7 +783,7 @@ class TestCallbacks:
         """
         Likewise.
         """
-        result = _call(stepped, 7)
+        result = call_for(stepped, 7)
         stepped.reactor.turn()
         result.add_done_callback(lambda it: 1 / 0)
         assert [type(each) for each in logged.take()] == [ZeroDivisionError]
@@ -808,7 +792,7 @@ class TestCallbacks:
         """
         Whatever they do with it.
         """
-        result = _call(stepped, 7)
+        result = call_for(stepped, 7)
         called: list[object] = []
 
         def use(it: EventualResult[int]) -> None:
@@ -830,7 +814,7 @@ class TestFailures:
         """
         Be it pending or a value.
         """
-        result = _call(stepped, 7)
+        result = call_for(stepped, 7)
         assert result.original_failure() is None
         stepped.reactor.turn()
         assert result.original_failure() is None
@@ -840,7 +824,7 @@ class TestFailures:
         Which need not be logged after that.
         """
         error = ValueError("of a body")
-        result = _failing(stepped, error)
+        result = failing_call(stepped, error)
         stepped.reactor.turn()
         failure = result.original_failure()
         assert failure is not None
@@ -854,7 +838,7 @@ class TestFailures:
         """
         Crochet's own frame says nothing of the program.
         """
-        result = _failing(stepped, ValueError("of a body"))
+        result = failing_call(stepped, ValueError("of a body"))
         stepped.reactor.turn()
         failure = result.original_failure()
         assert failure is not None
@@ -865,7 +849,7 @@ class TestFailures:
         When the result is dropped.
         """
         error = ValueError("of a body")
-        result = _failing(stepped, error)
+        result = failing_call(stepped, error)
         stepped.reactor.turn()
         gc.collect()
         assert logged.events == []
@@ -884,7 +868,7 @@ class TestEnds:
         That is not logged, be there nobody who waits.
         """
         deferred: Deferred[object] = Deferred()
-        result = _call(stepped, deferred)
+        result = call_for(stepped, deferred)
         stepped.reactor.turn()
         assert _result.end(result, _errors.stopped("body")) is deferred
         with pytest.raises(ReactorStopped, match="the reactor has stopped"):
@@ -910,7 +894,7 @@ class TestEnds:
         """
         Change nothing.
         """
-        result = _call(stepped, 7)
+        result = call_for(stepped, 7)
         stepped.reactor.turn()
         assert _result.end(result, _errors.stopped("body")) is None
         assert result.wait(0) == 7
@@ -923,7 +907,7 @@ class TestEnds:
         Which comes too late; if it is an error, it is logged.
         """
         deferred: Deferred[object] = Deferred()
-        result = _call(stepped, deferred)
+        result = call_for(stepped, deferred)
         stepped.reactor.turn()
         _result.end(result, _errors.stopped("body"))
         error = ValueError("of a body")
@@ -939,7 +923,7 @@ class TestEnds:
         """
         The waiters and callbacks are the parent's.
         """
-        result = _call(stepped, 7)
+        result = call_for(stepped, 7)
         called: list[object] = []
         result.add_done_callback(called.append)
         _result.orphan(result, _errors.forked("body"))

@@ -13,28 +13,9 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from crochet import EventualResult
-from fakes import FakeProcess
+from fakes import FakeProcess, call_for, failing_call
 
 _colour: ContextVar[str] = ContextVar("colour", default="none")
-
-
-def _call(process: FakeProcess, value: object = None) -> EventualResult[Any]:
-    """
-    Call a body that returns a value, which may be a Deferred.
-    """
-    return process.run_in_reactor(lambda: value)()
-
-
-def _failing(process: FakeProcess, error: BaseException) -> EventualResult[Any]:
-    """
-    Call a body that raises an error.
-    """
-
-    def body() -> None:
-        raise error
-
-    return process.run_in_reactor(body)()
 
 
 class TestBodies:
@@ -47,7 +28,7 @@ class TestBodies:
         Then its result is the call's.
         """
         deferred: Deferred[int] = Deferred()
-        result = _call(stepped, deferred)
+        result = call_for(stepped, deferred)
         stepped.reactor.turn()
         assert not result.done()
         deferred.callback(7)
@@ -60,7 +41,7 @@ class TestBodies:
         """
         Likewise.
         """
-        result = _call(stepped, succeed(value))
+        result = call_for(stepped, succeed(value))
         stepped.reactor.turn()
         assert result.wait(0) == value
 
@@ -71,7 +52,7 @@ class TestBodies:
         """
         In a Deferred or bare.
         """
-        result = _call(stepped, wrap(ValueError("of a body")))
+        result = call_for(stepped, wrap(ValueError("of a body")))
         stepped.reactor.turn()
         with pytest.raises(ValueError, match="of a body"):
             result.wait(0)
@@ -120,8 +101,8 @@ class TestBodies:
         """
         It reaches the caller, and the reactor goes on.
         """
-        result = _failing(stepped, error)
-        after = _call(stepped, 7)
+        result = failing_call(stepped, error)
+        after = call_for(stepped, 7)
         stepped.reactor.turn()
         with pytest.raises(type(error)) as caught:
             result.wait(0)
@@ -133,7 +114,7 @@ class TestBodies:
         Whose callbacks get the value, too; of an error, they need not know.
         """
         deferreds: list[Deferred[Any]] = [Deferred(), Deferred()]
-        results = [_call(stepped, deferred) for deferred in deferreds]
+        results = [call_for(stepped, deferred) for deferred in deferreds]
         stepped.reactor.turn()
         seen: list[object] = []
         for deferred in deferreds:
