@@ -178,6 +178,40 @@ def test_queue_is_bounded_behind_a_stuck_handler(make_world, emit):
     assert len(written) == 1 + number + 1 - 100
 
 
+def test_queue_is_bounded_when_records_share_no_names(run):
+    """
+    Python gives a record half again as much memory once the records of a process have had many
+    different attributes, by ``extra=`` or else.
+    """
+    done = run(
+        """
+        import gc, tracemalloc
+
+        for number in range(40):
+            setattr(logging.makeLogRecord({}), f"attribute_{number}", number)
+        entered, opened = threading.Event(), threading.Event()
+
+        class Stuck(logging.Handler):
+            def emit(self, record):
+                entered.set()
+                opened.wait()
+
+        logging.getLogger().addHandler(Stuck())
+        logging.getLogger().setLevel("INFO")
+        set_up()
+        log.info("stuck")
+        entered.wait()
+        tracemalloc.start()
+        while bridge._writer._dropped < 100:
+            log.info("{number}", number=bridge._writer._records_in)
+        gc.collect()
+        print(tracemalloc.get_traced_memory()[0] < bridge._writer._limit)
+        opened.set()
+        """
+    )
+    assert (done.status, done.out) == (0, "True\n")
+
+
 def test_gap_is_told_where_it_is(make_world):
     """
     The number of dropped records is told between those before the gap and those after it.
