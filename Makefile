@@ -2,7 +2,8 @@
 #
 #   make demo	the Flask application, with an origin server of its own; offline
 #   make test	the test suite, with the coverage of branches
-#   make reactors	the core of the suite, on asyncio's, the poll and the select reactor
+#   make reactors	the core's whole suite, on asyncio's, the poll and the select reactor
+#   make reactor-rooms	the tests of it that a reactor makes a difference to, likewise
 #   make lint	ruff, mypy and pyright
 #   make docs	the documentation, in docs/_build/html
 #   make bench	the benchmarks, against the other bridges there are
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/$(VENV)/pyright
 
-.PHONY: demo test reactors lint docs bench hazards matrix downstream clean
+.PHONY: demo test reactors reactor-rooms lint docs bench hazards matrix downstream clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.stamp
@@ -31,11 +32,13 @@ test: $(VENV)/test.stamp $(VENV)/demo.stamp $(VENV)/examples.stamp $(VENV)/docs.
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-# What the reactor makes a difference to, and is quick. The whole suite runs with that variable, too.
-REACTOR_TESTS := $(patsubst %,tests/test_%.py,bell bridge calls coroutines host life parking patience reactors \
-    result starting tasks event_loops)
+# The core's whole suite; and the tests of it that a reactor makes a difference to, a minute for all.
+reactors reactor-rooms: $(VENV)/test.stamp
+reactors: REACTOR_TESTS = $$($(BIN)/python tools/matrix.py --around)
+reactor-rooms: REACTOR_TESTS = $(patsubst %,tests/test_%.py,bell bridge calls coroutines event_loops host life parking \
+    patience reactors result starting tasks)
 
-reactors: $(VENV)/test.stamp
+reactors reactor-rooms:
 	for reactor in asyncio poll select; do \
 	    CROCHET_TEST_REACTOR=$$reactor $(BIN)/python -m pytest $(AT_ONCE) $(REACTOR_TESTS) || exit 1; \
 	done

@@ -118,6 +118,8 @@ class TestInstalling:
         Of a factory's, which is not set as this thread's.
         """
         made: list[Any] = []
+        threads_own: Any = asyncio.events.get_event_loop_policy()._local  # type: ignore
+        before = threads_own._loop
 
         def factory() -> Any:
             made.append(asyncio.new_event_loop())
@@ -125,7 +127,7 @@ class TestInstalling:
 
         reactor: Any = Choice("asyncio", factory).obtain(_installed, None)
         assert [reactor._asyncioEventloop] == made
-        assert asyncio.events.get_event_loop_policy()._local._loop is None  # type: ignore
+        assert threads_own._loop is before
 
     def test_nothing_if_the_factory_fails(self) -> None:
         """
@@ -323,7 +325,9 @@ class TestProgram:
 
             for _ in range(2):
                 assert where() == (True, "crochet-reactor")
-                for other in {"select", "asyncio"} - {name}:
+                for other in "select", "asyncio":
+                    if other in type(reactor).__name__.lower():
+                        continue
                     try:
                         setup(reactor=other)
                     except RuntimeError as error:

@@ -121,9 +121,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lowest", action="store_true", help="also the oldest Twisted")
     parser.add_argument("--core", action="store_true", help="leave out what is around it")
+    parser.add_argument("--around", action="store_true", help="only print how pytest leaves it out")
     arguments = parser.parse_args()
     groups = CORE if arguments.core else GROUPS
-    ignored = [f"--ignore=tests/test_{name}.py" for name in AROUND if arguments.core]
+    ignored = [f"--ignore=tests/test_{name}.py" for name in AROUND]
+    if arguments.around:
+        print(*ignored)
+        return 0
+    if not arguments.core:
+        ignored.clear()
 
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)

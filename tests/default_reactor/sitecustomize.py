@@ -44,6 +44,9 @@ def _install_asyncio() -> None:
     install(new_event_loop())
 
 
+_install_asyncio.__module__ = "twisted.internet.asyncioreactor"  # by which it is known
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     """
     Finds that one module.
