@@ -174,6 +174,52 @@ class TestChild:
             kind,
         )
 
+    @pytest.mark.parametrize("wait", ["forever", "hang().wait"])
+    def test_forked_by_a_signal_handler_in_the_middle_of_a_wait(self, wait: str) -> None:
+        """
+        The child's wait is over at once; the parent's goes on.
+        """
+        run(
+            """
+            @crochet.wait_for(None)
+            def forever():
+                return pending
+
+            @crochet.run_in_reactor
+            def finish():
+                pending.callback(42)
+
+            pending, children = Deferred(), []
+
+            def handler(number, frame):
+                children.append(os.fork())
+
+            crochet.setup()
+            parent = os.getpid()
+            signal.signal(signal.SIGUSR1, handler)
+            main = threading.main_thread().ident
+            threading.Timer(0.1, signal.pthread_kill, [main, signal.SIGUSR1]).start()
+            try:
+                if sys.argv[3] == "forever":
+                    threading.Timer(0.5, finish).start()
+                    assert forever() == 42
+                else:
+                    hang().wait(0.5)
+            except crochet.ReactorStopped as error:
+                assert os.getpid() != parent, error
+                assert "fork" in str(error), error
+                assert add(1, 2) == 3
+                os._exit(7)
+            except crochet.TimeoutError:
+                assert sys.argv[3] != "forever"
+            assert os.getpid() == parent
+            _, status = os.waitpid(children[0], 0)
+            assert os.waitstatus_to_exitcode(status) == 7
+            """,
+            REACTORS[0],
+            wait,
+        )
+
     def test_first_calls_may_come_together(self) -> None:
         """
         From many threads, in the first moment.

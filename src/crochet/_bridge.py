@@ -59,6 +59,7 @@ from ._errors import Reason
 from ._faults import Uncollected
 from ._result import EventualResult
 from ._stash import Stash
+from ._waiting import open_own_gates
 
 if TYPE_CHECKING:
     from ._diagnosis import Blocked
@@ -289,6 +290,7 @@ class Bridge:
         self._queue = deque()
         for result in self.in_flight.copy():
             _result.orphan(result, refusal(_result.name_of(result)))
+        open_own_gates()  # where a signal handler has forked
 
     def close(self, refusal: Refusal) -> list[Deferred[object]]:
         """

@@ -22,9 +22,11 @@ for another wait of the same thread, can reach nobody.
 
 from __future__ import annotations
 
+import sys
 from _thread import LockType
 from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
 from weakref import WeakKeyDictionary
 
 Errand = Callable[[], object]
@@ -65,3 +67,17 @@ def run_errands(gate: LockType) -> None:
     errands = _errands.get(gate)
     while errands:
         errands.pop(0)()
+
+
+def open_own_gates() -> None:
+    """
+    Let this thread through the gates at which it waits, should this be a signal handler meanwhile.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__package__") == __package__:
+            gate = frame.f_locals.get("gate")
+            if isinstance(gate, LockType):
+                with suppress(RuntimeError):  # open: it is on its way
+                    gate.release()
+        frame = frame.f_back
