@@ -36,7 +36,7 @@ test: $(VENV)/test.stamp $(VENV)/demo.stamp $(VENV)/examples.stamp $(VENV)/docs.
 reactors reactor-rooms: $(VENV)/test.stamp
 reactors: REACTOR_TESTS = $$($(BIN)/python tools/matrix.py --around)
 reactor-rooms: REACTOR_TESTS = $(patsubst %,tests/test_%.py,bell bridge calls coroutines event_loops host life parking \
-    patience reactors result starting tasks)
+    patience reactors relay result starting tasks)
 
 reactors reactor-rooms:
 	for reactor in asyncio poll select; do \

@@ -19,6 +19,7 @@ import sys
 import textwrap
 import threading
 import time
+from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ import pytest
 from twisted.internet.base import ReactorBase
 from twisted.logger import LogEvent, LogLevel
 
-from crochet import _calls, _choice, _deadline, _errors, _patience, _result, _timeouts
+from crochet import _calls, _choice, _deadline, _errors, _patience, _relay, _result, _timeouts
 from crochet._bridge import Bridge
 from crochet._debug import ThreadCheck
 from crochet._loop import EventLoop
@@ -136,7 +137,7 @@ class FakeClock:
         """
         Have everything that waits for an answer look at this clock.
         """
-        for module in (_calls, _deadline, _patience, _result, _timeouts):
+        for module in (_calls, _deadline, _patience, _relay, _result, _timeouts):
             monkeypatch.setattr(module, "monotonic", self)
 
 
@@ -156,28 +157,20 @@ class FakeLock:
     ) -> None:
         self._meanwhile = meanwhile
         self._clock = clock
-        self._is_locked = False
+        self._lock = allocate_lock()
+        # A real lock's, for what they raise comes out of no Python function.
+        self.release = self._lock.release
+        self.locked = self._lock.locked
         self.waits: list[float] = []
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        if self._is_locked and blocking:
+        if self.locked() and blocking:
             assert len(self.waits) < 100, "this waits over and over, for nothing"
             self.waits.append(timeout)
             self._meanwhile(timeout)
-            if self._is_locked and self._clock is not None:
+            if self.locked() and self._clock is not None:
                 self._clock.now += timeout
-        if self._is_locked:
-            return False
-        self._is_locked = True
-        return True
-
-    def release(self) -> None:
-        if not self._is_locked:
-            raise RuntimeError("release unlocked lock")
-        self._is_locked = False
-
-    def locked(self) -> bool:
-        return self._is_locked
+        return self._lock.acquire(False)
 
 
 class SteppedList(list):  # type: ignore[type-arg]

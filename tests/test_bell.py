@@ -19,6 +19,7 @@ import pytest
 from crochet import _bell
 from crochet._bell import Bell, hang_up
 from crochet._event_loops import run_in_thread
+from crochet._relay import Relay
 from crochet._threads import start_thread
 from fakes import (
     BOUND,
@@ -60,11 +61,18 @@ def _nothing(wakeup: list[None]) -> None:
     wakeup.clear()
 
 
+def _relay() -> Relay:
+    """
+    Return one that has nothing to do.
+    """
+    return Relay((), lambda: None)
+
+
 def _hung_up(reactor: Any, answer: Any = _nothing) -> Bell:
     """
     Return the bell that the reactor has been given.
     """
-    bell = hang_up(reactor, answer)
+    bell = hang_up(reactor, answer, _relay())
     assert bell is not None
     return bell
 
@@ -371,8 +379,8 @@ class TestAbsence:
         """
         Of which nothing is known.
         """
-        assert hang_up(FakeReactor(), _nothing) is None  # type: ignore[arg-type]
-        assert hang_up(object(), _nothing) is None  # type: ignore[arg-type]
+        assert hang_up(FakeReactor(), _nothing, _relay()) is None  # type: ignore[arg-type]
+        assert hang_up(object(), _nothing, _relay()) is None  # type: ignore[arg-type]
 
     def test_for_lack_of_eventfd(self, reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """

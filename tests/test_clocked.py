@@ -334,6 +334,29 @@ class TestClock:
             assert process.wait_for(timeout=5)(lambda: 3)() == 3
         assert process.threads.started == []
 
+    def test_leaves_the_reactors_waiters_alone(self, running: FakeProcess) -> None:
+        """
+        And does not wait for them: its own do not line up.
+        """
+        relay = running.bridge.relay
+        relay.watcher = running  # as if there were a watch
+        relay.turns.append(lambda: None)
+        answers: list[int] = []
+
+        def caller() -> None:
+            for number in range(10):
+                running.run_in_reactor(answers.append)(number)
+
+        try:
+            with clocked_process(running) as clock:
+                running.wait_for(5)(caller)()
+                clock.advance(1)
+                assert answers == list(range(10))
+            assert len(relay.turns) == 1
+        finally:
+            relay.watcher = None
+            relay.open_all()
+
     def test_leaves_everything_as_it_was(self, running: FakeProcess) -> None:
         """
         A reactor that runs goes on, and answers what came before, and no other's.

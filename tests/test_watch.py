@@ -11,6 +11,7 @@ import math
 import sys
 import textwrap
 import threading
+from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -296,6 +297,38 @@ class TestSleep:
             assert stepped.run(nothing, nothing, take)[:4] == [0.1, 0.1, 0.1, -1]
         finally:
             pool.started = False
+
+    def test_relay_that_does_not_go_on(self, stepped: Stepped) -> None:
+        """
+        Is ended; it does not sleep before, though nothing is in flight any more.
+        """
+        relay = stepped.bridge.relay
+        relay.minder = nothing
+        gates = [allocate_lock() for _ in range(2)]
+
+        def line_up() -> None:
+            assert relay.begin() is relay.turns
+            relay._opened -= 1.0
+            for gate in gates:
+                gate.acquire()
+                relay.turns.append(gate.release)
+
+        waits = stepped.run(line_up, nothing)
+        assert not any(gate.locked() for gate in gates)
+        assert waits == pytest.approx([-1, 0.1, -1, 0.1])
+
+    def test_no_relay_without_it(self, stepped: Stepped) -> None:
+        """
+        None begins before it watches, or after its end.
+        """
+        relay = stepped.bridge.relay
+        relay.minder = nothing
+        gate = allocate_lock()
+        gate.acquire()
+        assert relay.begin() is None
+        stepped.run(lambda: relay.turns.append(gate.release))
+        assert relay.begin() is None
+        assert not gate.locked()
 
     def test_error_ends_it(self, stepped: Stepped, logged: LoggedFailures) -> None:
         """

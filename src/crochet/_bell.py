@@ -52,6 +52,7 @@ from twisted.internet.base import ReactorBase
 
 from ._event_loops import loop_of
 from ._reactors import Reactor
+from ._relay import MOMENT, Relay
 
 # On its way to the reactor thread, and cleared there. See _bridge.py.
 Wakeup = list[None]
@@ -141,13 +142,14 @@ class Bell:
                 self._descriptor.close()
 
 
-def hang_up(reactor: Reactor, answer: Answer) -> Bell | None:
+def hang_up(reactor: Reactor, answer: Answer, relay: Relay) -> Bell | None:
     """
     Give the reactor a bell, in its thread or before it runs; None where there are none.
 
     Args:
         reactor: the reactor.
         answer: called in its thread for each ring, to empty what was rung with.
+        relay: is minded in its thread from now on.
 
     Raises:
         OSError: there is no descriptor left.
@@ -155,13 +157,13 @@ def hang_up(reactor: Reactor, answer: Answer) -> Bell | None:
     has_eventfd = hasattr(os, "eventfd")
     loop = loop_of(reactor)
     if loop is not None:
-        return _hang_in_loop(loop, answer) if has_eventfd else None
+        return _hang_in_loop(loop, answer, relay) if has_eventfd else None
     if getattr(type(reactor), "mainLoop", None) is not ReactorBase.mainLoop:
         return None
     poller: Any = getattr(reactor, "_poller", None)
     if has_eventfd and isinstance(poller, select.epoll):
-        return _hang_in_epoll(reactor, poller, answer)
-    return _hang_in_main_loop(reactor, answer)
+        return _hang_in_epoll(reactor, poller, answer, relay)
+    return _hang_in_main_loop(reactor, answer, relay)
 
 
 def _heed(rung: deque[Wakeup], answer: Answer) -> None:
@@ -177,9 +179,11 @@ def _heed(rung: deque[Wakeup], answer: Answer) -> None:
             rung.popleft()
 
 
-def _heed_after_polls(reactor: Any, rung: deque[Wakeup], answer: Answer) -> Callable[[], None]:
+def _heed_after_polls(
+    reactor: Any, rung: deque[Wakeup], answer: Answer, relay: Relay
+) -> Callable[[], None]:
     """
-    Have the reactor heed rings each time that it has polled.
+    Have the reactor heed rings each time that it has polled, and not poll for long beside a relay.
 
     Returns:
         What undoes this.
@@ -187,19 +191,26 @@ def _heed_after_polls(reactor: Any, rung: deque[Wakeup], answer: Answer) -> Call
     names = cast("dict[str, object]", vars(reactor))
     before = names.get("doIteration")  # if none, there is that of the class
     iterate = reactor.doIteration
+    turns, calls = relay.turns, relay.calls
 
     def do_iteration(delay: float | None) -> None:
-        iterate(0 if rung else delay)
+        if turns or calls:
+            iterate(0 if rung else MOMENT if delay is None else min(delay, MOMENT))
+            relay.mind(is_woken=bool(rung))
+        else:
+            iterate(0 if rung else delay)
         if rung:
             _heed(rung, answer)
 
     def undo() -> None:
+        relay.minder = None
         if names.get("doIteration") is do_iteration:
             del reactor.doIteration
             if before is not None:
                 reactor.doIteration = before
 
     reactor.doIteration = do_iteration
+    relay.minder = lambda: None  # do_iteration() looks
     return undo
 
 
@@ -207,7 +218,7 @@ def _eventfd() -> _Descriptor:
     return _Descriptor(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
 
 
-def _hang_in_epoll(reactor: Any, poller: select.epoll, answer: Answer) -> Bell:
+def _hang_in_epoll(reactor: Any, poller: select.epoll, answer: Answer, relay: Relay) -> Bell:
     descriptor = _eventfd()
     fd = descriptor.fd
     poller.register(fd, select.EPOLLIN | select.EPOLLET)
@@ -222,23 +233,27 @@ def _hang_in_epoll(reactor: Any, poller: select.epoll, answer: Answer) -> Bell:
         with suppress(OSError, ValueError):  # closed already
             poller.unregister(fd)
 
-    return Bell(ring, rung, take_down, _heed_after_polls(reactor, rung, answer), descriptor)
+    undo = _heed_after_polls(reactor, rung, answer, relay)
+    return Bell(ring, rung, take_down, undo, descriptor)
 
 
-def _hang_in_main_loop(reactor: Any, answer: Answer) -> Bell:
+def _hang_in_main_loop(reactor: Any, answer: Answer, relay: Relay) -> Bell:
     rung: deque[Wakeup] = deque()
 
     def ring(wakeup: Wakeup) -> None:
         rung.append(wakeup)
         reactor.wakeUp()
 
-    return Bell(ring, rung, lambda: None, _heed_after_polls(reactor, rung, answer))
+    undo = _heed_after_polls(reactor, rung, answer, relay)
+    return Bell(ring, rung, lambda: None, undo)
 
 
-def _hang_in_loop(loop: Any, answer: Answer) -> Bell:
+def _hang_in_loop(loop: Any, answer: Answer, relay: Relay) -> Bell:
     descriptor = _eventfd()
     fd = descriptor.fd
     read, write = os.eventfd_read, os.eventfd_write
+    turns, calls = relay.turns, relay.calls
+    minding: list[Any] = []  # one, or none
     rung: deque[Wakeup] = deque()
 
     def heed() -> None:
@@ -252,6 +267,18 @@ def _hang_in_loop(loop: Any, answer: Answer) -> Bell:
             if rung:
                 write(fd, 1)
 
+    def mind() -> None:
+        minding.clear()
+        try:
+            relay.mind(is_woken=bool(rung))
+        finally:
+            if turns or calls:
+                mind_later()
+
+    def mind_later() -> None:
+        if not minding:
+            minding.append(loop.call_later(MOMENT, mind))
+
     def ring(wakeup: Wakeup) -> None:
         rung.append(wakeup)
         write(descriptor.fd, 1)
@@ -260,9 +287,15 @@ def _hang_in_loop(loop: Any, answer: Answer) -> Bell:
         if not loop.is_closed():
             loop.remove_reader(fd)
 
+    def undo() -> None:
+        relay.minder = None
+        while minding:
+            minding.pop().cancel()
+
     # One that was closed behind the loop's back may have had the same number, and the loop would
     # take this for that.
     loop.remove_reader(fd)
     # In a context of its own, or it would hold whatever the caller's holds.
     Context().run(loop.add_reader, fd, heed)
-    return Bell(ring, rung, take_down, lambda: None, descriptor)
+    relay.minder = mind_later
+    return Bell(ring, rung, take_down, undo, descriptor)

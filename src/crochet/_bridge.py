@@ -57,6 +57,7 @@ from twisted.internet.defer import Deferred
 from . import _errors, _result, _starting
 from ._errors import Reason
 from ._faults import Uncollected
+from ._relay import Relay
 from ._result import EventualResult
 from ._stash import Stash
 from ._waiting import open_own_gates
@@ -98,6 +99,9 @@ def _nobody(wakeup: Wakeup) -> None:
 # How many calls the reactor thread starts before it looks at anything else.
 _BATCH = 100
 
+# As many waiters are let through at once, if their answers come together: to line up takes time.
+_FEW = 3
+
 # How exactly the start of a call is noted, in seconds, and how many lags are remembered.
 _TICK = 0.001
 _LAGS = 100
@@ -132,6 +136,9 @@ class Bridge:
         self.rouse: Callable[[], object] | None = None
         self._queue: deque[EventualResult[object]] = deque()
         self._wakeup: Wakeup = []
+        # Lets waiters through whose answers came together.
+        self.relay: Relay = Relay(self._queue, self._wake_for_calls)
+        self._turns = self.relay.turns
         self._call_from_thread: CallFromThread | None = None
         self._ring: Callable[[Wakeup], object] = _nobody
 
@@ -147,6 +154,7 @@ class Bridge:
                 *call_from_thread* does.
         """
         self._call_from_thread = call_from_thread
+        self.relay.open_all()  # of an earlier life, should there be any
         self.lags.clear()
         self._ring = ring or partial(call_from_thread, self.drain_in_reactor)
         self._wakeup = []
@@ -183,7 +191,7 @@ class Bridge:
                 raise error
         self.in_flight.add(result)
         self._queue.append(result)
-        if not self._wakeup:
+        if not self._wakeup and not self._turns:  # or else the last of those does; see _relay.py
             self._wake()
         rouse = self.rouse  # after entering; see _watch.py
         if rouse is not None:
@@ -210,6 +218,10 @@ class Bridge:
         if ring is self._ring:  # and at once; see the head of this file
             self._wakeup = wakeup
 
+    def _wake_for_calls(self) -> None:
+        if self._queue and not self._wakeup:
+            self._wake()
+
     def drain_in_reactor(self, wakeup: Wakeup) -> None:
         """
         Start the calls that are queued, in the reactor thread.
@@ -224,6 +236,8 @@ class Bridge:
             left = len(queue)
             if left > _BATCH:
                 left = _BATCH
+            relay = self.relay
+            turns = relay.begin() if left > _FEW else None
             # A body that runs the reactor's loop itself may take the rest.
             while left and queue:
                 left -= 1
@@ -231,9 +245,10 @@ class Bridge:
                 if now - self.looked_at > _TICK:
                     self.looked_at = now
                     self.lags.append(now - queue[0]._made)
-                start(queue.popleft())
-            if queue and not self._wakeup:
-                self._wake()
+                    if turns:
+                        relay.hurry()  # the last body may have been a long one
+                start(queue.popleft(), turns)
+            self._wake_for_calls()
         except BaseException:
             # Only an exception thrown into this thread from outside gets here.
             self._wake()
@@ -288,6 +303,7 @@ class Bridge:
         # A clone of the reactor thread may be at it, and is not to find what comes later.
         self._queue.clear()
         self._queue = deque()
+        self.relay.disown(self._queue)
         for result in self.in_flight.copy():
             _result.orphan(result, refusal(_result.name_of(result)))
         open_own_gates()  # where a signal handler has forked
@@ -316,4 +332,5 @@ class Bridge:
             except IndexError:
                 break  # taken by another thread that closes: one that starts a life that ends
             _result.end(result, refusal(_result.name_of(result)))
+        self.relay.open_all()
         return unfinished

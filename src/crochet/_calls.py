@@ -262,6 +262,8 @@ class Decorators:
     ) -> Callable[..., object]:
         bridge = self._bridge
         submit = bridge.submit
+        turns = bridge.relay.turns
+        pass_on = bridge.relay.pass_on
         first = min(terms.limit, LONGEST)
 
         def wait_for_reactor(*args: object, **kwargs: object) -> object:
@@ -276,15 +278,19 @@ class Decorators:
                 patience = min(first, left)
             gate = allocate_lock()
             gate.acquire()
+            opener = gate.release
             result: EventualResult[object] = EventualResult(
-                bridge, name, (function, args, kwargs, copy_context()), [gate.release]
+                bridge, name, (function, args, kwargs, copy_context()), [opener]
             )
             try:
                 submit(result)
                 gate.acquire(True, patience)
-                outcome = result._outcome
+                outcome = result._outcome  # before it stands in line; see answer()
+                if turns:
+                    pass_on(opener)
                 if outcome is PENDING:  # the time is over; or the gate has opened for an errand
                     outcome = _patience.stay(result, gate, terms)
+                    pass_on(opener)
             except BaseException:
                 try:
                     _patience.abandon(result, gate, terms)
@@ -293,7 +299,7 @@ class Decorators:
                     _patience.abandon(result, gate, terms)
                     raise
                 finally:
-                    del gate  # the traceback holds this frame
+                    del gate, opener  # the traceback holds this frame
                 raise
             if type(outcome) is not Fault and type(outcome) is not Expired:
                 return outcome
@@ -301,7 +307,7 @@ class Decorators:
                 outcome.throw(is_last=True)
             finally:
                 # The traceback holds this frame; do not let it hold the fault as well.
-                del outcome, result, gate
+                del outcome, result, gate, opener
 
         def with_timeout(timeout: Seconds) -> Callable[..., object]:
             wrapper = self._waited_for(terms._replace(limit=_limit(timeout)), name, function)

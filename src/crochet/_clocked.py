@@ -49,6 +49,7 @@ from . import (
 )
 from ._leaks import LeakCheck
 from ._loop import EventLoop
+from ._relay import Relay
 
 _log = Logger(namespace="crochet")
 
@@ -244,7 +245,10 @@ def clocked(loop: EventLoop, leaks: LeakCheck) -> Generator[CrochetClock, None, 
     clock._on_turn = on_turn
     with _waiting_by(clock):
         # Its own queue: a reactor that runs is not to start what is not for it.
-        bridge._queue = deque()
+        queue: deque[object] = deque()
+        bridge._queue = queue
+        bridge.relay = Relay(queue, bridge._wake_for_calls)
+        bridge._turns = bridge.relay.turns
         bridge.reactor_thread = -1
         bridge.open(clock.call_at_once)
         # setup() and shutdown() in the code under test find nothing to do.
@@ -264,6 +268,8 @@ _BORROWED = (
     "reactor_thread",
     "looked_at",
     "_queue",
+    "relay",
+    "_turns",
     "_wakeup",
     "_call_from_thread",
     "_ring",

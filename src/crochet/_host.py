@@ -95,7 +95,7 @@ class Host:
         """
         self._bridge.reactor_thread = threading.get_ident()
         with suppress(OSError):  # no descriptor is left; calls go without
-            self._bell = hang_up(self.reactor, self._bridge.drain_in_reactor)
+            self._bell = hang_up(self.reactor, self._bridge.drain_in_reactor, self._bridge.relay)
         if self._bell is not None:
             self._bridge.ring_with(self._bell.ring)
         watch = self._make_watch(self.reactor)

@@ -174,7 +174,8 @@ def abandon(
             result._home.call(_cancel_in_reactor, result, terms)
         raise
     finally:
-        # The first may have cut a wake-up short.
+        # The first may have cut a wake-up short, or kept others waiting; see _relay.py.
+        result._home.relay.open_all()
         result._home.nudge()
 
 

@@ -55,6 +55,7 @@ from ._coroutines import explained
 from ._deadline import get_end
 from ._errors import Limit, Reason
 from ._faults import Fault, Uncollected, is_cancellation
+from ._relay import Relay, Turns, is_a_handlers
 from ._timeouts import Seconds, acquire_until, seconds
 from ._waiting import drop_errands, run_errands
 
@@ -101,6 +102,13 @@ class Home(Protocol):
     def explain(self, result: EventualResult[object]) -> Reason:
         """
         Tell why a call has no answer yet.
+        """
+        ...
+
+    @property
+    def relay(self) -> Relay:
+        """
+        Lets waiters through whose answers came together.
         """
         ...
 
@@ -230,6 +238,7 @@ class EventualResult(Generic[T_co]):
         by_deadline = end < now + limit
         if not by_deadline:
             end = now + limit
+        relay = self._home.relay
         gate = allocate_lock()
         gate.acquire()
         waker = gate.release
@@ -239,9 +248,15 @@ class EventualResult(Generic[T_co]):
             while self._outcome is PENDING and acquire_until(gate, end):
                 if self._outcome is PENDING:
                     run_errands(gate)
-        finally:
             # Somebody who polls must not leave a lock behind each time.
             remove(self._wakers, waker)
+            if relay.turns:
+                relay.pass_on(waker)
+        except BaseException:
+            remove(self._wakers, waker)
+            relay.open_all()  # this may be the one for whom others wait
+            raise
+        finally:
             drop_errands(gate)
             del gate, waker  # the traceback of an error holds this frame
         if self._outcome is PENDING:
@@ -351,7 +366,9 @@ def remove(wakers: list[Callable[[], object]], waker: Callable[[], object]) -> b
     """
     try:
         wakers.remove(waker)
-    except ValueError:
+    except ValueError as error:
+        if is_a_handlers(error):
+            raise
         return False
     return True
 
@@ -368,9 +385,14 @@ def _call_back(
 # What follows belongs to the bridge and the wrappers rather than to users.
 
 
-def answer(result: EventualResult[object], outcome: object) -> None:
+def answer(result: EventualResult[object], outcome: object, turns: Turns | None = None) -> None:
     """
     Store the answer, unless there is one, and release the waiters.
+
+    Args:
+        result: the call.
+        outcome: the answer.
+        turns: is where waiters come to stand; without it they are let through at once.
     """
     if result._outcome is PENDING:
         result._outcome = outcome
@@ -391,7 +413,10 @@ def answer(result: EventualResult[object], outcome: object) -> None:
         except IndexError:
             return  # a waiter has given up, or another thread releases, too, and took the last
         try:
-            waker()
+            if turns is not None:
+                turns.append(waker)
+            if turns is None or len(turns) == 1:
+                waker()
         except RuntimeError:
             pass  # it is open, for an errand; see _waiting.py. The waiter is on its way here.
         try:

@@ -1,11 +1,11 @@
 """
 Watches the reactor thread while calls are in flight, in a thread of its own.
 
-It finds two things. A deadlock: the reactor thread is blocked in something that only a thread can
+It finds three things. A deadlock: the reactor thread is blocked in something that only a thread can
 end which waits for us (_blocking.py); that thread's wait is ended with DeadlockError. And a stall:
 the reactor has not turned for ``stall_warning`` seconds; that is logged once, with the stack of the
-callback that blocks, and once more when it is over. It has the pool lent threads, too
-(_lending.py).
+callback that blocks, and once more when it is over. And a relay that does not go on (_relay.py). It
+has the pool lent threads, too (_lending.py).
 
 What must always hold:
 
@@ -101,6 +101,7 @@ class Watch:
     ) -> None:
         self._reactor = reactor
         self._bridge = bridge
+        self._relay = bridge.relay
         self._start_thread = start_thread
         self.stall_warning = stall_warning  # written by setup(), in any thread
         self._clock = clock
@@ -176,6 +177,8 @@ class Watch:
             rouse()
 
     def _run(self) -> None:
+        relay = self._relay
+        relay.watcher = self
         try:
             while not self._is_stopped:
                 self._sleep()
@@ -187,8 +190,13 @@ class Watch:
         finally:
             if self._bridge.rouse == self.rouse:  # and not another's, of the reactor's next run
                 self._bridge.rouse = None
+            if relay.watcher is self:
+                relay.watcher = None
+            relay.open_all()
 
     def _is_needed(self) -> bool:
+        if self._relay.turns:
+            return True
         if self._bridge.in_flight:
             return not self._turns.is_quiet
         return self._lender.is_owed or (self._has_warned and self._has_turned())
@@ -219,6 +227,7 @@ class Watch:
             self._errands.popleft()()
 
     def _look(self) -> None:
+        self._relay.hurry()
         self._check_stall()
         if self._bridge.in_flight:
             self._check_deadlock()

@@ -1,0 +1,786 @@
+"""
+How waiters whose answers came together let one another through.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+from _thread import LockType, allocate_lock
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from contextvars import copy_context
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import crochet
+from crochet import EventualResult, _bridge, _errors, _result
+from crochet._relay import MOMENT
+from crochet._result import answer
+from crochet._threads import start_thread
+from crochet._waiting import send_errand
+from fakes import (
+    BOUND,
+    Background,
+    FakeClock,
+    FakeLock,
+    FakeProcess,
+    FakeReactor,
+    close_reactor,
+    new_real_reactor,
+    open_bridge,
+    together,
+    wait_until,
+)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """
+    The one that the relay looks at.
+    """
+    clock = FakeClock()
+    clock.install(monkeypatch)
+    return clock
+
+
+_SOURCE = os.path.dirname(crochet.__file__)
+
+
+class Interrupted(BaseException):
+    """
+    What a signal handler raises.
+    """
+
+
+class Steps:
+    """
+    Does something in the middle of something else, right before one of the bytecodes of the
+    package's that this consists of, counted from 0.
+    """
+
+    def __init__(self, at: int, meanwhile: Callable[[], object]) -> None:
+        self._left = at
+        self._meanwhile = meanwhile
+        self.is_over = False
+
+    def run(self, stepped: Callable[[], object]) -> None:
+        """
+        Do both.
+        """
+        before = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 looks for one before it traces them
+        sys.settrace(self._trace)
+        try:
+            stepped()
+        finally:
+            sys.settrace(before)
+
+    def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
+        if os.path.dirname(frame.f_code.co_filename) != _SOURCE or self.is_over:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            self._left -= 1
+            if self._left < 0:
+                self.is_over = True
+                self._meanwhile()
+                return None
+        return self._trace
+
+
+class Waiter:
+    """
+    A thread that waits at its gate.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._result: EventualResult[object] = EventualResult(
+            world.bridge, "body", (int, (), {}, copy_context()), []
+        )
+        self._gate: LockType = allocate_lock()
+        self._gate.acquire()
+        self.opener = self._gate.release
+        self._result._wakers.append(self.opener)
+        self.is_through = False
+
+    @property
+    def is_open(self) -> bool:
+        """
+        Whether it could come through.
+        """
+        return not self._gate.locked()
+
+    def answer(self) -> None:
+        """
+        As in a drain, in the reactor thread.
+        """
+        answer(self._result, 42, self._world.relay.turns)
+
+    def come(self) -> None:
+        """
+        Come through, in the waiter's thread; by the gate, or without, when it has given up.
+        """
+        self.is_through = True
+        self._world.relay.pass_on(self.opener)
+
+
+class World:
+    """
+    A bridge and its relay, with waiters.
+    """
+
+    def __init__(self) -> None:
+        self.reactor = FakeReactor()
+        self.reactor.start()
+        self.bridge = open_bridge(self.reactor)
+        self.relay = self.bridge.relay
+        self.turns = self.relay.turns
+        self.bodies: list[int] = []
+        self.relay.minder = lambda: None
+        self.relay.watcher = self
+        self.relay.begin()
+        self.waiters: list[Waiter] = []
+
+    def waiter(self) -> Waiter:
+        """
+        Return one that has no answer yet.
+        """
+        self.waiters.append(Waiter(self))
+        return self.waiters[-1]
+
+    def lined_up(self) -> Waiter:
+        """
+        Return one that has.
+        """
+        waiter = self.waiter()
+        waiter.answer()
+        return waiter
+
+    def call(self) -> None:
+        """
+        Make a call, whose body adds to ``bodies``.
+        """
+        self.bridge.submit(
+            EventualResult(self.bridge, "body", (self.bodies.append, (1,), {}, copy_context()), [])
+        )
+
+    def settle(self) -> None:
+        """
+        Have all come whose gates are open, until nobody is left who could.
+        """
+        while ready := [each for each in self.waiters if each.is_open and not each.is_through]:
+            for each in ready:
+                each.come()
+
+
+def _every_step(
+    prepare: Callable[[World], tuple[Callable[[], object], Callable[[], object]]],
+) -> Iterator[World]:
+    """
+    Yield worlds in which one thing was done in the middle of another, at each step of it.
+
+    Args:
+        prepare: returns the one that is stepped, and what is done in the middle.
+    """
+    for at in itertools.count():
+        world = World()
+        stepped, meanwhile = prepare(world)
+        steps = Steps(at, meanwhile)
+        with suppress(Interrupted):
+            steps.run(stepped)
+        if not steps.is_over:
+            assert at > 20, "hardly anything was stepped"
+            return
+        yield world
+
+
+class TestOrder:
+    """
+    Of those who are let through.
+    """
+
+    def test_is_that_of_the_answers(self) -> None:
+        """
+        The first gate is opened at once, and each of the others by the one before.
+        """
+        world = World()
+        first, second, third = (world.lined_up() for _ in range(3))
+        assert (first.is_open, second.is_open, third.is_open) == (True, False, False)
+        first.come()
+        assert (second.is_open, third.is_open) == (True, False)
+        second.come()
+        assert third.is_open
+        third.come()
+        assert not world.turns
+
+    def test_leaves_out_who_has_given_up(self) -> None:
+        """
+        Before his turn has come.
+        """
+        world = World()
+        first, second, third = (world.lined_up() for _ in range(3))
+        second.come()
+        assert not third.is_open
+        first.come()
+        assert third.is_open
+
+    def test_does_not_concern_others(self) -> None:
+        """
+        Whose gates were opened on their own.
+        """
+        world = World()
+        first, second = (world.lined_up() for _ in range(2))
+        world.waiter().come()
+        assert (first.is_open, second.is_open) == (True, False)
+
+    def test_a_gate_that_an_errand_has_opened_is_no_error(self) -> None:
+        """
+        Be it the first or a later one.
+        """
+        world = World()
+        for _ in range(2):
+            waiter = world.waiter()
+            waiter.opener()
+            waiter.answer()
+        world.settle()
+        assert not world.turns
+
+
+class TestInterleaving:
+    """
+    Of the reactor thread and the waiters. At each step of one, another does all that it does.
+    """
+
+    def test_of_passing_on_and_answering(self) -> None:
+        """
+        The last comes through while another is answered.
+        """
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            return world.lined_up().come, world.waiter().answer
+
+        for world in _every_step(prepare):
+            world.settle()
+            assert all(each.is_through for each in world.waiters)
+            assert not world.turns
+
+    def test_of_answering_and_passing_on(self) -> None:
+        """
+        The other way round.
+        """
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            return world.waiter().answer, world.lined_up().come
+
+        for world in _every_step(prepare):
+            world.settle()
+            assert all(each.is_through for each in world.waiters)
+
+    def test_of_passing_on_and_giving_up(self) -> None:
+        """
+        Whose turn is next has given up, and goes.
+        """
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            first, second, _ = (world.lined_up() for _ in range(3))
+            return first.come, second.come
+
+        for world in _every_step(prepare):
+            world.settle()
+            assert all(each.is_through for each in world.waiters)
+
+    def test_of_giving_up_and_passing_on(self) -> None:
+        """
+        The other way round.
+        """
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            first, second, _ = (world.lined_up() for _ in range(3))
+            return second.come, first.come
+
+        for world in _every_step(prepare):
+            world.settle()
+            assert all(each.is_through for each in world.waiters)
+
+    def test_of_giving_up_and_answering(self) -> None:
+        """
+        Whoever has gone before the gate was put there keeps the others for a moment at most.
+        """
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            gone = world.waiter()
+            return gone.answer, gone.come
+
+        kept = 0
+        for world in _every_step(prepare):
+            behind = world.lined_up()
+            world.settle()
+            kept += not behind.is_through
+            world.relay._opened -= 2 * MOMENT
+            world.relay.hurry()
+            world.settle()
+            assert behind.is_through
+        assert kept > 0
+
+    @pytest.mark.parametrize("is_first", [True, False])
+    def test_of_opening_all_and_passing_on(self, is_first: bool) -> None:
+        """
+        One of them comes through meanwhile.
+        """
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            first, second, _ = (world.lined_up() for _ in range(3))
+            return world.relay.open_all, first.come if is_first else second.come
+
+        for world in _every_step(prepare):
+            world.settle()
+            assert all(each.is_through for each in world.waiters)
+
+    def test_of_passing_on_and_a_call(self) -> None:
+        """
+        That is made while the last comes through: one of the two wakes the reactor.
+        """
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            return world.lined_up().come, world.call
+
+        for world in _every_step(prepare):
+            world.reactor.turn()
+            assert world.bodies == [1]
+
+    def test_of_a_call_and_passing_on(self) -> None:
+        """
+        The other way round.
+        """
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            return world.call, world.lined_up().come
+
+        for world in _every_step(prepare):
+            world.reactor.turn()
+            assert world.bodies == [1]
+
+
+class TestMinding:
+    """
+    Of those who do not come.
+    """
+
+    def test_opens_all_when_nobody_has_come_for_a_moment(self, clock: FakeClock) -> None:
+        """
+        And not before.
+        """
+        world = World()
+        waiters = [world.lined_up() for _ in range(3)]
+        clock.now = MOMENT
+        world.relay.mind()
+        assert [each.is_open for each in waiters] == [True, False, False]
+        clock.now = 1.5 * MOMENT
+        world.relay.mind()
+        assert all(each.is_open for each in waiters)
+        assert not world.turns
+
+    def test_whoever_comes_late_opens_all(self, clock: FakeClock) -> None:
+        """
+        For others would be late, too: a thread computes, or many do.
+        """
+        world = World()
+        waiters = [world.lined_up() for _ in range(4)]
+        clock.now = MOMENT
+        waiters[0].come()
+        assert [each.is_open for each in waiters] == [True, True, False, False]
+        clock.now = 2.5 * MOMENT
+        waiters[1].come()
+        assert all(each.is_open for each in waiters)
+
+    def test_the_first_has_its_moment_from_when_it_is_opened(self, clock: FakeClock) -> None:
+        """
+        However long ago the last relay was.
+        """
+        world = World()
+        world.lined_up().come()
+        clock.now = 100.0
+        world.relay.begin()
+        waiters = [world.lined_up() for _ in range(3)]
+        waiters[0].come()
+        assert [each.is_open for each in waiters] == [True, True, False]
+
+    def test_each_has_a_moment(self, clock: FakeClock) -> None:
+        """
+        However many came before.
+        """
+        world = World()
+        waiters = [world.lined_up() for _ in range(10)]
+        for number, each in enumerate(waiters[:8], 1):
+            clock.now = number * 0.9 * MOMENT
+            each.come()
+            world.relay.mind()
+        assert waiters[8].is_open
+        assert not waiters[9].is_open
+
+    def test_the_last_wakes_the_reactor_for_calls(self) -> None:
+        """
+        That were made since the first was on the way; and nobody else does.
+        """
+        world = World()
+        waiters = [world.lined_up() for _ in range(3)]
+        world.call()
+        for each in waiters:
+            assert world.reactor.number_of_wakings() == 0
+            each.come()
+        assert world.reactor.number_of_wakings() == 1
+        world.reactor.turn()
+        assert world.bodies == [1]
+
+    def test_wakes_the_reactor_for_calls_whose_last_does_not_come(self, clock: FakeClock) -> None:
+        """
+        And only for those.
+        """
+        world = World()
+        world.lined_up()
+        world.call()
+        world.relay.mind()
+        assert world.reactor.number_of_wakings() == 0
+        clock.now = 2 * MOMENT
+        world.relay.mind()
+        world.reactor.turn()
+        assert world.bodies == [1]
+        wakings = world.reactor.number_of_wakings()
+        world.relay.mind()
+        assert world.reactor.number_of_wakings() == wakings
+
+    def test_goes_on_where_one_was_interrupted(self, clock: FakeClock) -> None:
+        """
+        At any step of passing on.
+        """
+
+        def interrupt() -> None:
+            raise Interrupted
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            first, *_ = (world.lined_up() for _ in range(3))
+            world.call()
+            return first.come, interrupt
+
+        for world in _every_step(prepare):
+            world.settle()
+            clock.now += 2 * MOMENT
+            world.relay.mind()
+            world.settle()
+            assert all(each.is_through for each in world.waiters)
+            world.reactor.turn()
+            assert world.bodies == [1]
+
+    @pytest.mark.parametrize("kind", [IndexError, RuntimeError, ValueError])
+    def test_what_interrupts_comes_out(self, kind: type[Exception]) -> None:
+        """
+        Be it of a kind that deques and locks raise, too. Whoever it leaves opens all gates.
+        """
+
+        def interrupt() -> None:
+            raise kind("a signal")
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            first, *_ = (world.lined_up() for _ in range(3))
+
+            def come() -> None:
+                with pytest.raises(kind, match="a signal"):
+                    first.come()
+                world.relay.open_all()
+
+            return come, interrupt
+
+        for at in itertools.count():
+            world = World()
+            come, _ = prepare(world)
+            steps = Steps(at, interrupt)
+            try:
+                steps.run(come)
+            except pytest.fail.Exception:
+                assert not steps.is_over
+                assert at > 20
+                return
+            world.settle()
+            assert all(each.is_through for each in world.waiters)
+
+    def test_a_long_body_is_looked_behind(
+        self, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Between two calls of a drain, whoever has not come by then.
+        """
+        monkeypatch.setattr(_bridge, "monotonic", clock)
+        world = World()
+        seen: list[bool] = []
+        waiters = [world.waiter() for _ in range(5)]
+        for number, each in enumerate(waiters):
+
+            def body(number: int = number) -> None:
+                seen.append(waiters[1].is_open)
+                if number == 2:
+                    clock.now = 2 * MOMENT
+
+            each._result._work = (body, (), {}, copy_context())
+            world.bridge.submit(each._result)
+        world.reactor.turn()
+        assert seen == [False, False, False, True, True]
+
+    def test_comes_to_an_end_with_the_reactor(self) -> None:
+        """
+        Nobody is left waiting.
+        """
+        world = World()
+        waiters = [world.lined_up() for _ in range(3)]
+        world.bridge.close(_errors.stopped)
+        assert all(each.is_open for each in waiters)
+
+    def test_begins_anew_in_a_forked_child(self) -> None:
+        """
+        In which there are none of these threads.
+        """
+        world = World()
+        waiters = [world.lined_up() for _ in range(3)]
+        world.bridge.disown(_errors.forked, _errors.not_run_in_child)
+        assert not waiters[-1].is_open
+        world.bridge.open(world.reactor.callFromThread)
+        assert world.relay.begin() is None
+        world.relay.minder = lambda: None
+        assert world.relay.begin() is None
+        world.relay.watcher = self
+        assert world.relay.begin() is world.turns
+        last = world.lined_up()
+        assert last.is_open
+        world.call()
+        last.come()
+        world.reactor.turn()
+        assert world.bodies == [1]
+
+
+class TestWays:
+    """
+    Through a gate, and away from it: whoever stands behind is let through.
+    """
+
+    @pytest.fixture
+    def unminded(self) -> Iterator[FakeProcess]:
+        """
+        A process in whose relay nobody sees to those who do not come.
+        """
+        process = FakeProcess(None, start_thread)
+        process.loop.setup()
+        process.bridge.relay.minder = lambda: None
+        process.bridge.relay.watcher = process
+        yield process
+        process.exit()
+
+    def _behind(self, process: FakeProcess) -> LockType:
+        """
+        Return a gate that was lined up now.
+        """
+        gate = allocate_lock()
+        gate.acquire()
+        process.bridge.relay.turns.append(gate.release)
+        return gate
+
+    def test_by_a_call(self, unminded: FakeProcess) -> None:
+        """
+        To a ``wait_for`` function.
+        """
+        call = unminded.wait_for(None)(int)
+        assert _in_one_drain(unminded, *[call] * 5) == [0] * 5
+
+    def test_by_a_result(self, unminded: FakeProcess) -> None:
+        """
+        Of a ``run_in_reactor`` function.
+        """
+        started = unminded.run_in_reactor(int)
+
+        def call() -> object:
+            return started().wait()
+
+        assert _in_one_drain(unminded, *[call] * 5) == [0] * 5
+
+    def test_by_a_result_that_is_given_up(self, stepped: FakeProcess) -> None:
+        """
+        By a signal's exception, just when the answer has come.
+        """
+        result = stepped.run_in_reactor(int)()
+        behind: list[LockType] = []
+
+        def interrupt() -> None:
+            answer(result, 42, stepped.bridge.relay.turns)
+            behind.append(self._behind(stepped))
+            raise Interrupted
+
+        clock = FakeClock()
+        with pytest.MonkeyPatch.context() as patch:
+            clock.install(patch)
+            patch.setattr(_result, "allocate_lock", lambda: FakeLock(lambda _: interrupt(), clock))
+            with pytest.raises(Interrupted):
+                result.wait(5)
+        assert not behind[0].locked()
+
+    def test_after_the_time_is_over(
+        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
+    ) -> None:
+        """
+        When the answer comes all the same, at the last moment.
+        """
+        behind: list[LockType] = []
+
+        def meanwhile(timeout: float) -> None:
+            [result] = stepped.bridge.in_flight
+            opener = result._wakers[0]
+            stepped.bridge.relay.turns.append(lambda: None)
+            answer(result, 42, stepped.bridge.relay.turns)
+            stepped.bridge.relay.turns.popleft()
+            behind.append(self._behind(stepped))
+            assert stepped.bridge.relay.turns[0] == opener
+
+        gate(meanwhile)
+        assert stepped.wait_for(5)(int)() == 42
+        assert not behind[0].locked()
+
+    def test_after_an_errand(self, stepped: FakeProcess, gate: Callable[..., FakeLock]) -> None:
+        """
+        For which the gate was opened before.
+        """
+        turns = stepped.bridge.relay.turns
+        behind: list[LockType] = []
+
+        def meanwhile(timeout: float) -> None:
+            if len(lock.waits) == 1:
+                send_errand(lock, lambda: None)  # type: ignore[arg-type]
+            else:
+                [result] = stepped.bridge.in_flight
+                answer(result, 42, turns)
+                behind.append(self._behind(stepped))
+
+        lock = gate(meanwhile)
+        assert stepped.wait_for(5)(int)() == 42
+        assert len(lock.waits) == 2
+        assert not behind[0].locked()
+
+    def test_by_an_interruption(self, stepped: FakeProcess, gate: Callable[..., FakeLock]) -> None:
+        """
+        That comes with the answer.
+        """
+        behind: list[LockType] = []
+
+        def meanwhile(timeout: float) -> None:
+            [result] = stepped.bridge.in_flight
+            answer(result, 42, stepped.bridge.relay.turns)
+            behind.append(self._behind(stepped))
+            raise Interrupted
+
+        gate(meanwhile)
+        with pytest.raises(Interrupted):
+            stepped.wait_for(5)(int)()
+        assert not behind[0].locked()
+
+
+def _in_one_drain(process: FakeProcess, *callers: Callable[[], object]) -> list[object]:
+    """
+    Have each caller make its call in a thread of its own, one after the other, and all of them
+    started at once.
+    """
+    blocked, go = threading.Event(), threading.Event()
+
+    def block() -> None:
+        blocked.set()
+        go.wait(BOUND)
+
+    blocking = process.run_in_reactor(block)()
+    assert blocked.wait(BOUND)
+    threads: list[Background[object]] = []
+    for number, caller in enumerate(callers, 1):
+        threads.append(Background(caller))
+        wait_until(lambda n=number: _waiting(process) == n, "a call was not made")
+    go.set()
+    blocking.wait(BOUND)
+    return [each.outcome() for each in threads]
+
+
+def _waiting(process: FakeProcess) -> int:
+    """
+    Return how many calls that have not started are waited for.
+    """
+    return sum(len(result._wakers) for result in process.bridge._queue.copy())
+
+
+class TestReactors:
+    """
+    Of every kind, in a thread, with callers in others.
+    """
+
+    @pytest.fixture(params=["epoll", "asyncio", "poll", "select"])
+    def process(self, request: pytest.FixtureRequest) -> Iterator[FakeProcess]:
+        """
+        A process whose reactor and threads are real.
+        """
+        reactor = new_real_reactor(request.param)
+        process = FakeProcess(reactor, start_thread)
+        process.loop.setup()
+        process.bridge.relay.watcher = process
+        yield process
+        process.exit()
+        close_reactor(reactor)
+
+    def test_let_waiters_line_up(self, process: FakeProcess) -> None:
+        """
+        When several are answered at once, and only then.
+        """
+        turns = process.bridge.relay.turns
+        lengths: list[int] = []
+
+        def look() -> int:
+            lengths.append(len(turns))
+            return len(lengths)
+
+        call = process.wait_for(None)(look)
+        assert _in_one_drain(process, *[call] * 5) == [1, 2, 3, 4, 5]
+        assert max(lengths) > 1
+        lengths.clear()
+        assert call() == 1
+        assert lengths == [0]
+
+    def test_go_on_without_who_does_not_come(self, process: FakeProcess) -> None:
+        """
+        Calls that wait for the last to come through, too.
+        """
+        relay = process.bridge.relay
+        later: list[EventualResult[int]] = []
+
+        def line_up_a_dead_man() -> None:
+            relay.turns.append(lambda: None)
+            relay._opened += 3 * MOMENT  # not at the first look
+
+        def call() -> None:
+            later.append(process.run_in_reactor(lambda: 42)())
+
+        callers = map(process.wait_for(None), (line_up_a_dead_man, int, int, call))
+        assert _in_one_drain(process, *callers) == [None, 0, 0, None]
+        assert later[0].wait(BOUND) == 42
+        assert not relay.turns
+
+    def test_serve_many(self, process: FakeProcess) -> None:
+        """
+        Each of whom gets its own answers, from calls and from results.
+        """
+        double = process.wait_for(BOUND)(lambda number: 2 * number)
+        triple = process.run_in_reactor(lambda number: 3 * number)
+
+        def caller(index: int) -> bool:
+            numbers = range(index, index + 50)
+            return [double(number) + triple(number).wait(BOUND) for number in numbers] == [
+                5 * number for number in numbers
+            ]
+
+        assert all(together(20, caller))
+        assert not process.bridge.relay.turns
