@@ -29,6 +29,9 @@ CTRL_C = "\x03"
 CTRL_D = "\x04"
 TAB = "\t"
 
+# Seconds after which nothing more is expected to appear.
+_QUIET = 2.0
+
 
 class Terminal:
     """
@@ -90,6 +93,24 @@ class Terminal:
             self._all += data
         self._shown = self._shown.partition(text)[2]
 
+    def interrupt_prompt(self) -> None:
+        """
+        Type Ctrl-C at a prompt, and wait until it says so.
+
+        When the prompt has appeared, and is just about to wait for keys, it may be lost (Python
+        has looked for signals by then), so it is typed again while nothing comes of it.
+        """
+        for _ in range(int(BOUND / _QUIET)):
+            self.type(CTRL_C)
+            while select.select([self._screen], [], [], _QUIET)[0]:
+                data = os.read(self._screen, 4096).decode(errors="replace")
+                self._shown += data
+                self._all += data
+                if "KeyboardInterrupt" in self._shown:
+                    self.expect("KeyboardInterrupt")
+                    return
+        self._give_up("Ctrl-C does not come through")
+
     def end(self) -> tuple[int, str]:
         """
         Type Ctrl-D and wait for the program's end; return its status, and what it wrote to stderr.
@@ -101,7 +122,7 @@ class Terminal:
             while time.monotonic() < deadline:
                 self.type(CTRL_D)
                 # The terminal would stop a program whose output nobody reads.
-                while select.select([self._screen], [], [], 2.0)[0]:
+                while select.select([self._screen], [], [], _QUIET)[0]:
                     self._all += os.read(self._screen, 4096).decode(errors="replace")
         except OSError:
             pass  # the last to have it open has ended: what was waited for

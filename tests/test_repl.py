@@ -376,8 +376,7 @@ def use_a_terminal(terminal: Terminal) -> None:
     terminal.type("'cancelled', len(cancelled)\r")
     terminal.expect("('cancelled', 1)")
     terminal.expect(">>>")
-    terminal.type(CTRL_C)
-    terminal.expect("KeyboardInterrupt")
+    terminal.interrupt_prompt()
     terminal.expect(">>>")
 
 
