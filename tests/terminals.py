@@ -86,12 +86,18 @@ class Terminal:
             if not select.select([self._screen], [], [], max(deadline - time.monotonic(), 0))[0]:
                 self._give_up(f"{text!r} does not appear")
             try:
-                data = os.read(self._screen, 4096).decode(errors="replace")
+                self._read()
             except OSError:
                 self._give_up(f"the program has ended before {text!r} appeared")
-            self._shown += data
-            self._all += data
         self._shown = self._shown.partition(text)[2]
+
+    def _read(self) -> None:
+        """
+        Take what has appeared. Raises OSError when the program has ended.
+        """
+        data = os.read(self._screen, 4096).decode(errors="replace")
+        self._shown += data
+        self._all += data
 
     def interrupt_prompt(self) -> None:
         """
@@ -103,9 +109,7 @@ class Terminal:
         for _ in range(int(BOUND / _QUIET)):
             self.type(CTRL_C)
             while select.select([self._screen], [], [], _QUIET)[0]:
-                data = os.read(self._screen, 4096).decode(errors="replace")
-                self._shown += data
-                self._all += data
+                self._read()
                 if "KeyboardInterrupt" in self._shown:
                     self.expect("KeyboardInterrupt")
                     return
@@ -123,7 +127,7 @@ class Terminal:
                 self.type(CTRL_D)
                 # The terminal would stop a program whose output nobody reads.
                 while select.select([self._screen], [], [], _QUIET)[0]:
-                    self._all += os.read(self._screen, 4096).decode(errors="replace")
+                    self._read()
         except OSError:
             pass  # the last to have it open has ended: what was waited for
         return self._process.wait(BOUND), self._written_errors()

@@ -282,26 +282,16 @@ class TestInterleaving:
             world.settle()
             assert all(each.is_through for each in world.waiters)
 
-    def test_of_passing_on_and_giving_up(self) -> None:
+    @pytest.mark.parametrize("is_stepped", ["passing on", "giving up"])
+    def test_of_passing_on_and_giving_up(self, is_stepped: str) -> None:
         """
-        Whose turn is next has given up, and goes.
-        """
-
-        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            first, second, _ = (world.lined_up() for _ in range(3))
-            return first.come, second.come
-
-        for world in _every_step(prepare):
-            world.settle()
-            assert all(each.is_through for each in world.waiters)
-
-    def test_of_giving_up_and_passing_on(self) -> None:
-        """
-        The other way round.
+        Whose turn is next has given up, and goes; and the other way round.
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
             first, second, _ = (world.lined_up() for _ in range(3))
+            if is_stepped == "passing on":
+                return first.come, second.come
             return second.come, first.come
 
         for world in _every_step(prepare):

@@ -38,7 +38,8 @@ from . import _errors
 from ._deadline import get_end
 from ._errors import Limit
 from ._faults import Fault
-from ._result import PENDING, EventualResult, cancel_in_reactor, has_started, remove, withdraw
+from ._relay import remove
+from ._result import PENDING, EventualResult, cancel_in_reactor, has_started, withdraw
 from ._timeouts import acquire_until
 from ._waiting import drop_errands, run_errands
 

@@ -36,7 +36,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sized
-from contextlib import suppress
 from time import monotonic
 
 # How long it may take from when a gate was opened until its waiter is here, in seconds.
@@ -88,16 +87,12 @@ class Relay:
         Let the next through, in the thread that *opener* was for. Blocks never.
         """
         turns = self.turns
-        try:
-            turns.remove(opener)
-        except ValueError as error:
-            if is_a_handlers(error):
-                raise
+        if not remove(turns, opener):
             return  # it did not come in turn
         try:
             turns[0]()
         except (IndexError, RuntimeError) as error:  # there is none; or it is open
-            if is_a_handlers(error):
+            if _is_a_handlers(error):
                 raise
         now = monotonic()
         if now - self._opened > MOMENT:
@@ -132,9 +127,12 @@ class Relay:
                 opener = turns[0]
             except IndexError:
                 return
-            _open(opener)
-            with suppress(ValueError):  # its waiter has taken it out
-                turns.remove(opener)
+            try:
+                opener()
+            except RuntimeError as error:  # it is open
+                if _is_a_handlers(error):
+                    raise
+            remove(turns, opener)
 
     def disown(self, calls: Sized) -> None:
         """
@@ -146,15 +144,20 @@ class Relay:
         self.watcher = None
 
 
-def _open(opener: Opener) -> None:
+def remove(openers: list[Opener] | Turns, opener: Opener) -> bool:
+    """
+    Take what is to be called out of those, if it is still there.
+    """
     try:
-        opener()
-    except RuntimeError as error:  # it is open
-        if is_a_handlers(error):
+        openers.remove(opener)
+    except ValueError as error:
+        if _is_a_handlers(error):
             raise
+        return False
+    return True
 
 
-def is_a_handlers(error: BaseException) -> bool:
+def _is_a_handlers(error: BaseException) -> bool:
     """
     Tell whether an exception comes out of a function that interrupted us, as a signal handler does,
     rather than out of a function of C that we called.

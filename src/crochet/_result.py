@@ -55,7 +55,7 @@ from ._coroutines import explained
 from ._deadline import get_end
 from ._errors import Limit, Reason
 from ._faults import Fault, Uncollected, is_cancellation
-from ._relay import Relay, Turns, is_a_handlers
+from ._relay import Relay, Turns, remove
 from ._timeouts import Seconds, acquire_until, seconds
 from ._waiting import drop_errands, run_errands
 
@@ -358,19 +358,6 @@ class EventualResult(Generic[T_co]):
 def _error_of(result: EventualResult[object]) -> BaseException | None:
     outcome = result._outcome
     return outcome.error if type(outcome) is Fault else None
-
-
-def remove(wakers: list[Callable[[], object]], waker: Callable[[], object]) -> bool:
-    """
-    Take what is to be called out of the list, if it is still there.
-    """
-    try:
-        wakers.remove(waker)
-    except ValueError as error:
-        if is_a_handlers(error):
-            raise
-        return False
-    return True
 
 
 def _call_back(
