@@ -200,6 +200,7 @@ def _every_step(
         yield world
 
 
+@pytest.mark.usefixtures("clock")
 class TestOrder:
     """
     Of those who are let through.
@@ -252,6 +253,7 @@ class TestOrder:
         assert not world.turns
 
 
+@pytest.mark.usefixtures("clock")
 class TestInterleaving:
     """
     Of the reactor thread and the waiters. At each step of one, another does all that it does.
@@ -357,6 +359,7 @@ class TestInterleaving:
             assert world.bodies == [1]
 
 
+@pytest.mark.usefixtures("clock")
 class TestMinding:
     """
     Of those who do not come.
