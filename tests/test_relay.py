@@ -16,12 +16,13 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 import crochet
-from crochet import EventualResult, _bridge, _errors, _result
+from crochet import EventualResult, _bridge, _errors, _relay, _result
 from crochet._relay import MOMENT
 from crochet._result import answer
-from crochet._threads import start_thread
+from crochet._threads import current_processor, start_thread
 from crochet._waiting import send_errand
 from fakes import (
     BOUND,
@@ -46,6 +47,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     clock = FakeClock()
     clock.install(monkeypatch)
     return clock
+
+
+@pytest.fixture(autouse=True)
+def three_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Whatever this machine has.
+    """
+    monkeypatch.setattr(_relay, "_LINES", 3)
 
 
 _SOURCE = os.path.dirname(crochet.__file__)
@@ -95,13 +104,13 @@ class Steps:
 
 class Waiter:
     """
-    A thread that waits at its gate.
+    A thread that waits at its gate, on one of the processors.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, processor: int) -> None:
         self._world = world
         self._result: EventualResult[object] = EventualResult(
-            world.bridge, "body", (int, (), {}, copy_context()), []
+            world.bridge, "body", (int, (), {}, copy_context()), [], processor
         )
         self._gate: LockType = allocate_lock()
         self._gate.acquire()
@@ -120,13 +129,14 @@ class Waiter:
         """
         As in a drain, in the reactor thread.
         """
-        answer(self._result, 42, self._world.relay.turns)
+        answer(self._result, 42, self._world.relay)
 
     def come(self) -> None:
         """
         Come through, in the waiter's thread; by the gate, or without, when it has given up.
         """
         self.is_through = True
+        self._world.order.append(self)
         self._world.relay.pass_on(self.opener)
 
 
@@ -146,19 +156,20 @@ class World:
         self.relay.watcher = self
         self.relay.begin()
         self.waiters: list[Waiter] = []
+        self.order: list[Waiter] = []
 
-    def waiter(self) -> Waiter:
+    def waiter(self, processor: int = 0) -> Waiter:
         """
         Return one that has no answer yet.
         """
-        self.waiters.append(Waiter(self))
+        self.waiters.append(Waiter(self, processor))
         return self.waiters[-1]
 
-    def lined_up(self) -> Waiter:
+    def lined_up(self, processor: int = 0) -> Waiter:
         """
         Return one that has.
         """
-        waiter = self.waiter()
+        waiter = self.waiter(processor)
         waiter.answer()
         return waiter
 
@@ -254,44 +265,117 @@ class TestOrder:
 
 
 @pytest.mark.usefixtures("clock")
+class TestLines:
+    """
+    Of those who sleep on the same processor.
+    """
+
+    def _order(self, *processors: int) -> list[int]:
+        """
+        Return on which those sleep who are let through one after the other, if they were answered
+        in that order.
+        """
+        world = World()
+        waiters = {world.lined_up(processor): processor for processor in processors}
+        world.settle()
+        assert not world.relay.is_under_way()
+        return [waiters[each] for each in world.order]
+
+    def test_are_let_through_one_after_the_other(self) -> None:
+        """
+        First that of the one who was answered first.
+        """
+        assert self._order(0, 1, 0, 1, 2, 0) == [0, 0, 0, 1, 1, 2]
+        assert self._order(1, 0, 2, 0, 1, 2) == [1, 1, 2, 2, 0, 0]
+
+    def test_are_shared_where_there_are_more_processors(self) -> None:
+        """
+        By those whose numbers differ by as many as there are lines.
+        """
+        assert self._order(7, 6, 5, 4) == [7, 4, 5, 6]
+
+    @pytest.mark.parametrize(("long", "short"), [(0, 1), (1, 2), (2, 0), (0, 0)])
+    def test_one_that_does_not_end_keeps_no_other(
+        self, monkeypatch: pytest.MonkeyPatch, long: int, short: int
+    ) -> None:
+        """
+        For whoever has come through may be answered again before the rest are let through. And
+        where there is no other line, it goes on.
+        """
+        monkeypatch.setattr(_relay, "_AT_ONCE", 3)
+        world = World()
+        busy = [world.lined_up(long) for _ in range(3)]
+        other = world.lined_up(short)
+        for each in busy[:]:
+            assert not other.is_open
+            busy.append(world.lined_up(long))
+            each.come()
+        assert other.is_open
+        other.come()
+        assert busy[3].is_open
+        world.settle()
+        assert not world.relay.is_under_way()
+
+
+@pytest.mark.usefixtures("clock")
 class TestInterleaving:
     """
     Of the reactor thread and the waiters. At each step of one, another does all that it does.
     """
 
-    def test_of_passing_on_and_answering(self) -> None:
+    @pytest.mark.parametrize("processor", [0, 1])
+    @pytest.mark.parametrize("is_stepped", ["passing on", "answering"])
+    def test_of_passing_on_and_answering(self, is_stepped: str, processor: int) -> None:
         """
-        The last comes through while another is answered.
+        The last comes through while another is answered, in the same line or not; and the other
+        way round.
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            return world.lined_up().come, world.waiter().answer
+            last, answered = world.lined_up(), world.waiter(processor)
+            if is_stepped == "passing on":
+                return last.come, answered.answer
+            return answered.answer, last.come
 
         for world in _every_step(prepare):
             world.settle()
             assert all(each.is_through for each in world.waiters)
-            assert not world.turns
+            assert not world.relay.is_under_way()
 
-    def test_of_answering_and_passing_on(self) -> None:
+    @pytest.mark.parametrize("processors", [(0, 0), (0, 1), (1, 2)])
+    def test_of_two_that_pass_on(self, processors: tuple[int, int]) -> None:
         """
-        The other way round.
+        For two may be on the way: the last to come is followed by whom the reactor thread let
+        through meanwhile. They may want the same one to be the next.
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            return world.waiter().answer, world.lined_up().come
+            one, two = world.lined_up(), world.lined_up()
+            world.relay._let_next()
+            assert list(world.turns) == [one.opener, two.opener]
+            for processor in processors:
+                world.lined_up(processor)
+            world.call()
+            return one.come, two.come
 
         for world in _every_step(prepare):
             world.settle()
             assert all(each.is_through for each in world.waiters)
+            assert not world.relay.is_under_way()
+            world.reactor.turn()
+            assert world.bodies == [1]
 
     @pytest.mark.parametrize("is_stepped", ["passing on", "giving up"])
-    def test_of_passing_on_and_giving_up(self, is_stepped: str) -> None:
+    @pytest.mark.parametrize("processors", [(0, 0, 0), (0, 1, 1), (0, 1, 0)])
+    def test_of_passing_on_and_giving_up(
+        self, is_stepped: str, processors: tuple[int, int, int]
+    ) -> None:
         """
         Whose turn is next has given up, and goes; and the other way round.
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            first, second, _ = (world.lined_up() for _ in range(3))
+            first, second, _ = map(world.lined_up, processors)
             if is_stepped == "passing on":
                 return first.come, second.come
             return second.come, first.come
@@ -321,13 +405,16 @@ class TestInterleaving:
         assert kept > 0
 
     @pytest.mark.parametrize("is_first", [True, False])
-    def test_of_opening_all_and_passing_on(self, is_first: bool) -> None:
+    @pytest.mark.parametrize("processors", [(0, 0, 0), (2, 1, 0)])
+    def test_of_opening_all_and_passing_on(
+        self, is_first: bool, processors: tuple[int, int, int]
+    ) -> None:
         """
         One of them comes through meanwhile.
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            first, second, _ = (world.lined_up() for _ in range(3))
+            first, second, _ = map(world.lined_up, processors)
             return world.relay.open_all, first.come if is_first else second.come
 
         for world in _every_step(prepare):
@@ -345,6 +432,20 @@ class TestInterleaving:
         for world in _every_step(prepare):
             world.reactor.turn()
             assert world.bodies == [1]
+
+    def test_of_passing_on_to_somebody_and_a_call(self) -> None:
+        """
+        That does not wake the reactor, for that one will.
+        """
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            first, _ = (world.lined_up() for _ in range(2))
+            return first.come, world.call
+
+        for world in _every_step(prepare):
+            assert world.reactor.number_of_wakings() == 0
+            world.settle()
+            assert world.reactor.number_of_wakings() == 1
 
     def test_of_a_call_and_passing_on(self) -> None:
         """
@@ -470,6 +571,50 @@ class TestMinding:
             world.reactor.turn()
             assert world.bodies == [1]
 
+    def test_goes_on_where_the_reactor_thread_was_interrupted(self, clock: FakeClock) -> None:
+        """
+        At any step of putting somebody in line, and whatever it does then.
+        """
+
+        def interrupt() -> None:
+            raise Interrupted
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            world.lined_up().come()
+            opener = world.waiter().opener
+            return lambda: world.relay.line_up(opener, 0), interrupt
+
+        left = 0
+        for world in _every_step(prepare):
+            left += bool(world.relay.lines[0])
+            clock.now += MOMENT
+            world.relay.begin()
+            clock.now += MOMENT
+            world.relay.begin()
+            world.relay.hurry()
+            assert not world.relay.is_under_way()
+        assert left > 0
+
+    def test_leaves_nobody_in_line_when_a_drain_was_interrupted(self) -> None:
+        """
+        At any step of it.
+        """
+
+        def interrupt() -> None:
+            raise Interrupted
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            for processor in range(4):
+                world.bridge.submit(world.waiter(processor)._result)
+            wakeup = world.bridge._wakeup
+            return lambda: world.bridge.drain_in_reactor(wakeup), interrupt
+
+        for world in _every_step(prepare):
+            world.settle()
+            assert not world.relay.is_under_way()
+            for each in world.waiters:
+                each._result.original_failure()  # nobody need log it
+
     @pytest.mark.parametrize("kind", [IndexError, RuntimeError, ValueError])
     def test_what_interrupts_comes_out(self, kind: type[Exception]) -> None:
         """
@@ -541,12 +686,13 @@ class TestMinding:
         waiters = [world.lined_up() for _ in range(3)]
         world.bridge.disown(_errors.forked, _errors.not_run_in_child)
         assert not waiters[-1].is_open
+        assert not world.relay.is_under_way()
         world.bridge.open(world.reactor.callFromThread)
-        assert world.relay.begin() is None
+        assert not world.relay.begin()
         world.relay.minder = lambda: None
-        assert world.relay.begin() is None
+        assert not world.relay.begin()
         world.relay.watcher = self
-        assert world.relay.begin() is world.turns
+        assert world.relay.begin()
         last = world.lined_up()
         assert last.is_open
         world.call()
@@ -578,7 +724,7 @@ class TestWays:
         """
         gate = allocate_lock()
         gate.acquire()
-        process.bridge.relay.turns.append(gate.release)
+        process.bridge.relay.line_up(gate.release, 0)
         return gate
 
     def test_by_a_call(self, unminded: FakeProcess) -> None:
@@ -599,6 +745,20 @@ class TestWays:
 
         assert _in_one_drain(unminded, *[call] * 5) == [0] * 5
 
+    def test_is_of_the_line_that_the_waiter_names(self, running: FakeProcess) -> None:
+        """
+        Before it sleeps, by the processor that it is on.
+        """
+        assert running.bridge.relay.processor is current_processor()
+        running.bridge.relay.processor = lambda: 2
+        in_flight = running.bridge.in_flight
+        assert running.wait_for(BOUND)(lambda: [each._processor for each in in_flight])() == [2]
+        never: EventualResult[None] = running.run_in_reactor(Deferred[None])()
+        with pytest.raises(crochet.TimeoutError):
+            never.wait(0.01)
+        assert never._processor == 2
+        never.cancel()
+
     def test_by_a_result_that_is_given_up(self, stepped: FakeProcess) -> None:
         """
         By a signal's exception, just when the answer has come.
@@ -607,7 +767,7 @@ class TestWays:
         behind: list[LockType] = []
 
         def interrupt() -> None:
-            answer(result, 42, stepped.bridge.relay.turns)
+            answer(result, 42, stepped.bridge.relay)
             behind.append(self._behind(stepped))
             raise Interrupted
 
@@ -630,11 +790,9 @@ class TestWays:
         def meanwhile(timeout: float) -> None:
             [result] = stepped.bridge.in_flight
             opener = result._wakers[0]
-            stepped.bridge.relay.turns.append(lambda: None)
-            answer(result, 42, stepped.bridge.relay.turns)
-            stepped.bridge.relay.turns.popleft()
+            answer(result, 42, stepped.bridge.relay)
             behind.append(self._behind(stepped))
-            assert stepped.bridge.relay.turns[0] == opener
+            assert list(stepped.bridge.relay.turns) == [opener]
 
         gate(meanwhile)
         assert stepped.wait_for(5)(int)() == 42
@@ -644,7 +802,7 @@ class TestWays:
         """
         For which the gate was opened before.
         """
-        turns = stepped.bridge.relay.turns
+        relay = stepped.bridge.relay
         behind: list[LockType] = []
 
         def meanwhile(timeout: float) -> None:
@@ -652,7 +810,7 @@ class TestWays:
                 send_errand(lock, lambda: None)  # type: ignore[arg-type]
             else:
                 [result] = stepped.bridge.in_flight
-                answer(result, 42, turns)
+                answer(result, 42, relay)
                 behind.append(self._behind(stepped))
 
         lock = gate(meanwhile)
@@ -668,7 +826,7 @@ class TestWays:
 
         def meanwhile(timeout: float) -> None:
             [result] = stepped.bridge.in_flight
-            answer(result, 42, stepped.bridge.relay.turns)
+            answer(result, 42, stepped.bridge.relay)
             behind.append(self._behind(stepped))
             raise Interrupted
 
@@ -729,11 +887,11 @@ class TestReactors:
         """
         When several are answered at once, and only then.
         """
-        turns = process.bridge.relay.turns
+        relay = process.bridge.relay
         lengths: list[int] = []
 
         def look() -> int:
-            lengths.append(len(turns))
+            lengths.append(sum(map(len, (relay.turns, *relay.lines))))
             return len(lengths)
 
         call = process.wait_for(None)(look)
@@ -751,7 +909,7 @@ class TestReactors:
         later: list[EventualResult[int]] = []
 
         def line_up_a_dead_man() -> None:
-            relay.turns.append(lambda: None)
+            relay.line_up(lambda: None, 0)
             relay._opened += 3 * MOMENT  # not at the first look
 
         def call() -> None:

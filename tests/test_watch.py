@@ -298,24 +298,32 @@ class TestSleep:
         finally:
             pool.started = False
 
-    def test_relay_that_does_not_go_on(self, stepped: Stepped) -> None:
+    @pytest.mark.parametrize("is_interrupted", [False, True])
+    def test_relay_that_does_not_go_on(self, stepped: Stepped, *, is_interrupted: bool) -> None:
         """
-        Is ended; it does not sleep before, though nothing is in flight any more.
+        Is ended; it does not sleep before, though nothing is in flight any more. Somebody does not
+        come, or nobody was let through.
         """
         relay = stepped.bridge.relay
         relay.minder = nothing
         gates = [allocate_lock() for _ in range(2)]
 
         def line_up() -> None:
-            assert relay.begin() is relay.turns
-            relay._opened -= 1.0
+            assert relay.begin()
+            relay._opened += 100.0  # it is not late
             for gate in gates:
                 gate.acquire()
-                relay.turns.append(gate.release)
+                if is_interrupted:
+                    relay.lines[0].append(gate.release)
+                else:
+                    relay.line_up(gate.release, 0)
 
-        waits = stepped.run(line_up, nothing)
+        def be_late() -> None:
+            relay._opened -= 200.0
+
+        waits = stepped.run(line_up, nothing, be_late, nothing)
         assert not any(gate.locked() for gate in gates)
-        assert waits == pytest.approx([-1, 0.1, -1, 0.1])
+        assert waits == pytest.approx([-1, 0.1, 0.1, -1, 0.1])
 
     def test_no_relay_without_it(self, stepped: Stepped) -> None:
         """
@@ -325,9 +333,9 @@ class TestSleep:
         relay.minder = nothing
         gate = allocate_lock()
         gate.acquire()
-        assert relay.begin() is None
+        assert not relay.begin()
         stepped.run(lambda: relay.turns.append(gate.release))
-        assert relay.begin() is None
+        assert not relay.begin()
         assert not gate.locked()
 
     def test_error_ends_it(self, stepped: Stepped, logged: LoggedFailures) -> None:

@@ -60,6 +60,7 @@ from ._faults import Uncollected
 from ._relay import Relay
 from ._result import EventualResult
 from ._stash import Stash
+from ._threads import current_processor
 from ._waiting import open_own_gates
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ class Bridge:
         """
         self._call_from_thread = call_from_thread
         self.relay.open_all()  # of an earlier life, should there be any
+        self.relay.processor = current_processor()
         self.lags.clear()
         self._ring = ring or partial(call_from_thread, self.drain_in_reactor)
         self._wakeup = []
@@ -236,8 +238,7 @@ class Bridge:
             left = len(queue)
             if left > _BATCH:
                 left = _BATCH
-            relay = self.relay
-            turns = relay.begin() if left > _FEW else None
+            relay = self.relay if left > _FEW and self.relay.begin() else None
             # A body that runs the reactor's loop itself may take the rest.
             while left and queue:
                 left -= 1
@@ -245,12 +246,13 @@ class Bridge:
                 if now - self.looked_at > _TICK:
                     self.looked_at = now
                     self.lags.append(now - queue[0]._made)
-                    if turns:
+                    if relay is not None:
                         relay.hurry()  # the last body may have been a long one
-                start(queue.popleft(), turns)
+                start(queue.popleft(), relay)
             self._wake_for_calls()
         except BaseException:
             # Only an exception thrown into this thread from outside gets here.
+            self.relay.open_all()
             self._wake()
             raise
 

@@ -262,8 +262,9 @@ class Decorators:
     ) -> Callable[..., object]:
         bridge = self._bridge
         submit = bridge.submit
-        turns = bridge.relay.turns
-        pass_on = bridge.relay.pass_on
+        relay = bridge.relay
+        turns = relay.turns
+        pass_on = relay.pass_on
         first = min(terms.limit, LONGEST)
 
         def wait_for_reactor(*args: object, **kwargs: object) -> object:
@@ -280,7 +281,11 @@ class Decorators:
             gate.acquire()
             opener = gate.release
             result: EventualResult[object] = EventualResult(
-                bridge, name, (function, args, kwargs, copy_context()), [opener]
+                bridge,
+                name,
+                (function, args, kwargs, copy_context()),
+                [opener],
+                relay.processor(),
             )
             try:
                 submit(result)

@@ -5,15 +5,26 @@ Only one of them can have the interpreter's lock. Had the reactor thread opened 
 each would be given a processor, find the lock taken, and be put to sleep once more, which takes
 longer than its call. So it opens the first, and whoever has been let through opens the next.
 
-The gates whose answers are there stand in ``turns``, until their waiters have come through:
+Who is next? A thread is woken on the processor on which it went to sleep, if that is idle, and all
+but one are, for the same reason. To wake one there takes as long as two calls. So the gates stand
+in lines, one for each processor, and a line is let through before the next one is. (With locks this
+is known as cohorting: Dice, Marathe and Shavit, "Lock Cohorting", PPoPP 2012.)
 
-1. The reactor thread appends a gate, then opens it if it is the first.
-2. A waiter that was let through takes out its own, then opens what is the first now.
+A gate whose answer is there is closed and stands in one of ``lines``; or it was opened, and is in
+``turns`` until its waiter has come through. Mostly there is one in ``turns``.
 
-Verdict: each writes before it looks. A gate that the reactor thread found behind another is seen by
-whoever takes that out; and if it was taken out in between, both open the same one, which does no
-harm. So the first gate is open, or somebody is just about to open it. A waiter that has given up
-does as in 2, and if its gate was not the first, what it opens is open.
+1. The reactor thread puts a gate in line, and lets the next through if ``turns`` is empty.
+2. A waiter that was let through lets the next through, takes its own gate out of ``turns``, and if
+   that is empty then, lets the next through.
+3. Whoever lets the next through puts its gate into ``turns``, takes it out of its line, and opens
+   it, unless another thread has taken it out.
+
+Verdict: in 1 and 2 each writes before it looks. A gate that the reactor thread has left to somebody
+in ``turns`` is seen by that one's second look; and if both look, both find gates to open, which
+does no harm. In 3 a gate is never in neither place. A waiter that has given up takes its own out of
+its line, or does as in 2.
+
+Nobody waits for ever behind another line: of each only so many are let through at once.
 
 While somebody is on the way, new calls wake no reactor; the last to come through does that, for all
 of them. The same holds here: a call is entered, then ``turns`` is looked at; whoever takes out the
@@ -29,11 +40,13 @@ within 0.1 s (_watch.py). And who leaves by an exception opens all gates, too. (
 one of these things in the middle of another, at each step of it.)
 
 Threads: the reactor thread adds gates, the waiters take them out, any may open them. No locks, for
-the same reasons as in _bridge.py: a deque whose every operation is one step of the interpreter.
+the same reasons as in _bridge.py: deques whose every operation is one step of the interpreter. Two
+threads may both write which line is let through; of that nothing depends but the time it takes.
 """
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Sized
 from time import monotonic
@@ -41,10 +54,15 @@ from time import monotonic
 # How long it may take from when a gate was opened until its waiter is here, in seconds.
 MOMENT = 0.002
 
+# So many processors are told apart. Where there are more, some share a line.
+_LINES = min(os.cpu_count() or 1, 8)
+
+# So many of a line are let through before it is another's turn.
+_AT_ONCE = 100
+
 # Opens a gate. One that is open already makes it a RuntimeError.
 Opener = Callable[[], object]
-# The gates whose answers are there, and whose waiters are not.
-Turns = deque[Opener]
+Gates = deque[Opener]
 
 
 class Relay:
@@ -56,10 +74,27 @@ class Relay:
         wake: wakes the reactor for them, unless that has been done. From any thread; blocks never.
     """
 
-    __slots__ = ("_opened", "_wake", "calls", "minder", "turns", "watcher")
+    __slots__ = (
+        "_left",
+        "_line",
+        "_opened",
+        "_wake",
+        "calls",
+        "lines",
+        "minder",
+        "processor",
+        "turns",
+        "watcher",
+    )
 
     def __init__(self, calls: Sized, wake: Callable[[], object]) -> None:
-        self.turns: Turns = deque()
+        self.turns: Gates = deque()
+        self.lines: list[Gates] = [deque() for _ in range(_LINES)]
+        # Which of them is let through, and how many more of it in a row.
+        self._line = 0
+        self._left = 0
+        # Returns a number of the processor that this thread runs on: where it will sleep.
+        self.processor: Callable[[], int] = int
         self.calls: Sized = calls
         # Nobody lines up without the two that see to those who do not come. Has mind() called in
         # the reactor thread, a MOMENT later and until all is over. Written there.
@@ -70,30 +105,48 @@ class Relay:
         # When somebody last came through, or else when there was nobody in line.
         self._opened = 0.0
 
-    def begin(self) -> Turns | None:
+    def begin(self) -> bool:
         """
-        Return where gates are to be lined up; or None, if that cannot be. Reactor thread only.
+        Tell whether gates may be lined up from now on. Reactor thread only.
         """
         minder = self.minder
         if minder is None or self.watcher is None:
-            return None
+            return False
         minder()
-        if not self.turns:
+        if not self.is_under_way():
             self._opened = monotonic()
-        return self.turns
+        return True
+
+    def is_under_way(self) -> bool:
+        """
+        Tell whether somebody whose answer is there has not come through.
+        """
+        return bool(self.turns) or any(self.lines)
+
+    def line_up(self, opener: Opener, processor: int) -> None:
+        """
+        Let a waiter through when it is its turn. Reactor thread only; blocks never.
+
+        Args:
+            opener: opens its gate.
+            processor: what ``processor()`` returned to it.
+        """
+        self.lines[processor % _LINES].append(opener)
+        if not self.turns:
+            self._let_next()
 
     def pass_on(self, opener: Opener) -> None:
         """
         Let the next through, in the thread that *opener* was for. Blocks never.
         """
         turns = self.turns
-        if not remove(turns, opener):
-            return  # it did not come in turn
-        try:
-            turns[0]()
-        except (IndexError, RuntimeError) as error:  # there is none; or it is open
-            if _is_a_handlers(error):
-                raise
+        # In the order in which a gate moves, for it may do so meanwhile.
+        if opener not in turns and (self._leave_line(opener) or opener not in turns):
+            return
+        self._let_next()
+        remove(turns, opener)
+        if not turns:
+            self._let_next()
         now = monotonic()
         if now - self._opened > MOMENT:
             self.open_all()
@@ -101,11 +154,50 @@ class Relay:
         if not turns and self.calls:
             self._wake()
 
+    def _leave_line(self, opener: Opener) -> bool:
+        return any(line and remove(line, opener) for line in self.lines)
+
+    def _let_next(self) -> None:
+        turns = self.turns
+        while True:
+            line = self.lines[self._line]
+            if not line or self._left <= 0:
+                other = self._next_line()
+                if other is None:
+                    return
+                line = other
+            self._left -= 1
+            try:
+                opener = line[0]
+            except IndexError as error:
+                if _is_a_handlers(error):
+                    raise
+                continue  # another thread was faster
+            turns.append(opener)
+            if remove(line, opener):
+                break
+            remove(turns, opener)
+        try:
+            opener()
+        except RuntimeError as error:  # it is open, for an errand; see _waiting.py
+            if _is_a_handlers(error):
+                raise
+
+    def _next_line(self) -> Gates | None:
+        for step in range(1, _LINES + 1):
+            number = (self._line + step) % _LINES
+            line = self.lines[number]
+            if line:
+                self._line = number
+                self._left = _AT_ONCE
+                return line
+        return None
+
     def hurry(self) -> None:
         """
         Go on where somebody does not come. From any thread; blocks never.
         """
-        if self.turns and monotonic() - self._opened > MOMENT:
+        if self.is_under_way() and monotonic() - self._opened > MOMENT:
             self.open_all()
 
     def mind(self, *, is_woken: bool = False) -> None:
@@ -120,31 +212,34 @@ class Relay:
         """
         Let all through at once. From any thread; blocks never.
         """
-        turns = self.turns
-        while turns:
-            # Opened before it is taken out, for it may be opened twice, but must not be forgotten.
-            try:
-                opener = turns[0]
-            except IndexError:
-                return
-            try:
-                opener()
-            except RuntimeError as error:  # it is open
-                if _is_a_handlers(error):
-                    raise
-            remove(turns, opener)
+        for gates in (*self.lines, self.turns):
+            while gates:
+                # Opened before it is taken out: it may be opened twice, but must not be forgotten.
+                try:
+                    opener = gates[0]
+                except IndexError as error:
+                    if _is_a_handlers(error):
+                        raise
+                    break
+                try:
+                    opener()
+                except RuntimeError as error:  # it is open
+                    if _is_a_handlers(error):
+                        raise
+                remove(gates, opener)
 
     def disown(self, calls: Sized) -> None:
         """
         Begin anew in a forked child, with other calls: there are none of those threads.
         """
-        self.turns.clear()
+        for gates in (*self.lines, self.turns):
+            gates.clear()
         self.calls = calls
         self.minder = None
         self.watcher = None
 
 
-def remove(openers: list[Opener] | Turns, opener: Opener) -> bool:
+def remove(openers: list[Opener] | Gates, opener: Opener) -> bool:
     """
     Take what is to be called out of those, if it is still there.
     """

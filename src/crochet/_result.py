@@ -55,7 +55,7 @@ from ._coroutines import explained
 from ._deadline import get_end
 from ._errors import Limit, Reason
 from ._faults import Fault, Uncollected, is_cancellation
-from ._relay import Relay, Turns, remove
+from ._relay import Relay, remove
 from ._timeouts import Seconds, acquire_until, seconds
 from ._waiting import drop_errands, run_errands
 
@@ -143,6 +143,7 @@ class EventualResult(Generic[T_co]):
         "_name",
         "_offset",
         "_outcome",
+        "_processor",
         "_running",
         "_started",
         "_wakers",
@@ -150,7 +151,12 @@ class EventualResult(Generic[T_co]):
     )
 
     def __init__(
-        self, home: Home, name: str, work: Work, wakers: list[Callable[[], object]]
+        self,
+        home: Home,
+        name: str,
+        work: Work,
+        wakers: list[Callable[[], object]],
+        processor: int = 0,
     ) -> None:
         self._home = home
         self._name = name
@@ -159,6 +165,8 @@ class EventualResult(Generic[T_co]):
         self._outcome: object = PENDING
         # What is to be called, once each, when the answer is there.
         self._wakers = wakers
+        # Where who waits for it sleeps, and where the last one does if there are several.
+        self._processor = processor
         # The Deferred to cancel, while there is one. Reactor thread only.
         self._running: Deferred[object] | None = None
         # Whether somebody wanted it cancelled: then a CancelledError is no news. Only ever set.
@@ -242,6 +250,7 @@ class EventualResult(Generic[T_co]):
         gate = allocate_lock()
         gate.acquire()
         waker = gate.release
+        self._processor = relay.processor()
         self._wakers.append(waker)
         try:
             # The second look; see the head of this file. And a gate may open for an errand.
@@ -372,14 +381,14 @@ def _call_back(
 # What follows belongs to the bridge and the wrappers rather than to users.
 
 
-def answer(result: EventualResult[object], outcome: object, turns: Turns | None = None) -> None:
+def answer(result: EventualResult[object], outcome: object, relay: Relay | None = None) -> None:
     """
     Store the answer, unless there is one, and release the waiters.
 
     Args:
         result: the call.
         outcome: the answer.
-        turns: is where waiters come to stand; without it they are let through at once.
+        relay: is where waiters line up; without it they are let through at once.
     """
     if result._outcome is PENDING:
         result._outcome = outcome
@@ -400,10 +409,10 @@ def answer(result: EventualResult[object], outcome: object, turns: Turns | None 
         except IndexError:
             return  # a waiter has given up, or another thread releases, too, and took the last
         try:
-            if turns is not None:
-                turns.append(waker)
-            if turns is None or len(turns) == 1:
+            if relay is None:
                 waker()
+            else:
+                relay.line_up(waker, result._processor)
         except RuntimeError:
             pass  # it is open, for an errand; see _waiting.py. The waiter is on its way here.
         try:

@@ -28,7 +28,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ._coroutines import PLAIN, follow
-from ._relay import Turns
+from ._relay import Relay
 from ._result import EventualResult, answer, answer_withdrawn, fail
 from ._tasks import CODES
 
@@ -43,13 +43,13 @@ _current_call: ContextVar[ref[EventualResult[Any]] | None] = ContextVar(
 )
 
 
-def start_in_reactor(result: EventualResult[object], turns: Turns | None = None) -> None:
+def start_in_reactor(result: EventualResult[object], relay: Relay | None = None) -> None:
     """
     Run the body, in the caller's context, and answer with what comes of it.
 
     Args:
         result: the call.
-        turns: is where to put the waiter, if there is an answer at once; see _relay.py.
+        relay: is where the waiter lines up, if there is an answer at once.
     """
     try:
         function, args, kwargs, context = result._work
@@ -82,7 +82,7 @@ def start_in_reactor(result: EventualResult[object], turns: Turns | None = None)
     finally:
         del function, args, kwargs, context
     if is_answer:
-        answer(result, value, turns)
+        answer(result, value, relay)
     else:
         deferred: Any = value
         result._running = deferred

@@ -195,7 +195,7 @@ class Watch:
             relay.open_all()
 
     def _is_needed(self) -> bool:
-        if self._relay.turns:
+        if self._relay.is_under_way():
             return True
         if self._bridge.in_flight:
             return not self._turns.is_quiet
