@@ -8,10 +8,13 @@ import itertools
 import os
 import sys
 import threading
+import time
 from _thread import LockType, allocate_lock
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import copy_context
+from dis import opmap
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -94,7 +97,8 @@ class Steps:
         if not frame.f_code.co_filename.startswith(self._source) or self.is_over:
             return None
         frame.f_trace_opcodes = True
-        if event == "opcode":
+        if event == "opcode" and frame.f_code.co_code[frame.f_lasti] != opmap["NOP"]:
+            # Nothing comes at one of those, and those of a `try` are not in it.
             self._left -= 1
             if self._left < 0:
                 self.is_over = True
@@ -138,7 +142,8 @@ class Waiter:
         """
         self.is_through = True
         self._world.order.append(self)
-        self._world.relay.pass_on(self.opener)
+        if self._world.turns:
+            self._world.relay.pass_on(self.opener)
 
 
 class World:
@@ -424,6 +429,55 @@ class TestInterleaving:
             world.settle()
             assert all(each.is_through for each in world.waiters)
 
+    @pytest.mark.parametrize("processor", [0, 1, 2])
+    @pytest.mark.parametrize("is_stepped", ["opening all", "answering"])
+    def test_of_opening_all_and_answering(self, is_stepped: str, processor: int) -> None:
+        """
+        Another is answered meanwhile; and the other way round.
+        """
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            world.lined_up()
+            world.lined_up(1)
+            answered = world.waiter(processor)
+            if is_stepped == "opening all":
+                return world.relay.open_all, answered.answer
+            return answered.answer, world.relay.open_all
+
+        for world in _every_step(prepare):
+            world.settle()
+            assert all(each.is_through for each in world.waiters)
+            assert not world.relay.is_under_way()
+
+    def test_of_opening_all_and_a_call(self) -> None:
+        """
+        That is made meanwhile: one of the two wakes the reactor.
+        """
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            world.lined_up()
+            world.lined_up()
+            return world.relay.open_all, world.call
+
+        for world in _every_step(prepare):
+            world.reactor.turn()
+            assert world.bodies == [1]
+
+    def test_of_a_look_and_passing_on(self) -> None:
+        """
+        Who looks finds a relay that is under way, before and after.
+        """
+        found: list[bool] = []
+        for at in itertools.count():
+            world = World()
+            world.relay.lines[0].append(world.waiter().opener)
+            steps = Steps(at, world.relay._let_next)
+            steps.run(lambda relay=world.relay: found.append(relay.is_under_way()))
+            if not steps.is_over:
+                break
+        assert len(found) > 5
+        assert all(found)
+
     def test_of_passing_on_and_a_call(self) -> None:
         """
         That is made while the last comes through: one of the two wakes the reactor.
@@ -616,6 +670,37 @@ class TestMinding:
             world.settle()
             assert not world.relay.is_under_way()
 
+    @pytest.mark.parametrize("kind", [IndexError, RuntimeError, ValueError, Interrupted])
+    @pytest.mark.parametrize("lines_up", [True, False])
+    def test_an_answer_that_was_interrupted_is_given(
+        self, kind: type[BaseException], *, lines_up: bool
+    ) -> None:
+        """
+        At any step, and to all who wait. What interrupts it comes out.
+        """
+
+        def interrupt() -> None:
+            raise kind("a signal")
+
+        for at in itertools.count():
+            world = World()
+            world.lined_up()
+            answered = world.waiter()
+            relay = world.relay if lines_up else None
+            steps = Steps(at, interrupt)
+            is_interrupted = False
+            try:
+                steps.run(partial(answer, answered._result, 42, relay))
+            except kind:
+                is_interrupted = True
+            if not steps.is_over:
+                assert at > 20
+                return
+            assert is_interrupted
+            if answered._result.done():  # or else it had not begun
+                world.settle()
+                assert answered.is_through
+
     @pytest.mark.parametrize("kind", [IndexError, RuntimeError, ValueError])
     def test_what_interrupts_comes_out(self, kind: type[Exception]) -> None:
         """
@@ -669,6 +754,27 @@ class TestMinding:
             world.bridge.submit(each._result)
         world.reactor.turn()
         assert seen == [False, False, False, True, True]
+
+    def test_a_long_body_is_looked_behind_in_a_small_drain(
+        self, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Too, for others may be on their way.
+        """
+        monkeypatch.setattr(_bridge, "monotonic", clock)
+        world = World()
+        waiters = [world.lined_up() for _ in range(3)]
+        seen: list[bool] = []
+        work: list[Callable[[], object]] = [
+            lambda: setattr(clock, "now", 2 * MOMENT),
+            lambda: seen.append(waiters[2].is_open),
+        ]
+        for body in work:
+            call = world.waiter()._result
+            call._work = (body, (), {}, copy_context())
+            world.bridge.submit(call)
+        world.bridge.drain_in_reactor(world.bridge._wakeup)
+        assert seen == [True]
 
     def test_comes_to_an_end_with_the_reactor(self) -> None:
         """
@@ -920,6 +1026,27 @@ class TestReactors:
         assert _in_one_drain(process, *callers) == [None, 0, 0, None]
         assert later[0].wait(BOUND) == 42
         assert not relay.turns
+
+    def test_go_on_without_who_lets_nobody_through(self, process: FakeProcess) -> None:
+        """
+        Since he is kept just when his gate was the last to be taken out, and others stand in line.
+        """
+        relay = process.bridge.relay
+        kept = allocate_lock()
+        kept.acquire()
+
+        def line_up_a_dead_man() -> None:
+            assert relay.begin()
+            relay._opened += BOUND  # nobody is late
+            relay.line_up(lambda: None, 0)
+
+        process.wait_for(BOUND)(line_up_a_dead_man)()
+        relay.lines[1].append(kept.release)
+        relay.turns.clear()
+        assert process.wait_for(BOUND)(int)() == 0
+        time.sleep(5 * MOMENT)  # enough to lie down to sleep in
+        relay._opened -= 2 * BOUND
+        assert kept.acquire(timeout=BOUND)
 
     def test_serve_many(self, process: FakeProcess) -> None:
         """

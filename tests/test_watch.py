@@ -325,6 +325,39 @@ class TestSleep:
         assert not any(gate.locked() for gate in gates)
         assert waits == pytest.approx([-1, 0.1, 0.1, -1, 0.1])
 
+    def test_who_lines_up_while_it_looks(self, stepped: Stepped) -> None:
+        """
+        Is seen, though the call is in flight no more.
+        """
+        relay = stepped.bridge.relay
+        relay.minder = nothing
+        in_flight = stepped.bridge.in_flight = LookedAt()
+
+        def line_up() -> None:
+            relay._opened = math.inf  # it is not late
+            relay.line_up(nothing, 0)
+
+        def look() -> None:
+            # Not the first look, but the one before it may sleep.
+            in_flight.after = lambda: setattr(in_flight, "after", line_up)
+
+        assert stepped.run(nothing, look, nothing) == pytest.approx([-1, 0.1, 0.1, 0.1])
+
+    def test_wakes_the_reactor_for_calls_that_nobody_wakes_it_for(self, stepped: Stepped) -> None:
+        """
+        Since whose turn it was has gone without looking.
+        """
+        stepped.bridge.relay.turns.append(nothing)
+        stepped.call()
+        stepped.bridge.relay.turns.clear()
+        is_woken: list[bool] = []
+
+        def look() -> None:
+            is_woken.append(bool(stepped.bridge._wakeup))
+
+        stepped.run(look, look)
+        assert is_woken == [False, True]
+
     def test_no_relay_without_it(self, stepped: Stepped) -> None:
         """
         None begins before it watches, or after its end.

@@ -191,10 +191,10 @@ def _heed_after_polls(
     names = cast("dict[str, object]", vars(reactor))
     before = names.get("doIteration")  # if none, there is that of the class
     iterate = reactor.doIteration
-    turns, calls = relay.turns, relay.calls
+    lines, turns, calls = relay.lines, relay.turns, relay.calls
 
     def do_iteration(delay: float | None) -> None:
-        if turns or calls:
+        if turns or calls or any(lines):
             iterate(0 if rung else MOMENT if delay is None else min(delay, MOMENT))
             relay.mind(is_woken=bool(rung))
         else:
@@ -252,7 +252,7 @@ def _hang_in_loop(loop: Any, answer: Answer, relay: Relay) -> Bell:
     descriptor = _eventfd()
     fd = descriptor.fd
     read, write = os.eventfd_read, os.eventfd_write
-    turns, calls = relay.turns, relay.calls
+    calls = relay.calls
     minding: list[Any] = []  # one, or none
     rung: deque[Wakeup] = deque()
 
@@ -272,7 +272,7 @@ def _hang_in_loop(loop: Any, answer: Answer, relay: Relay) -> Bell:
         try:
             relay.mind(is_woken=bool(rung))
         finally:
-            if turns or calls:
+            if calls or relay.is_under_way():
                 mind_later()
 
     def mind_later() -> None:

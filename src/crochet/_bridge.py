@@ -246,8 +246,7 @@ class Bridge:
                 if now - self.looked_at > _TICK:
                     self.looked_at = now
                     self.lags.append(now - queue[0]._made)
-                    if relay is not None:
-                        relay.hurry()  # the last body may have been a long one
+                    self.relay.hurry()  # the last body may have been a long one
                 start(queue.popleft(), relay)
             self._wake_for_calls()
         except BaseException:

@@ -10,34 +10,36 @@ but one are, for the same reason. To wake one there takes as long as two calls. 
 in lines, one for each processor, and a line is let through before the next one is. (With locks this
 is known as cohorting: Dice, Marathe and Shavit, "Lock Cohorting", PPoPP 2012.)
 
-A gate whose answer is there is closed and stands in one of ``lines``; or it was opened, and is in
-``turns`` until its waiter has come through. Mostly there is one in ``turns``.
+The gates whose answers are there stand in ``lines``, but for those whose turn it is: these are in
+``turns``, and open, until their waiters have come through. Mostly that is one.
 
 1. The reactor thread puts a gate in line, and lets the next through if ``turns`` is empty.
-2. A waiter that was let through lets the next through, takes its own gate out of ``turns``, and if
-   that is empty then, lets the next through.
+2. A waiter whose turn it was lets the next through, takes its own gate out of ``turns``, and lets
+   the next through if that is empty then.
 3. Whoever lets the next through puts its gate into ``turns``, takes it out of its line, and opens
-   it, unless another thread has taken it out.
+   it. If another thread has taken it out, it is taken back from ``turns``, and the next is tried.
+4. Whoever opens all gates takes each out of where it stands, and looks at all places again.
 
-Verdict: in 1 and 2 each writes before it looks. A gate that the reactor thread has left to somebody
-in ``turns`` is seen by that one's second look; and if both look, both find gates to open, which
-does no harm. In 3 a gate is never in neither place. A waiter that has given up takes its own out of
-its line, or does as in 2.
+Verdict: each writes before it looks. A gate that the reactor thread has left to somebody in
+``turns`` is seen when that one's gate has been taken out of there. If both look, both find gates
+to open, which does no harm. In 3 a gate is always in one place or the other, and whoever looks for
+it in ``lines`` first finds it. A waiter that has given up takes its own out of its line, or does
+as in 2.
 
 Nobody waits for ever behind another line: of each only so many are let through at once.
 
-While somebody is on the way, new calls wake no reactor; the last to come through does that, for all
+While it is somebody's turn, new calls wake no reactor; the last to come through does that, for all
 of them. The same holds here: a call is entered, then ``turns`` is looked at; whoever takes out the
 last looks for calls afterwards.
 
 But who waits for other threads may wait for long, or for ever. One may be stopped by a signal
-handler in the middle of 2, or give up just when its gate is put in line, and never come; and beside
-a thread that computes each takes 5 ms to get the interpreter's lock. So a relay is a matter of
+handler in the middle of 2, or give up just when its gate is put in line, and never come; beside a
+thread that computes each takes 5 ms to get the interpreter's lock. So a relay is a matter of
 moments, one for each turn, and who finds that one took longer opens all gates. Three find it:
 whoever comes late; the reactor thread, between two calls, and after its polls, which are no longer
-than a moment while there are gates in ``turns``, or calls; and, should both be blocked, the watch,
-within 0.1 s (_watch.py). And who leaves by an exception opens all gates, too. (test_relay.py does
-one of these things in the middle of another, at each step of it.)
+than a moment while a relay is under way, or there are calls; and, should both be blocked, the
+watch, within 0.1 s (_watch.py). And who leaves by an exception opens all gates, too.
+(test_relay.py does one of these things in the middle of another, at each step of it.)
 
 Threads: the reactor thread adds gates, the waiters take them out, any may open them. No locks, for
 the same reasons as in _bridge.py: deques whose every operation is one step of the interpreter. Two
@@ -121,7 +123,7 @@ class Relay:
         """
         Tell whether somebody whose answer is there has not come through.
         """
-        return bool(self.turns) or any(self.lines)
+        return any(self.lines) or bool(self.turns)  # in the order in which a gate moves
 
     def line_up(self, opener: Opener, processor: int) -> None:
         """
@@ -170,7 +172,7 @@ class Relay:
             try:
                 opener = line[0]
             except IndexError as error:
-                if _is_a_handlers(error):
+                if is_a_handlers(error):
                     raise
                 continue  # another thread was faster
             turns.append(opener)
@@ -180,7 +182,7 @@ class Relay:
         try:
             opener()
         except RuntimeError as error:  # it is open, for an errand; see _waiting.py
-            if _is_a_handlers(error):
+            if is_a_handlers(error):
                 raise
 
     def _next_line(self) -> Gates | None:
@@ -212,21 +214,11 @@ class Relay:
         """
         Let all through at once. From any thread; blocks never.
         """
-        for gates in (*self.lines, self.turns):
-            while gates:
-                # Opened before it is taken out: it may be opened twice, but must not be forgotten.
-                try:
-                    opener = gates[0]
-                except IndexError as error:
-                    if _is_a_handlers(error):
-                        raise
-                    break
-                try:
-                    opener()
-                except RuntimeError as error:  # it is open
-                    if _is_a_handlers(error):
-                        raise
-                remove(gates, opener)
+        while self.is_under_way():
+            for gates in (*self.lines, self.turns):
+                _open(gates)
+        if self.calls:
+            self._wake()
 
     def disown(self, calls: Sized) -> None:
         """
@@ -239,6 +231,23 @@ class Relay:
         self.watcher = None
 
 
+def _open(gates: Gates) -> None:
+    while gates:
+        # Opened before it is taken out: it may be opened twice, but must not be forgotten.
+        try:
+            opener = gates[0]
+        except IndexError as error:
+            if is_a_handlers(error):
+                raise
+            return
+        try:
+            opener()
+        except RuntimeError as error:  # it is open
+            if is_a_handlers(error):
+                raise
+        remove(gates, opener)
+
+
 def remove(openers: list[Opener] | Gates, opener: Opener) -> bool:
     """
     Take what is to be called out of those, if it is still there.
@@ -246,13 +255,13 @@ def remove(openers: list[Opener] | Gates, opener: Opener) -> bool:
     try:
         openers.remove(opener)
     except ValueError as error:
-        if _is_a_handlers(error):
+        if is_a_handlers(error):
             raise
         return False
     return True
 
 
-def _is_a_handlers(error: BaseException) -> bool:
+def is_a_handlers(error: BaseException) -> bool:
     """
     Tell whether an exception comes out of a function that interrupted us, as a signal handler does,
     rather than out of a function of C that we called.

@@ -55,7 +55,7 @@ from ._coroutines import explained
 from ._deadline import get_end
 from ._errors import Limit, Reason
 from ._faults import Fault, Uncollected, is_cancellation
-from ._relay import Relay, remove
+from ._relay import Relay, is_a_handlers, remove
 from ._timeouts import Seconds, acquire_until, seconds
 from ._waiting import drop_errands, run_errands
 
@@ -390,35 +390,40 @@ def answer(result: EventualResult[object], outcome: object, relay: Relay | None 
         outcome: the answer.
         relay: is where waiters line up; without it they are let through at once.
     """
-    if result._outcome is PENDING:
-        result._outcome = outcome
-        result._running = None
-        result._home.in_flight.discard(result)
-    wakers = result._wakers
-    if len(wakers) > 1:
-        wakers.reverse()  # the first added comes out first
-    while wakers:
-        # One by one: whoever is interrupted can take it up again. A callback is taken out before it
-        # is called, so as to be called once; a gate is opened before that, for it may be opened
-        # twice, but must not be forgotten.
-        try:
-            waker = wakers[-1]
-            if type(waker) is partial:
-                wakers.pop()()
-                continue
-        except IndexError:
-            return  # a waiter has given up, or another thread releases, too, and took the last
-        try:
-            if relay is None:
-                waker()
-            else:
+    try:
+        if result._outcome is PENDING:
+            result._outcome = outcome
+            result._running = None
+            result._home.in_flight.discard(result)
+        wakers = result._wakers
+        if len(wakers) > 1:
+            wakers.reverse()  # the first added comes out first
+        while wakers:
+            # A callback is taken out before it is called, so as to be called once; a gate is opened
+            # before that, for it may be opened twice, but must not be forgotten.
+            try:
+                waker = wakers[-1]
+                if type(waker) is partial:
+                    wakers.pop()()
+                    continue
+            except IndexError as error:
+                if is_a_handlers(error):
+                    raise
+                return  # a waiter has given up, or another thread releases, too, and took the last
+            if relay is not None:
                 relay.line_up(waker, result._processor)
-        except RuntimeError:
-            pass  # it is open, for an errand; see _waiting.py. The waiter is on its way here.
-        try:
-            wakers.remove(waker)
-        except ValueError:
-            continue  # the waiter has done that
+            else:
+                try:
+                    waker()
+                except RuntimeError as error:
+                    # It is open, for an errand; see _waiting.py. The waiter is on its way here.
+                    if is_a_handlers(error):
+                        raise
+            remove(wakers, waker)  # unless the waiter has done that
+    except BaseException:
+        # Thrown into this thread from outside. Nobody is to wait for ever because of it.
+        answer(result, outcome)
+        raise
 
 
 def fail(

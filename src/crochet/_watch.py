@@ -195,9 +195,10 @@ class Watch:
             relay.open_all()
 
     def _is_needed(self) -> bool:
+        is_carrying = bool(self._bridge.in_flight)  # first: what leaves it may line up
         if self._relay.is_under_way():
             return True
-        if self._bridge.in_flight:
+        if is_carrying:
             return not self._turns.is_quiet
         return self._lender.is_owed or (self._has_warned and self._has_turned())
 
@@ -227,7 +228,7 @@ class Watch:
             self._errands.popleft()()
 
     def _look(self) -> None:
-        self._relay.hurry()
+        self._relay.mind()
         self._check_stall()
         if self._bridge.in_flight:
             self._check_deadlock()
