@@ -23,13 +23,16 @@ from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dis import opmap
 from queue import Empty, SimpleQueue
+from types import FrameType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import pytest
 from twisted.internet.base import ReactorBase
 from twisted.logger import LogEvent, LogLevel
 
+import crochet
 from crochet import _calls, _choice, _deadline, _errors, _patience, _relay, _result, _timeouts
 from crochet._bridge import Bridge
 from crochet._debug import ThreadCheck
@@ -41,6 +44,8 @@ from crochet._stash import Stash
 T = TypeVar("T")
 
 BOUND = 30.0
+
+SOURCE = os.path.join(os.path.dirname(crochet.__file__), "")
 
 
 class FakeReactor(ReactorBase):
@@ -180,21 +185,49 @@ class SteppedList(list):  # type: ignore[type-arg]
 
     before_append: Callable[[], object] | None = None
     after_append: Callable[[], object] | None = None
-    before_pop: Callable[[], object] | None = None
-    before_look: Callable[[], object] | None = None
-
-    def __getitem__(self, index: Any) -> Any:
-        _step(self, "before_look")
-        return super().__getitem__(index)
 
     def append(self, item: object) -> None:
         _step(self, "before_append")
         super().append(item)
         _step(self, "after_append")
 
-    def pop(self) -> Any:
-        _step(self, "before_pop")
-        return super().pop()
+
+class Steps:
+    """
+    Does something in the middle of something else, right before one of the bytecodes of the
+    package's, or of one of its files, that this consists of, counted from 0.
+    """
+
+    def __init__(self, at: int, meanwhile: Callable[[], object], source: str = SOURCE) -> None:
+        self._left = at
+        self._meanwhile = meanwhile
+        self._source = source
+        self.is_over = False
+
+    def run(self, stepped: Callable[[], object]) -> None:
+        """
+        Do both.
+        """
+        before = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 looks for one before it traces them
+        sys.settrace(self._trace)
+        try:
+            stepped()
+        finally:
+            sys.settrace(before)
+
+    def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
+        if not frame.f_code.co_filename.startswith(self._source) or self.is_over:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and frame.f_code.co_code[frame.f_lasti] != opmap["NOP"]:
+            # Nothing comes at one of those, and those of a `try` are not in it.
+            self._left -= 1
+            if self._left < 0:
+                self.is_over = True
+                self._meanwhile()
+                return None
+        return self._trace
 
 
 class SteppedDeque(deque):  # type: ignore[type-arg]

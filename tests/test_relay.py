@@ -5,18 +5,13 @@ How waiters whose answers came together let one another through.
 from __future__ import annotations
 
 import itertools
-import os
-import sys
 import threading
 import time
 from _thread import LockType, allocate_lock
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import copy_context
-from dis import opmap
 from functools import partial
-from types import FrameType
-from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -29,11 +24,13 @@ from crochet._threads import current_processor, start_thread
 from crochet._waiting import send_errand
 from fakes import (
     BOUND,
+    SOURCE,
     Background,
     FakeClock,
     FakeLock,
     FakeProcess,
     FakeReactor,
+    Steps,
     close_reactor,
     new_real_reactor,
     open_bridge,
@@ -60,51 +57,10 @@ def three_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_relay, "_LINES", 3)
 
 
-_SOURCE = os.path.join(os.path.dirname(crochet.__file__), "")
-
-
 class Interrupted(BaseException):
     """
     What a signal handler raises.
     """
-
-
-class Steps:
-    """
-    Does something in the middle of something else, right before one of the bytecodes of the
-    package's, or of one of its files, that this consists of, counted from 0.
-    """
-
-    def __init__(self, at: int, meanwhile: Callable[[], object], source: str = _SOURCE) -> None:
-        self._left = at
-        self._meanwhile = meanwhile
-        self._source = source
-        self.is_over = False
-
-    def run(self, stepped: Callable[[], object]) -> None:
-        """
-        Do both.
-        """
-        before = sys.gettrace()
-        sys._getframe().f_trace_opcodes = True  # Python 3.12 looks for one before it traces them
-        sys.settrace(self._trace)
-        try:
-            stepped()
-        finally:
-            sys.settrace(before)
-
-    def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
-        if not frame.f_code.co_filename.startswith(self._source) or self.is_over:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode" and frame.f_code.co_code[frame.f_lasti] != opmap["NOP"]:
-            # Nothing comes at one of those, and those of a `try` are not in it.
-            self._left -= 1
-            if self._left < 0:
-                self.is_over = True
-                self._meanwhile()
-                return None
-        return self._trace
 
 
 class Waiter:
@@ -198,7 +154,7 @@ class World:
 
 def _every_step(
     prepare: Callable[[World], tuple[Callable[[], object], Callable[[], object]]],
-    source: str = _SOURCE,
+    source: str = SOURCE,
 ) -> Iterator[World]:
     """
     Yield worlds in which one thing was done in the middle of another, at each step of it.

@@ -5,12 +5,15 @@ An answer that is still to come, and those who wait for it.
 from __future__ import annotations
 
 import gc
+import itertools
 import math
 import sys
 import threading
 import traceback
+from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from crochet import DeadlockError, EventualResult, ReactorStopped, TimeoutError, _errors, _result
 from crochet._bridge import Bridge
+from crochet._relay import remove
 from crochet._timeouts import LONGEST
 from fakes import (
     BOUND,
@@ -27,6 +31,7 @@ from fakes import (
     FakeProcess,
     LoggedFailures,
     SteppedList,
+    Steps,
     call_for,
     failing_call,
     in_reactor_thread,
@@ -277,35 +282,24 @@ class TestSecondLook:
         assert result.wait(BOUND) == 7
         assert wakers == []
 
-    def test_saves_a_wait_that_is_out_of_time(
-        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
-    ) -> None:
+    def test_saves_a_wait_that_is_out_of_time(self, stepped: FakeProcess) -> None:
         """
         1. The answering thread stores the answer and finds the waiter's lock in the list. 2. The
         waiter, whose time is over, takes its lock out. 3. The answering thread takes what is
-        there: nothing.
+        there: nothing. And likewise at any other step of it.
         """
-        is_waiting, has_answered = threading.Event(), threading.Event()
-
-        def wait(timeout: float) -> None:
-            is_waiting.set()
-            assert has_answered.wait(BOUND)
-
-        gate(wait)
-        wakers = SteppedList()
-        result = _new_result(stepped.bridge, lambda: 7, wakers)
-        stepped.bridge.submit(result)
-        waiter = Background(result.wait, 1.0)
-        assert is_waiting.wait(BOUND)
-
-        def give_up() -> None:
-            has_answered.set()
-            waiter.thread.join(BOUND)
-
-        wakers.before_look = give_up
-        stepped.reactor.turn()  # logs what is raised in it
-        assert waiter.outcome() == 7
-        assert wakers == []
+        for at in itertools.count():
+            gate = allocate_lock()
+            gate.acquire()
+            wakers = [gate.release]
+            result = _new_result(stepped.bridge, wakers=wakers)
+            steps = Steps(at, partial(remove, wakers, gate.release))
+            steps.run(partial(_result.answer, result, 7))
+            assert result.wait(0) == 7
+            assert wakers == []
+            if not steps.is_over:
+                break
+        assert at > 20
 
 
 class TestClaims:
@@ -659,16 +653,20 @@ class TestCancelling:
         """
         1. A thread withdraws the call, answers, and is about to release the waiters. 2. The
         reactor thread finds the call withdrawn, answers likewise and releases them. 3. The
-        first finds nobody left.
+        first finds nobody left. And likewise at any other step of it.
         """
-        wakers = SteppedList()
-        result = _new_result(stepped.bridge, wakers=wakers)
-        stepped.bridge.submit(result)
-        called: list[object] = []
-        result.add_done_callback(called.append)
-        wakers.before_pop = stepped.reactor.turn
-        result.cancel()
-        assert called == [result]
+        for at in itertools.count():
+            result = _new_result(stepped.bridge)
+            stepped.bridge.submit(result)
+            called: list[object] = []
+            result.add_done_callback(called.append)
+            steps = Steps(at, stepped.reactor.turn)
+            steps.run(result.cancel)
+            stepped.reactor.turn()
+            assert called == [result]
+            if not steps.is_over:
+                break
+        assert at > 20
         with pytest.raises(CancelledError):
             result.wait(0)
 
