@@ -101,7 +101,7 @@ class Relay:
         # Nobody lines up without the two that see to those who do not come. Has mind() called in
         # the reactor thread, a MOMENT later and until all is over. Written there.
         self.minder: Callable[[], object] | None = None
-        # Calls hurry() now and then, in a thread of its own. Written by itself.
+        # Calls mind() now and then, in a thread of its own. Written by itself.
         self.watcher: object = None
         self._wake = wake
         # When somebody last came through, or else when there was nobody in line.
@@ -204,7 +204,7 @@ class Relay:
 
     def mind(self, *, is_woken: bool = False) -> None:
         """
-        The same, in the reactor thread; and go on with the calls, unless it *is_woken* for them.
+        The same; and have the reactor go on with the calls, unless it *is_woken* for them.
         """
         self.hurry()
         if not is_woken and not self.turns and self.calls:
