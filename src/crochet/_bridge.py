@@ -155,16 +155,14 @@ class Bridge:
                 *call_from_thread* does.
         """
         self._call_from_thread = call_from_thread
-        self.relay.open_all()  # of an earlier life, should there be any
         self.relay.processor = current_processor()
         self.lags.clear()
         self._ring = ring or partial(call_from_thread, self.drain_in_reactor)
         self._wakeup = []
         self.refusal = None
-        if self._queue:
-            # Entered by a thread that found the bridge open in an earlier life, and may have woken
-            # that one.
-            self._wake()
+        # An earlier life may have left gates, and calls, entered by a thread that found the bridge
+        # open then, and may have woken that reactor.
+        self.relay.open_all()
 
     def ring_with(self, ring: Callable[[Wakeup], object]) -> None:
         """

@@ -212,7 +212,7 @@ class Relay:
 
     def open_all(self) -> None:
         """
-        Let all through at once. From any thread; blocks never.
+        Let all through at once, and wake the reactor for calls. From any thread; blocks never.
         """
         while self.is_under_way():
             for gates in (*self.lines, self.turns):
