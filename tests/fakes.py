@@ -230,6 +230,16 @@ class Steps:
         return self._trace
 
 
+def frame_without_line(file: str) -> FrameType:
+    """
+    Return a frame that is at no line, as one whose thread runs may be for a moment.
+    """
+    code = compile("frames.append(sys._getframe())", file, "exec").replace(co_linetable=b"")
+    frames: list[FrameType] = []
+    exec(code, {"frames": frames, "sys": sys})
+    return frames[0]
+
+
 class SteppedDeque(deque):  # type: ignore[type-arg]
     """
     A deque that calls a hook right before or right after one of its operations, once.

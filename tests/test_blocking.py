@@ -8,13 +8,17 @@ not answer.
 from __future__ import annotations
 
 import _thread
+import linecache
+import os
 import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -339,6 +343,28 @@ class TestOthers:
         thread.join(BOUND)
         assert blocked_in(thread.ident, scene.bridge) is None
         assert blocked_in(threading.get_ident(), scene.bridge) is None
+
+    @pytest.mark.parametrize("is_cached", [True, False])
+    def test_code_that_is_at_no_line(self, scene: Scene, *, is_cached: bool) -> None:
+        """
+        As any may be for a moment, for the thread goes on while it is looked at.
+        """
+        if is_cached:
+            linecache.getlines(__file__)
+        else:
+            linecache.cache.pop(__file__, None)
+        is_over = threading.Event()
+        source = "while not is_over.is_set(): frame.append(sys._getframe())"
+        code = compile(source, __file__, "exec").replace(co_linetable=b"")
+        frames: deque[FrameType] = deque(maxlen=1)
+        names = {"is_over": is_over, "frame": frames, "sys": sys}
+        thread = scene.begin(exec, code, names)
+        while not frames:
+            assert thread.is_alive()
+        assert place_of(frames[0]) == f"{os.path.basename(__file__)}:1"
+        for _ in range(100):
+            assert blocked_in(thread.ident or 0, scene.bridge) is None
+        is_over.set()
 
     @pytest.mark.parametrize("kind", ["answered", "given up", "no gate yet", "not a result"])
     def test_wait_that_is_none_any_more(self, scene: Scene, kind: str) -> None:

@@ -4,6 +4,7 @@ The event loop on a clock: what holds for it and for the real one alike, and wha
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -341,6 +342,7 @@ class TestClock:
         relay = running.bridge.relay
         relay.watcher = running  # as if there were a watch
         relay.turns.append(lambda: None)
+        relay._opened = math.inf  # it is never late
         answers: list[int] = []
 
         def caller() -> None:

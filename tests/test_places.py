@@ -18,13 +18,14 @@ from crochet._places import (
     is_of_the_program,
     is_ours,
     is_polling,
+    line_in,
     line_of,
     place_of_frame,
     short,
     stack_of,
 )
 from crochet._threads import known_name
-from fakes import BOUND, Background, FakeProcess
+from fakes import BOUND, Background, FakeProcess, frame_without_line
 
 _TWISTED = os.path.dirname(os.path.dirname(twisted.internet.base.__file__))
 _STDLIB = os.path.dirname(os.__file__)
@@ -72,6 +73,15 @@ class TestPlaces:
         """
         code = frame_here.__code__
         assert line_of(code, 10**6) == code.co_firstlineno
+
+    def test_of_a_frame_that_is_at_no_line(self) -> None:
+        """
+        The code's first line.
+        """
+        frame = frame_without_line(__file__)
+        assert frame.f_lineno is None
+        assert line_in(frame) == 1
+        assert place_of_frame(frame).line == 1
 
     def test_name_no_enclosing_function(self) -> None:
         """

@@ -30,6 +30,7 @@ from fakes import (
     FakeThreads,
     Finished,
     LoggedFailures,
+    frame_without_line,
     open_bridge,
     run_python,
 )
@@ -511,6 +512,12 @@ class TestStalls:
         event.set()
         thread.join()
         assert "_bootstrap" in stack
+
+    def test_stack_of_code_that_is_at_no_line(self) -> None:
+        """
+        Says its first one.
+        """
+        assert f'{__file__}", line 1, in' in stack_of(frame_without_line(__file__))
 
     def test_stack_ends_where_the_program_runs_the_reactor(self, stepped: Stepped) -> None:
         """

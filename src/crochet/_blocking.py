@@ -41,6 +41,7 @@ from typing import Any, NamedTuple, cast
 
 from . import _result, _starting
 from ._bridge import Bridge
+from ._places import line_in
 from ._threads import known_name
 
 
@@ -186,7 +187,7 @@ def place_of(frame: FrameType | None) -> str:
     if here is None:
         return "an unknown place"
     name = here.f_code.co_name
-    place = f"{os.path.basename(here.f_code.co_filename)}:{here.f_lineno}"
+    place = f"{os.path.basename(here.f_code.co_filename)}:{line_in(here)}"
     if name != "<module>":
         place += f" {name}()"
     return place
@@ -209,11 +210,11 @@ def _outside_of_crochet(frame: FrameType | None) -> FrameType | None:
 def _source_of(frame: FrameType) -> str:
     file = frame.f_code.co_filename
     if file in linecache.cache:  # of a notebook's cell, say
-        return linecache.getline(file, frame.f_lineno).strip()
+        return linecache.getline(file, line_in(frame)).strip()
     # Not by linecache: it would keep whole files, of all that was ever slow.
     try:
         with open(file, encoding="utf-8", errors="replace") as source:
-            for line in islice(source, frame.f_lineno - 1, None):
+            for line in islice(source, line_in(frame) - 1, None):
                 return line.strip()
     except OSError:
         pass  # it has no source that could be read, and is told without

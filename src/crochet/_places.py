@@ -55,6 +55,14 @@ def line_of(code: CodeType, offset: int) -> int:
     return code.co_firstlineno
 
 
+def line_in(frame: FrameType) -> int:
+    """
+    Return the line that a frame is at, or the first of its code while it is at none: its thread
+    goes on, and not every instruction has a line.
+    """
+    return frame.f_lineno or frame.f_code.co_firstlineno or 1  # 0 is a module's, at its beginning
+
+
 def place_of_frame(frame: FrameType) -> Place:
     """
     Return where a frame is.
@@ -62,7 +70,7 @@ def place_of_frame(frame: FrameType) -> Place:
     code = frame.f_code
     # co_qualname is there from 3.11 on.
     name = short(getattr(code, "co_qualname", code.co_name))
-    return Place(name, code.co_filename, frame.f_lineno or code.co_firstlineno)
+    return Place(name, code.co_filename, line_in(frame))
 
 
 def stack_of(ident: int) -> tuple[Place, ...]:

@@ -61,6 +61,7 @@ from . import _errors
 from ._blocking import blocked_in, is_loop, place_of
 from ._bridge import Bridge
 from ._lending import Lender
+from ._places import line_in
 from ._turns import Turns
 from ._waiting import has_errands, send_errand
 
@@ -320,5 +321,5 @@ def stack_of(frame: FrameType) -> str:
     frames.reverse()
     names = [str(each.f_globals.get("__name__", "")).partition(".")[0] for each in frames]
     first = next((index for index, name in enumerate(names) if name not in _LOOP), 0)
-    stack = traceback.StackSummary.extract((each, each.f_lineno) for each in frames[first:])
+    stack = traceback.StackSummary.extract((each, line_in(each)) for each in frames[first:])
     return "".join(stack.format()).rstrip()
