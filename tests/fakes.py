@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dis import opmap
 from queue import Empty, SimpleQueue
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import pytest
@@ -230,13 +230,22 @@ class Steps:
         return self._trace
 
 
+def without_lines(source: str, file: str) -> CodeType:
+    """
+    Return code none of which is at a line, as any may be for a moment.
+    """
+    code = compile(source, file, "exec")
+    # An entry of its table for 8 instructions, or in Python 3.10 for 254 bytes, that says so.
+    entry, size = (b"\xff", 16) if sys.version_info >= (3, 11) else (b"\xfe\x80", 254)
+    return code.replace(co_linetable=entry * (len(code.co_code) // size + 1))
+
+
 def frame_without_line(file: str) -> FrameType:
     """
-    Return a frame that is at no line, as one whose thread runs may be for a moment.
+    Return a frame that is at no line.
     """
-    code = compile("frames.append(sys._getframe())", file, "exec").replace(co_linetable=b"")
     frames: list[FrameType] = []
-    exec(code, {"frames": frames, "sys": sys})
+    exec(without_lines("frames.append(sys._getframe())", file), {"frames": frames, "sys": sys})
     return frames[0]
 
 

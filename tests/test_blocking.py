@@ -26,7 +26,15 @@ import pytest
 from crochet import _errors, _result
 from crochet._blocking import Blocked, blocked_in, is_in_wait, place_of
 from crochet._calls import Decorators
-from fakes import BOUND, Background, FakeProcess, FakeReactor, in_reactor_thread, open_bridge
+from fakes import (
+    BOUND,
+    Background,
+    FakeProcess,
+    FakeReactor,
+    in_reactor_thread,
+    open_bridge,
+    without_lines,
+)
 
 
 class Scene:
@@ -355,12 +363,12 @@ class TestOthers:
             linecache.cache.pop(__file__, None)
         is_over = threading.Event()
         source = "while not is_over.is_set(): frame.append(sys._getframe())"
-        code = compile(source, __file__, "exec").replace(co_linetable=b"")
         frames: deque[FrameType] = deque(maxlen=1)
         names = {"is_over": is_over, "frame": frames, "sys": sys}
-        thread = scene.begin(exec, code, names)
+        thread = scene.begin(exec, without_lines(source, __file__), names)
         while not frames:
             assert thread.is_alive()
+        assert frames[0].f_lineno is None
         assert place_of(frames[0]) == f"{os.path.basename(__file__)}:1"
         for _ in range(100):
             assert blocked_in(thread.ident or 0, scene.bridge) is None
