@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import sys
 from contextvars import ContextVar
-from types import CoroutineType, FrameType, FunctionType
+from types import CellType, CoroutineType, FrameType, FunctionType
 from typing import Any, Final, cast
 from weakref import ref
 
@@ -86,9 +86,9 @@ def start_in_reactor(result: EventualResult[object], relay: Relay | None = None)
     else:
         deferred: Any = value
         result._running = deferred
-        # In a list, to be emptied: the frame of a callback that fails before ours leads back to
+        # In a cell, to be emptied: the frame of a callback that fails before ours leads back to
         # Twisted's, which has our arguments. And that of a coroutine that has failed, to this one.
-        deferred.addBoth(_settle, [result])
+        deferred.addBoth(_settle, CellType(result))
         del result, deferred, value
 
 
@@ -119,11 +119,12 @@ def remember_call() -> None:
         _current_call.set(ref(result))
 
 
-def _settle(value: object, handed_over: list[EventualResult[object]]) -> object:
+def _settle(value: object, handed_over: CellType) -> object:
     """
     Answer with what a Deferred fired with, and leave a value to its other callbacks.
     """
-    result = handed_over.pop()
+    result: EventualResult[object] = handed_over.cell_contents
+    del handed_over.cell_contents
     if isinstance(value, Failure):
         # From here on the result answers for the error: nobody else need log it.
         failure = cast("Any", value)
