@@ -191,10 +191,10 @@ def _heed_after_polls(
     names = cast("dict[str, object]", vars(reactor))
     before = names.get("doIteration")  # if none, there is that of the class
     iterate = reactor.doIteration
-    lines, turns, calls = relay.lines, relay.turns, relay.calls
+    calls = relay.calls
 
     def do_iteration(delay: float | None) -> None:
-        if turns or calls or any(lines):
+        if calls or relay.is_under_way():
             iterate(0 if rung else MOMENT if delay is None else min(delay, MOMENT))
             relay.mind(is_woken=bool(rung))
         else:

@@ -169,21 +169,14 @@ class Relay:
                     return
                 line = other
             self._left -= 1
-            try:
-                opener = line[0]
-            except IndexError as error:
-                if is_a_handlers(error):
-                    raise
+            opener = _first(line)
+            if opener is None:
                 continue  # another thread was faster
             turns.append(opener)
             if remove(line, opener):
                 break
             remove(turns, opener)
-        try:
-            opener()
-        except RuntimeError as error:  # it is open, for an errand; see _waiting.py
-            if is_a_handlers(error):
-                raise
+        open_gate(opener)
 
     def _next_line(self) -> Gates | None:
         for step in range(1, _LINES + 1):
@@ -216,7 +209,10 @@ class Relay:
         """
         while self.is_under_way():
             for gates in (*self.lines, self.turns):
-                _open(gates)
+                while (opener := _first(gates)) is not None:
+                    # Before it is taken out: it may be opened twice, but must not be forgotten.
+                    open_gate(opener)
+                    remove(gates, opener)
         if self.calls:
             self._wake()
 
@@ -231,21 +227,24 @@ class Relay:
         self.watcher = None
 
 
-def _open(gates: Gates) -> None:
-    while gates:
-        # Opened before it is taken out: it may be opened twice, but must not be forgotten.
-        try:
-            opener = gates[0]
-        except IndexError as error:
-            if is_a_handlers(error):
-                raise
-            return
-        try:
-            opener()
-        except RuntimeError as error:  # it is open
-            if is_a_handlers(error):
-                raise
-        remove(gates, opener)
+def _first(gates: Gates) -> Opener | None:
+    try:
+        return gates[0]
+    except IndexError as error:
+        if is_a_handlers(error):
+            raise
+        return None
+
+
+def open_gate(opener: Opener) -> None:
+    """
+    Open a gate, unless it is open: for an errand (see _waiting.py), or by another thread.
+    """
+    try:
+        opener()
+    except RuntimeError as error:
+        if is_a_handlers(error):
+            raise
 
 
 def remove(openers: list[Opener] | Gates, opener: Opener) -> bool:

@@ -55,7 +55,7 @@ from ._coroutines import explained
 from ._deadline import get_end
 from ._errors import Limit, Reason
 from ._faults import Fault, Uncollected, is_cancellation
-from ._relay import Relay, is_a_handlers, remove
+from ._relay import Relay, is_a_handlers, open_gate, remove
 from ._timeouts import Seconds, acquire_until, seconds
 from ._waiting import drop_errands, run_errands
 
@@ -413,12 +413,7 @@ def answer(result: EventualResult[object], outcome: object, relay: Relay | None 
             if relay is not None:
                 relay.line_up(waker, result._processor)
             else:
-                try:
-                    waker()
-                except RuntimeError as error:
-                    # It is open, for an errand; see _waiting.py. The waiter is on its way here.
-                    if is_a_handlers(error):
-                        raise
+                open_gate(waker)
             remove(wakers, waker)  # unless the waiter has done that
     except BaseException:
         # Thrown into this thread from outside. Nobody is to wait for ever because of it.
