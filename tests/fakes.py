@@ -178,18 +178,18 @@ class FakeLock:
         return self._lock.acquire(False)
 
 
-class SteppedList(list):  # type: ignore[type-arg]
+class SteppedDict(dict):  # type: ignore[type-arg]
     """
-    A list that calls a hook right before or right after one of its operations, once.
+    A dict that calls a hook right before or right after one of its operations, once.
     """
 
-    before_append: Callable[[], object] | None = None
-    after_append: Callable[[], object] | None = None
+    before_set: Callable[[], object] | None = None
+    after_set: Callable[[], object] | None = None
 
-    def append(self, item: object) -> None:
-        _step(self, "before_append")
-        super().append(item)
-        _step(self, "after_append")
+    def __setitem__(self, key: object, value: object) -> None:
+        _step(self, "before_set")
+        super().__setitem__(key, value)
+        _step(self, "after_set")
 
 
 class Steps:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
+from weakref import ref
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
@@ -54,7 +55,7 @@ def _call(bridge: Bridge, function: Callable[..., object], *args: object) -> Eve
     """
     Make the result of a call, which is not submitted.
     """
-    return EventualResult(bridge, "body", (function, args, {}, copy_context()), [])
+    return EventualResult(bridge, "body", (function, args, {}, copy_context()), {})
 
 
 def _submitted(
@@ -418,7 +419,7 @@ class TestEnd:
         """
         The bridge's calls in flight, to be stepped.
         """
-        bridge.in_flight = in_flight = SteppedSet()
+        bridge.flights = in_flight = SteppedSet()
         return in_flight
 
     def test_answers_all_that_is_in_flight(self, reactor: FakeReactor, bridge: Bridge) -> None:
@@ -445,7 +446,7 @@ class TestEnd:
         """
         result = _submitted(bridge, int)
         del result._work
-        bridge.in_flight.discard(result)
+        bridge.flights.discard(ref(result))
         bridge.close(_errors.stopped)
         with pytest.raises(ReactorStopped):
             result.wait(0)

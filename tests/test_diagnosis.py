@@ -57,7 +57,7 @@ class FakeBridge:
         self.refusal: Any = None
         self.looked_at = 0.0
         self.in_flight: set[Any] = set()
-        self._queue: deque[Any] = deque()
+        self.queued: deque[Any] = deque()
 
 
 class FakeCall:
@@ -110,7 +110,7 @@ def queued(bridge: FakeBridge, made: float, name: str = "fetch") -> FakeCall:
     """
     call = FakeCall(name, made)
     bridge.in_flight.add(call)
-    bridge._queue.append(call)
+    bridge.queued.append(call)
     return call
 
 
@@ -263,7 +263,7 @@ class TestAQueuedCall:
         bridge.looked_at = 99.9
         for _ in range(3):
             queued(bridge, 95.0)
-        del bridge._queue[1]._work
+        del bridge.queued[1]._work
         call = queued(bridge, 95.0)
         queued(bridge, 95.0)
         reason = explain(bridge, call)

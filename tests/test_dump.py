@@ -120,7 +120,7 @@ class TestText:
         is_waiting = threading.Event()
         other = Background(wait_for_call, result)
         idle = Background(go_on.wait, BOUND)
-        while not result._wakers:
+        while not result._waiters:
             is_waiting.wait(0.001)  # for another thread to get there
         state, *threads = _sections(_text_of(running))
         go_on.set()

@@ -33,7 +33,7 @@ from fakes import (
     FakeThreads,
     LoggedFailures,
     SteppedDeque,
-    SteppedList,
+    SteppedDict,
     SteppedSet,
     close_reactor,
     new_real_reactor,
@@ -255,21 +255,20 @@ class TestLock:
             other.outcome()
 
 
-@pytest.mark.parametrize("kind", [list, SteppedList])
-def test_a_stepped_list_is_a_list(kind: Callable[[], Any]) -> None:
+@pytest.mark.parametrize("kind", [dict, SteppedDict])
+def test_a_stepped_dict_is_a_dict(kind: Callable[[], Any]) -> None:
     """
     As long as no step is asked for.
     """
     items = kind()
     assert not items
-    items.append(1)
-    items.append(2)
-    assert items
-    items.reverse()
-    items.remove(2)
-    assert (items.pop(), len(items)) == (1, 0)
-    with pytest.raises(IndexError):
-        items.pop()
+    items[1] = None
+    items[2] = None
+    assert list(items) == [1, 2]
+    del items[2]
+    assert (items.pop(1), len(items)) == (None, 0)
+    with pytest.raises(KeyError):
+        del items[2]
 
 
 @pytest.mark.parametrize("kind", [deque, SteppedDeque])
@@ -305,8 +304,8 @@ def test_a_stepped_set_is_a_set(kind: Callable[[], Any]) -> None:
 @pytest.mark.parametrize(
     ("kind", "step", "operate", "before", "after"),
     [
-        (SteppedList, "before_append", lambda items: items.append(7), 0, 1),
-        (SteppedList, "after_append", lambda items: items.append(7), 1, 1),
+        (SteppedDict, "before_set", lambda items: items.__setitem__(7, None), 0, 1),
+        (SteppedDict, "after_set", lambda items: items.__setitem__(7, None), 1, 1),
         (SteppedDeque, "before_append", lambda items: items.append(7), 0, 1),
         (SteppedDeque, "after_append", lambda items: items.append(7), 1, 1),
         (SteppedDeque, "before_len", len, 0, 0),

@@ -158,7 +158,7 @@ class TestFutures:
         _, result, _ = _held(running)
         future = result.as_future()
         waiter = Background(future.result, BOUND)
-        wait_until(lambda: len(result._wakers) == 2, "nobody waits")
+        wait_until(lambda: len(result._waiters) == 2, "nobody waits")
         assert future.cancel()
         with pytest.raises(futures.CancelledError):
             waiter.outcome()

@@ -92,6 +92,8 @@ class Life(RuleBasedStateMachine):
         self.used: list[int] = []
         self.deferreds: dict[int, Deferred[Any]] = {}
         self.called_back: Counter[int] = Counter()
+        # Withdrawn calls, whose callbacks the reactor thread calls when it comes to them.
+        self.to_call_back: set[int] = set()
         self.due: Counter[int] = Counter()  # errors that are to be logged
         self.is_stopped = False
         self.made = 0
@@ -210,6 +212,7 @@ class Life(RuleBasedStateMachine):
                 if call.state == "queued":
                     call.state = "started"
         self.process.reactor.turn()
+        self.to_call_back.clear()
         for call in self.calls.values():
             if call.state == "started":
                 if call.kind == "returns":
@@ -259,6 +262,7 @@ class Life(RuleBasedStateMachine):
             call.is_cancelled = True
         if call.state == "queued":
             self._finish(call, CancelledError)
+            self.to_call_back.add(number)
         elif call.state == "running":
             call.is_to_be_told = True
 
@@ -384,7 +388,8 @@ class Life(RuleBasedStateMachine):
         """
         When the answer is there.
         """
-        expected = {call.number: 1 for call in self.calls.values() if call.is_done}
+        done = {call.number for call in self.calls.values() if call.is_done}
+        expected = dict.fromkeys(done - self.to_call_back, 1)
         assert dict(self.called_back) == expected
 
     @invariant()

@@ -338,16 +338,21 @@ class TestLives:
         bridge = Bridge(_errors.not_set_up, Stash())
         woken: list[list[None]] = []
 
-        def ring(wakeup: list[None]) -> None:
-            bridge.open(_nothing, woken.append)
+        def at_once(function: Callable[..., object], *args: object) -> None:
+            function(*args)
 
-        bridge.open(_nothing, ring)
-        result = EventualResult(bridge, "f", (lambda: 1, (), {}, copy_context()), [])
+        def ring(wakeup: list[None]) -> None:
+            if bridge.flights:
+                bridge.open(at_once, woken.append)
+            wakeup.clear()
+
+        bridge.open(at_once, ring)
+        result = EventualResult(bridge, "f", (lambda: 1, (), {}, copy_context()), {})
         bridge.submit(result)
         assert woken == [[None]]
         bridge.drain_in_reactor(woken.pop())
         assert result.wait(0) == 1
-        bridge.submit(EventualResult(bridge, "f", (lambda: 1, (), {}, copy_context()), []))
+        bridge.submit(EventualResult(bridge, "f", (lambda: 1, (), {}, copy_context()), {}))
         assert woken == [[None]]
 
 

@@ -71,12 +71,12 @@ class Waiter:
     def __init__(self, world: World, processor: int) -> None:
         self._world = world
         self._result: EventualResult[object] = EventualResult(
-            world.bridge, "body", (int, (), {}, copy_context()), [], processor
+            world.bridge, "body", (int, (), {}, copy_context()), {}, processor
         )
         self._gate: LockType = allocate_lock()
         self._gate.acquire()
         self.opener = self._gate.release
-        self._result._wakers.append(self.opener)
+        self._result._waiters[self.opener] = None
         self.is_through = False
 
     @property
@@ -140,7 +140,7 @@ class World:
         Make a call, whose body adds to ``bodies``.
         """
         self.bridge.submit(
-            EventualResult(self.bridge, "body", (self.bodies.append, (1,), {}, copy_context()), [])
+            EventualResult(self.bridge, "body", (self.bodies.append, (1,), {}, copy_context()), {})
         )
 
     def settle(self) -> None:
@@ -814,8 +814,9 @@ class TestWays:
         """
         assert running.bridge.relay.processor is current_processor()
         running.bridge.relay.processor = lambda: 2
-        in_flight = running.bridge.in_flight
-        assert running.wait_for(BOUND)(lambda: [each._processor for each in in_flight])() == [2]
+        bridge = running.bridge
+        processors = running.wait_for(BOUND)(lambda: [each._processor for each in bridge.in_flight])
+        assert processors() == [2]
         never: EventualResult[None] = running.run_in_reactor(Deferred[None])()
         with pytest.raises(crochet.TimeoutError):
             never.wait(0.01)
@@ -852,7 +853,7 @@ class TestWays:
 
         def meanwhile(timeout: float) -> None:
             [result] = stepped.bridge.in_flight
-            opener = result._wakers[0]
+            [opener] = result._waiters
             answer(result, 42, stepped.bridge.relay)
             behind.append(self._behind(stepped))
             assert list(stepped.bridge.relay.turns) == [opener]
@@ -925,7 +926,7 @@ def _waiting(process: FakeProcess) -> int:
     """
     Return how many calls that have not started are waited for.
     """
-    return sum(len(result._wakers) for result in process.bridge._queue.copy())
+    return sum(len(result._waiters) for result in process.bridge.queued)
 
 
 class TestReactors:

@@ -172,7 +172,7 @@ class TestSleep:
         """
         1. The watch writes ``rouse``. 2. A call is entered. 3. The watch looks, and does not sleep.
         """
-        in_flight = stepped.bridge.in_flight = LookedAt()
+        in_flight = stepped.bridge.flights = LookedAt()
         in_flight.before = stepped.call
         assert -1 not in stepped.run(nothing)[:1]
 
@@ -181,7 +181,7 @@ class TestSleep:
         1. The watch writes ``rouse``. 2. It looks. 3. A call is entered, and opens the lock. 4. The
         watch, about to sleep, does not.
         """
-        in_flight = stepped.bridge.in_flight = LookedAt()
+        in_flight = stepped.bridge.flights = LookedAt()
         in_flight.after = stepped.call
         assert -1 not in stepped.run(nothing)[:1]
 
@@ -249,8 +249,8 @@ class TestSleep:
         """
         1. The watch finds that it is not stopped. 2. It is. 3. It finds that, and does not sleep.
         """
-        stepped.bridge.in_flight = LookedAt()
-        stepped.bridge.in_flight.before = stepped.watch.stop
+        stepped.bridge.flights = LookedAt()
+        stepped.bridge.flights.before = stepped.watch.stop
         assert stepped.run() == []
 
     def test_never_started(self, stepped: Stepped) -> None:
@@ -332,7 +332,7 @@ class TestSleep:
         """
         relay = stepped.bridge.relay
         relay.minder = nothing
-        in_flight = stepped.bridge.in_flight = LookedAt()
+        in_flight = stepped.bridge.flights = LookedAt()
 
         def line_up() -> None:
             relay._opened = math.inf  # it is not late

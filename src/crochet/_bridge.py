@@ -3,7 +3,8 @@ The way of calls into the reactor thread, and of their answers' owners out of it
 
 What must always hold:
 
-1. Calls from one thread start in the order made.
+1. What one thread asks of the reactor starts in the order asked: calls of decorated functions, and
+   ``reactor.callFromThread()`` between them.
 2. A call that was accepted is answered, whatever happens to the reactor.
 3. A call that could not be answered is refused before anything is queued.
 4. At rest the reactor holds nothing of ours.
@@ -36,6 +37,13 @@ Verdict: between 3 and 4 lies no gap. A call entered before step 2 is answered b
 after it sees the bridge closed. Should both act, the call was not yet in its owner's hands, and
 nobody can tell. (test_bridge.py steps it.)
 
+Twisted's own queue is another than ours, and each is looked at in its turn. So while the bridge
+carries calls, ``call_from_thread()`` stands where ``reactor.callFromThread`` is looked up, and what
+is handed to that is put on our deque, as a ``_Posted``. (A bound method that a program has looked
+up before goes on using Twisted's queue.) Where the reactor ends, what was posted is handed to
+Twisted, which calls it for as long as it turns; a thread that posts meanwhile sees to that itself,
+as a caller does in 3 and 4. (test_bridge.py steps it.)
+
 Threads: callers submit and cancel; the reactor thread drains and closes. No locks: a deque, a set
 and lists whose every operation is one step of the interpreter. A lock would deadlock when a
 garbage collection or a signal handler calls back into us, and in a child forked while it is held.
@@ -50,18 +58,22 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import ref
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from . import _errors, _result, _starting
 from ._errors import Reason
 from ._faults import Uncollected
-from ._relay import Relay
+from ._relay import Relay, entries, remove
 from ._result import EventualResult
 from ._stash import Stash
 from ._threads import current_processor
 from ._waiting import open_own_gates
+
+_log = Logger(namespace="crochet")
 
 if TYPE_CHECKING:
     from ._diagnosis import Blocked
@@ -81,6 +93,42 @@ class CallFromThread(Protocol):
         """
         Have *function* called in the reactor thread, soon. From any thread; blocks never.
         """
+
+
+# Puts something else where the reactor's callFromThread is looked up; see _reactors.route_of().
+Route = Callable[[Callable[..., object] | None], object]
+
+
+class _Posted:
+    """
+    What was given to ``reactor.callFromThread()``.
+    """
+
+    __slots__ = ("_made", "args", "function", "kwargs")
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+    ) -> None:
+        self._made = monotonic()
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+
+    def call_in_reactor(self, queue: deque[_Posted]) -> None:
+        """
+        Call the function, as the reactor does: an error of any kind is logged.
+
+        Args:
+            queue: this is the first in it, and is taken out.
+        """
+        try:
+            queue.popleft()
+            self.function(*self.args, **self.kwargs)
+        except BaseException:
+            _log.failure("while calling from thread")
 
 
 def _at_once(work: Callable[[], object]) -> None:
@@ -120,8 +168,12 @@ class Bridge:
         self.refusal: Gatekeeper | None = refusal
         # The ident of the thread the reactor runs in, while it runs.
         self.reactor_thread: int | None = None
-        # Every call accepted and not yet answered, queued ones included.
-        self.in_flight: set[EventualResult[object]] = set()
+        # Every call accepted and not yet answered, queued ones included. Weak references: who waits
+        # for a call holds it, the queue does, and the Deferred that will answer it; and where none
+        # of those is left, nobody can. To drop one runs no Python code.
+        self.flights: set[ref[EventualResult[object]]] = set()
+        # Those of them that have done callbacks, which hold nothing by that.
+        self.watched: set[EventualResult[object]] = set()
         self.uncollected: Uncollected = {}
         self.stash: Callable[[EventualResult[object]], int] = stash.put
         # Does what may block, in a thread of its own. The loop hands in another.
@@ -135,31 +187,63 @@ class Bridge:
         self.blocked_in: Callable[[int, Bridge], Blocked | None] | None = None
         # Wakes what watches the reactor, while that sleeps. Written by it alone; see _watch.py.
         self.rouse: Callable[[], object] | None = None
-        self._queue: deque[EventualResult[object]] = deque()
+        # The calls, and what was posted: EventualResult and _Posted.
+        self._queue: deque[Any] = deque()
         self._wakeup: Wakeup = []
         # Lets waiters through whose answers came together.
         self.relay: Relay = Relay(self._queue, self._wake_for_calls)
         self._turns = self.relay.turns
-        self._call_from_thread: CallFromThread | None = None
+        # Twisted's own; None while there is no reactor. And what has ours looked up instead of it.
+        self._call_from_thread: Callable[..., object] | None = None
+        self._route: Route | None = None
         self._ring: Callable[[Wakeup], object] = _nobody
 
+    @property
+    def in_flight(self) -> set[EventualResult[object]]:
+        """
+        The calls accepted and not yet answered. From any thread; blocks never.
+        """
+        found: set[EventualResult[object]] = set()
+        for reference in self.flights.copy():
+            call = reference()
+            if call is not None:
+                found.add(call)
+        return found
+
+    @property
+    def queued(self) -> list[EventualResult[object]]:
+        """
+        The calls that have not been started, first the next. From any thread; blocks never.
+        """
+        return [entry for entry in entries(self._queue) if type(entry) is not _Posted]
+
     def open(
-        self, call_from_thread: CallFromThread, ring: Callable[[Wakeup], object] | None = None
+        self,
+        call_from_thread: Callable[..., object],
+        ring: Callable[[Wakeup], object] | None = None,
+        route: Route | None = None,
     ) -> None:
         """
         Accept calls from now on.
 
         Args:
             call_from_thread: the reactor's.
-            ring: has the reactor thread call ``drain_in_reactor()``, from any thread. Without one,
+            ring: has the reactor thread call ``drain_in_reactor()``, from any thread. It is used
+                once the reactor has done what it was given before. Without one,
                 *call_from_thread* does.
+            route: puts ``call_from_thread()`` where the program looks up the reactor's.
         """
         self._call_from_thread = call_from_thread
         self.relay.processor = current_processor()
         self.lags.clear()
-        self._ring = ring or partial(call_from_thread, self.drain_in_reactor)
+        self._ring = partial(call_from_thread, self.drain_in_reactor)
         self._wakeup = []
+        if ring is not None:
+            call_from_thread(self.ring_with, ring)  # after what the program has given it before
         self.refusal = None
+        if route is not None:
+            self._route = route  # before it is used
+            route(self.call_from_thread)
         # An earlier life may have left gates, and calls, entered by a thread that found the bridge
         # open then, and may have woken that reactor.
         self.relay.open_all()
@@ -168,8 +252,39 @@ class Bridge:
         """
         Wake the reactor in another way from now on, in its thread.
         """
-        self._ring = ring
-        self._wake()  # should the last one have been lost
+        if self._call_from_thread is not None and self._ring is not _nobody:  # it may have ended
+            self._ring = ring
+            self._wake()  # should the last one have been lost
+
+    def call_from_thread(
+        self, function: Callable[..., object], /, *args: object, **kwargs: object
+    ) -> None:
+        """
+        Have the reactor thread call something, in its turn among the calls. From any thread, and
+        from a signal handler; blocks never.
+
+        This is what ``reactor.callFromThread`` is while the bridge carries calls.
+        """
+        posted = _Posted(function, args, kwargs)
+        self._queue.append(posted)
+        if self._route is None:
+            # The reactor has ended, or is about to: see the head of this file.
+            if remove(self._queue, posted):
+                self._give_to_twisted(posted)
+        elif not self._wakeup and not self._turns:
+            self._wake()
+
+    def _give_to_twisted(self, posted: _Posted) -> None:
+        if self._call_from_thread is not None:
+            self._call_from_thread(posted.function, *posted.args, **posted.kwargs)
+
+    def _unroute(self) -> None:
+        """
+        Leave the reactor its own ``callFromThread`` again.
+        """
+        route, self._route = self._route, None
+        if route is not None:
+            route(None)
 
     def refuse(self, refusal: Refusal) -> None:
         """
@@ -189,7 +304,7 @@ class Bridge:
             error = refusal(_result.name_of(result))
             if error is not None:
                 raise error
-        self.in_flight.add(result)
+        self.flights.add(ref(result, self.flights.discard))
         self._queue.append(result)
         if not self._wakeup and not self._turns:  # or else the last of those does; see _relay.py
             self._wake()
@@ -203,7 +318,7 @@ class Bridge:
     def _take_back(self, result: EventualResult[object]) -> None:
         refusal = self.refusal
         if refusal is not None and _result.withdraw(result):
-            self.in_flight.discard(result)
+            self.flights.discard(ref(result))
             raise refusal(_result.name_of(result)) or _errors.stopped(_result.name_of(result))
 
     def _wake(self) -> None:
@@ -245,7 +360,12 @@ class Bridge:
                     self.looked_at = now
                     self.lags.append(now - queue[0]._made)
                     self.relay.hurry()  # the last body may have been a long one
-                start(queue.popleft(), relay)
+                # It is taken out where it is begun. And no name for it here, for a traceback of the
+                # body leads back to this frame.
+                if type(queue[0]) is _Posted:
+                    queue[0].call_in_reactor(queue)
+                else:
+                    start(queue, relay)
             self._wake_for_calls()
         except BaseException:
             # Only an exception thrown into this thread from outside gets here.
@@ -259,11 +379,12 @@ class Bridge:
         """
         self.call(_result.cancel_in_reactor, result)
 
-    def call(self, function: Callable[..., object], *args: object) -> None:
+    def call(self, function: Callable[..., object], /, *args: object) -> None:
         """
         Have the reactor thread call something. From any thread; blocks never.
 
-        Whoever asks has been told of a reactor. One that has ended calls nothing any more.
+        It is called in the reactor's next turn, before the calls that are queued. Whoever asks has
+        been told of a reactor. One that has ended calls nothing any more.
         """
         if self._call_from_thread is None:
             return
@@ -296,6 +417,7 @@ class Bridge:
         self.refusal = gatekeeper
         self._call_from_thread = None
         self._ring = _nobody  # the bell is the parent's
+        self._unroute()
         self.rouse = None
         self.reactor_thread = None
         self.uncollected.clear()  # the parent logs its errors itself
@@ -303,7 +425,7 @@ class Bridge:
         self._queue.clear()
         self._queue = deque()
         self.relay.disown(self._queue)
-        for result in self.in_flight.copy():
+        for result in self.in_flight:
             _result.orphan(result, refusal(_result.name_of(result)))
         open_own_gates()  # where a signal handler has forked
 
@@ -319,17 +441,25 @@ class Bridge:
         self.refusal = refusal  # before the copy is made; see the head of this file
         self._ring = _nobody  # whoever is to close the bell waits until nobody has this any more
         unfinished: list[Deferred[object]] = []
-        for result in self.in_flight.copy():
+        for result in self.in_flight:
             running = _result.end(result, refusal(_result.name_of(result)))
             if running is not None:
                 unfinished.append(running)
         # What was entered since the copy was made, and withdrawn calls whose waiters may not all
         # have been released.
-        while self._queue:
-            try:
-                result = self._queue.popleft()
-            except IndexError:
-                break  # taken by another thread that closes: one that starts a life that ends
-            _result.end(result, refusal(_result.name_of(result)))
+        self._end_queued(refusal)
+        self._unroute()  # before looking once more; see the head of this file
+        self._end_queued(refusal)
         self.relay.open_all()
         return unfinished
+
+    def _end_queued(self, refusal: Refusal) -> None:
+        while self._queue:
+            try:
+                entry = self._queue.popleft()
+            except IndexError:
+                break  # taken by another thread that closes: one that starts a life that ends
+            if type(entry) is _Posted:
+                self._give_to_twisted(entry)
+            else:
+                _result.end(entry, refusal(_result.name_of(entry)))

@@ -169,7 +169,7 @@ class Callers:
 
 
 def _gate(result: EventualResult[object]) -> LockType | None:
-    for waker in _result.wakers_of(result):
+    for waker in _result.waiters_of(result):
         gate = getattr(waker, "__self__", None)
         if hasattr(gate, "locked"):
             return cast("LockType", gate)

@@ -242,7 +242,7 @@ class Decorators:
 
         def run_in_reactor(*args: object, **kwargs: object) -> object:
             result: EventualResult[object] = EventualResult(
-                bridge, name, (function, args, kwargs, copy_context()), []
+                bridge, name, (function, args, kwargs, copy_context()), {}
             )
             try:
                 submit(result)
@@ -284,7 +284,7 @@ class Decorators:
                 bridge,
                 name,
                 (function, args, kwargs, copy_context()),
-                [opener],
+                {opener: None},
                 relay.processor(),
             )
             try:

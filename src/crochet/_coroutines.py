@@ -21,9 +21,12 @@ from twisted.python.failure import Failure
 from . import _errors
 from ._tasks import start_task
 
-# What most bodies return, and is not to be followed. To be looked up first: asking an abstract
-# class about a type is slower than all the rest of starting a call.
-PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict, set})
+# The ids of the types that most bodies return, and that are not to be followed. To be looked up
+# first: asking an abstract class about a type is slower than all the rest of starting a call. Ids,
+# for there are classes that cannot be hashed.
+PLAIN: Final = frozenset(
+    map(id, (type(None), bool, int, float, str, bytes, tuple, list, dict, set))
+)
 
 
 def follow(value: Any, context: Context) -> object:
@@ -36,12 +39,19 @@ def follow(value: Any, context: Context) -> object:
         RuntimeError: it is a future of asyncio's, and this reactor's loop is not its loop.
     """
     if type(value) is not CoroutineType:
-        if isinstance(value, Deferred):
+        if is_a(Deferred, value):
             return cast("object", value)
-        if isinstance(value, Failure):
+        if is_a(Failure, value):
             return fail(value)
-        if not isinstance(value, Coroutine):
-            return _follow_future(cast("Future[object]", value)) if isfuture(value) else value
+        try:
+            is_coroutine = isinstance(value, Coroutine)
+            is_future = not is_coroutine and isfuture(value)
+        except Exception:
+            # Such as a value of a class that cannot be hashed, or a proxy for something that is not
+            # there. It is nothing that could be awaited.
+            return cast("object", value)
+        if not is_coroutine:
+            return _follow_future(cast("Future[object]", value)) if is_future else value
     coroutine = cast("Coroutine[Any, object, object]", value)
     loop = _get_running_loop()
     if loop is None:
@@ -51,6 +61,13 @@ def follow(value: Any, context: Context) -> object:
         return fail(started) if isinstance(started, Failure) else started
     finally:
         del started  # the frames of its error lead back to this one
+
+
+def is_a(kind: type, value: object) -> bool:
+    """
+    Tell whether a value is of a class, without asking it: some raise when they are.
+    """
+    return issubclass(type(value), kind)
 
 
 class _Following(Deferred[object]):
@@ -109,8 +126,15 @@ def explained(error: BaseException, name: str) -> BaseException:
     """
     if not isinstance(error, RuntimeError) or _get_running_loop() is not None:
         return error
-    if type(error).__name__ not in _NAMES and not str(error).startswith(_TEXTS):
+    if type(error).__name__ not in _NAMES and not _text_of(error).startswith(_TEXTS):
         return error
     better = _errors.needs_asyncio(name, error)
     better.__cause__ = error
     return better
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return ""  # its class cannot say; it is not one of those looked for

@@ -82,9 +82,9 @@ class Carrier(Protocol):
     @property
     def refusal(self) -> Callable[[str], object] | None: ...
     @property
-    def in_flight(self) -> Copied[Call]: ...
+    def in_flight(self) -> Iterable[Call]: ...
     @property
-    def _queue(self) -> Copied[Call]: ...
+    def queued(self) -> Iterable[Call]: ...
 
 
 class Blocked(Protocol):
@@ -178,8 +178,8 @@ def _busy(bridge: Carrier, call: Call, now: float, stack: tuple[Place, ...]) -> 
     Tell for how long the reactor thread has been busy, and with what, if that can be known.
     """
     looked_at = bridge.looked_at
-    oldest = next(iter(copied(bridge._queue)), None)
-    bodies = [one for one in copied(bridge.in_flight) if _is_in_its_body(one)]
+    oldest = next(iter(bridge.queued), None)
+    bodies = [one for one in bridge.in_flight if _is_in_its_body(one)]
     body = max(bodies, key=attrgetter("_started"), default=None)
     at_least = ""
     if body is not None:
@@ -213,7 +213,7 @@ def _is_in_its_body(call: Call) -> bool:
 
 def _queued(bridge: Carrier, call: Call, stack: tuple[Place, ...]) -> str:
     ahead = 0
-    for other in copied(bridge._queue):
+    for other in bridge.queued:
         if other is call:
             break
         ahead += hasattr(other, "_work")  # else it was withdrawn

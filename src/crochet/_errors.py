@@ -337,6 +337,27 @@ def foreign_call(what: str, line: str, here: str, there: str) -> RuntimeError:
     )
 
 
+def no_exception(name: str, value: object) -> TypeError:
+    """
+    Build the error of a body whose Deferred has failed with something that cannot be raised.
+    """
+    return TypeError(
+        f"the Deferred of {name}() has failed with an object of {type(value).__name__!r}, which is "
+        "no exception and cannot be raised. Give errback() an exception or a Failure"
+    )
+
+
+def not_handed_over(name: str, kind: type, problem: BaseException) -> RuntimeError:
+    """
+    Build the error that stands for one which could not be taken to its caller.
+    """
+    return RuntimeError(
+        f"{name}() has failed with {kind.__name__}, and while that error was handed over, "
+        f"{type(problem).__name__} was raised. Look whether the class of the error, or a signal "
+        "handler, raises where it should not"
+    )
+
+
 def needs_asyncio(name: str, error: BaseException) -> RuntimeError:
     """
     Build the error of a body that wanted asyncio's event loop, on a reactor that has none.

@@ -44,6 +44,7 @@ from ._reactors import (
     end_clone,
     release,
     release_in_child,
+    route_of,
     use_daemon_threads,
     wind_up,
 )
@@ -144,7 +145,8 @@ class Life:
 
     def _begin(self, then: Callable[[], object]) -> None:
         self.has_begun = True
-        self._bridge.open(self.reactor.callFromThread, self._bell.ring if self._bell else None)
+        ring = self._bell.ring if self._bell else None
+        self._bridge.open(self.reactor.callFromThread, ring, route_of(self.reactor))
         if self.has_ended:
             # It was over before we said that it had begun. Close what open() has opened.
             self._bridge.close(self._refusal)
@@ -210,7 +212,7 @@ class Life:
         self._grace = grace
         self._bridge.refuse(refusal)
         if not self.has_ended:
-            self.reactor.callFromThread(self._stop_in_reactor)
+            self._bridge.call(self._stop_in_reactor)
         if self.thread is not None:
             self.thread.join(patience)
         return self.thread is None or not self.thread.is_alive()

@@ -381,7 +381,7 @@ class EventLoop:
         reactor = self._reactor
         ident = self.bridge.reactor_thread
         if reactor is not None and ident is not None and ident != threading.get_ident():
-            threads.append(reactor.callFromThread)
+            threads.append(self.bridge.call)
         self._parking.before(*threads)
 
     def _after_fork_in_child(self) -> None:

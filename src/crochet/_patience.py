@@ -33,12 +33,12 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple, NoReturn
+from weakref import ref
 
 from . import _errors
 from ._deadline import get_end
 from ._errors import Limit
 from ._faults import Fault
-from ._relay import remove
 from ._result import PENDING, EventualResult, cancel_in_reactor, has_started, withdraw
 from ._timeouts import acquire_until
 from ._waiting import drop_errands, run_errands
@@ -127,7 +127,7 @@ def _withdrawn(result: EventualResult[object]) -> bool:
         return False
     # Nobody else has this result. Unlisted, it is as if it had never been; the reactor thread
     # finds it empty when it comes to it.
-    result._home.in_flight.discard(result)
+    result._home.flights.discard(ref(result))
     return True
 
 
@@ -139,7 +139,7 @@ def _cancelled(result: EventualResult[object], gate: LockType, terms: Terms) -> 
     drop_errands(gate)
     if not _ends(result, gate, min(_NOTICE, terms.grace)) and result._is_told:
         _ends(result, gate, terms.grace)
-    remove(result._wakers, gate.release)  # nobody is to be sent here any more
+    result._waiters.pop(gate.release, None)  # nobody is to be sent here any more
     drop_errands(gate)
     return result._outcome is not PENDING
 
@@ -164,7 +164,7 @@ def abandon(
         if gate is None or terms is None:
             result.cancel()
         elif not result._is_told:
-            is_accepted = result in result._home.in_flight  # or else it was refused, or answered
+            is_accepted = ref(result) in result._home.flights  # or else it was refused, or answered
             started = not _withdrawn(result)
             ended = _cancelled(result, gate, terms) if started else True
             if is_accepted:

@@ -345,6 +345,26 @@ def watch_runs(reactor: Any, on_run: Callable[[], object], on_end: Callable[[], 
     reactor.run, reactor.crash = watched_run, watched_crash
 
 
+def route_of(reactor: Any) -> Callable[[Callable[..., object] | None], None] | None:
+    """
+    Return what puts another function where this reactor's ``callFromThread`` is looked up, or takes
+    it away again, given None. Return None where the program has put one of its own there.
+    """
+    names = cast("dict[str, object]", vars(reactor))
+    if "callFromThread" in names:
+        return None
+    placed: list[Callable[..., object]] = []
+
+    def route(call_from_thread: Callable[..., object] | None) -> None:
+        if call_from_thread is not None:
+            placed.append(call_from_thread)
+            reactor.callFromThread = call_from_thread
+        elif placed and names.get("callFromThread") == placed[-1]:  # else it was wrapped meanwhile
+            del reactor.callFromThread
+
+    return route
+
+
 def is_pool_worker(reactor: Any) -> bool:
     """
     Tell whether this thread is one of the reactor's pool, which its end waits for.

@@ -50,8 +50,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Iterable, Sized
 from time import monotonic
+from typing import TypeVar
 
 # How long it may take from when a gate was opened until its waiter is here, in seconds.
 MOMENT = 0.002
@@ -61,6 +62,8 @@ _LINES = min(os.cpu_count() or 1, 8)
 
 # So many of a line are let through before it is another's turn.
 _AT_ONCE = 100
+
+T = TypeVar("T")
 
 # Opens a gate. One that is open already makes it a RuntimeError.
 Opener = Callable[[], object]
@@ -247,17 +250,43 @@ def open_gate(opener: Opener) -> None:
             raise
 
 
-def remove(openers: list[Opener] | Gates, opener: Opener) -> bool:
+def remove(items: list[T] | deque[T], item: T) -> bool:
     """
-    Take what is to be called out of those, if it is still there.
+    Take something out, if it is still there.
     """
     try:
-        openers.remove(opener)
+        items.remove(item)
     except ValueError as error:
         if is_a_handlers(error):
             raise
         return False
     return True
+
+
+def took(entries: dict[T, None], entry: T) -> bool:
+    """
+    Take something out, and tell whether it was still there.
+    """
+    try:
+        del entries[entry]
+    except KeyError as error:
+        if is_a_handlers(error):
+            raise
+        return False
+    return True
+
+
+def entries(of: Iterable[T]) -> list[T]:
+    """
+    Return what is there now, in its order, while others change it.
+    """
+    while True:
+        try:
+            return list(of)
+        except RuntimeError as error:
+            # A garbage collection came in between, and with it somebody who has changed it.
+            if is_a_handlers(error):
+                raise
 
 
 def is_a_handlers(error: BaseException) -> bool:

@@ -14,18 +14,20 @@ that withdraws one need no lock between them. (test_result.py steps it.)
 
 The answer is stored first, the waiters are released after it:
 
-1. A waiter puts its own locked lock into ``_wakers``, then looks at ``_outcome`` again.
-2. The answering thread stores ``_outcome``, then pops and calls everything in ``_wakers``.
+1. A waiter puts what opens its own locked lock into ``_waiters``, then looks at ``_outcome`` again.
+2. The answering thread stores ``_outcome``, then calls everything in ``_waiters``.
 
-Verdict: if the waiter's second look is too early to see the answer, its lock is in the list by
+Verdict: if the waiter's second look is too early to see the answer, its lock is among them by
 the time the answering thread gets there. A waiter is a raw lock of its own, and no
 threading.Event or Condition: those are Python code, which a raising signal handler can leave
 locked, and then it is the reactor thread that blocks, for ever, in ``set()``.
 
-Threads: a call is answered in the reactor thread. Only one that was withdrawn is answered by the
-thread that withdrew it, so that its waiters need not wait for a busy reactor; should a signal end
-that half-way, the reactor thread, which still has the call in its queue, does it again. A
-Deferred is touched in the reactor thread only. Everything else may be called from any thread,
+Threads: a call is answered in the reactor thread. One that was withdrawn is answered by the thread
+that withdrew it, so that those blocked in wait() need not wait for a busy reactor; its done
+callbacks are called in the reactor thread, which still has the call in its queue. For in the main
+thread a signal's exception can end anything half-way, and a callback that was begun would be lost.
+The reactor thread goes on with whatever that exception kept the other from, too.
+A Deferred is touched in the reactor thread only. Everything else may be called from any thread,
 from a signal handler and from a ``__del__``, which may come between any two steps of this file.
 
 What a ``wait_for`` function does when its time is over is told in _patience.py.
@@ -42,7 +44,7 @@ from functools import partial
 from sys import _getframe
 from time import monotonic
 from types import CodeType, TracebackType
-from typing import Any, Final, Generic, Protocol, TypeVar, cast, final
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, cast, final
 from weakref import ref
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -55,7 +57,7 @@ from ._coroutines import explained
 from ._deadline import get_end
 from ._errors import Limit, Reason
 from ._faults import Fault, Uncollected, is_cancellation
-from ._relay import Relay, is_a_handlers, open_gate, remove
+from ._relay import Relay, entries, is_a_handlers, open_gate, took
 from ._timeouts import Seconds, acquire_until, seconds
 from ._waiting import drop_errands, run_errands
 
@@ -84,12 +86,13 @@ class Home(Protocol):
     """
 
     reactor_thread: int | None
-    in_flight: set[EventualResult[object]]
+    flights: set[ref[EventualResult[object]]]
+    watched: set[EventualResult[object]]
     looked_at: float
     uncollected: Uncollected
     deliver: Callable[[Callable[[], object]], object]
 
-    def call(self, function: Callable[..., object], *args: object) -> None:
+    def call(self, function: Callable[..., object], /, *args: object) -> None:
         """
         Have the reactor thread call something.
         """
@@ -146,7 +149,7 @@ class EventualResult(Generic[T_co]):
         "_processor",
         "_running",
         "_started",
-        "_wakers",
+        "_waiters",
         "_work",
     )
 
@@ -155,16 +158,18 @@ class EventualResult(Generic[T_co]):
         home: Home,
         name: str,
         work: Work,
-        wakers: list[Callable[[], object]],
+        waiters: dict[Callable[[], object], None],
         processor: int = 0,
     ) -> None:
         self._home = home
         self._name = name
-        self._work = work
-        # The answer: a value, or a Fault. Written once, before _wakers are called.
+        self._work: Any = work
+        # The answer: a value, or a Fault. Written once, before _waiters are called.
         self._outcome: object = PENDING
-        # What is to be called, once each, when the answer is there.
-        self._wakers = wakers
+        # What is to be called when the answer is there, in this order: what opens the locks of
+        # those who wait, and the done callbacks, which are partial. A dict, for each takes out its
+        # own. Single operations only.
+        self._waiters = waiters
         # Where who waits for it sleeps, and where the last one does if there are several.
         self._processor = processor
         # The Deferred to cancel, while there is one. Reactor thread only.
@@ -194,6 +199,16 @@ class EventualResult(Generic[T_co]):
         if self.done():
             state = "failed" if type(self._outcome) is Fault else "done"
         return f"<EventualResult of {self._name}(): {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        """
+        Refuse to be copied or pickled: a copy would be answered by nobody.
+        """
+        raise TypeError(
+            f"an EventualResult cannot be copied or pickled: only this one, of {self._name}(), "
+            "will be answered. Hand on the object itself, or the number that stash() returns, for "
+            "retrieve_result() in this process"
+        )
 
     def done(self) -> bool:
         """
@@ -251,18 +266,18 @@ class EventualResult(Generic[T_co]):
         gate.acquire()
         waker = gate.release
         self._processor = relay.processor()
-        self._wakers.append(waker)
+        self._waiters[waker] = None
         try:
             # The second look; see the head of this file. And a gate may open for an errand.
             while self._outcome is PENDING and acquire_until(gate, end):
                 if self._outcome is PENDING:
                     run_errands(gate)
             # Somebody who polls must not leave a lock behind each time.
-            remove(self._wakers, waker)
+            self._waiters.pop(waker, None)
             if relay.turns:
                 relay.pass_on(waker)
         except BaseException:
-            remove(self._wakers, waker)
+            self._waiters.pop(waker, None)
             relay.open_all()  # this may be the one for whom others wait
             raise
         finally:
@@ -285,7 +300,7 @@ class EventualResult(Generic[T_co]):
         """
         self._is_cancelled = True
         if withdraw(self):
-            answer_withdrawn(self)
+            answer_withdrawn(self, calls_back=False)
         elif self._outcome is PENDING:
             self._home.cancel(self)
 
@@ -314,18 +329,23 @@ class EventualResult(Generic[T_co]):
         """
         Have *callback* called with this result once the answer is there.
 
-        It is called in the thread that answers, in the order added, and must not block. That is
-        the reactor thread, or the one that cancels a call which has not started. If the answer is
-        there already, it is called here, before this returns. What it raises is logged.
-        Like ``concurrent.futures.Future.add_done_callback``.
+        It is called in the reactor thread, in the order added, and must not block. If the answer is
+        there already, it is called here, before this returns. What it raises is logged. Like
+        ``concurrent.futures.Future.add_done_callback``. It is called once; and once more, should
+        an exception that a signal handler raises in the reactor thread interrupt it.
 
         Call it from any thread. Blocks never.
         """
-        waker = partial(_call_back, callback, self)
-        self._wakers.append(waker)
-        # If the answer came before the append, nobody may have seen the callback. Whoever takes
-        # it out of the list calls it.
-        if self._outcome is not PENDING and remove(self._wakers, waker):
+        waiter: Callable[[], object] = partial(_call_back, callback, self)
+        watched = self._home.watched
+        watched.add(self)  # somebody is to be told, even if nobody holds this; see Bridge.flights
+        self._waiters[waiter] = None
+        if self._outcome is PENDING:
+            return
+        # The answer came before, or just now, and nobody may have seen the callback. Whoever takes
+        # it out calls it.
+        watched.discard(self)
+        if took(self._waiters, waiter):
             try:
                 callback(self)
             except Exception:  # Ctrl-C is meant for this thread
@@ -372,16 +392,31 @@ def _error_of(result: EventualResult[object]) -> BaseException | None:
 def _call_back(
     callback: Callable[[EventualResult[T_co]], object], result: EventualResult[T_co]
 ) -> None:
+    """
+    Call a done callback, in the thread that answers. Nothing is raised: others are behind it.
+    """
     try:
-        callback(result)
-    except BaseException:  # SystemExit, too: others wait behind this one
+        try:
+            callback(result)
+        except Exception:
+            raise
+        except BaseException:
+            # More likely a signal handler's than its own: what it was to do may not be done.
+            callback(result)
+    except BaseException:  # SystemExit, too
         _log.failure("Error in a done callback of {result!r}", result=result)
 
 
 # What follows belongs to the bridge and the wrappers rather than to users.
 
 
-def answer(result: EventualResult[object], outcome: object, relay: Relay | None = None) -> None:
+def answer(
+    result: EventualResult[object],
+    outcome: object,
+    relay: Relay | None = None,
+    *,
+    calls_back: bool = True,
+) -> None:
     """
     Store the answer, unless there is one, and release the waiters.
 
@@ -389,48 +424,61 @@ def answer(result: EventualResult[object], outcome: object, relay: Relay | None 
         result: the call.
         outcome: the answer.
         relay: is where waiters line up; without it they are let through at once.
+        calls_back: call the done callbacks, too; else somebody else has to.
     """
     try:
         if result._outcome is PENDING:
             result._outcome = outcome
             result._running = None
-            result._home.in_flight.discard(result)
-        wakers = result._wakers
-        if len(wakers) > 1:
-            wakers.reverse()  # the first added comes out first
-        while wakers:
-            # A callback is taken out before it is called, so as to be called once; a gate is opened
-            # before that, for it may be opened twice, but must not be forgotten.
-            try:
-                waker = wakers[-1]
-                if type(waker) is partial:
-                    wakers.pop()()
+            result._home.flights.discard(ref(result))
+        waiters = result._waiters
+        if not waiters:
+            return
+        # Whoever comes later sees the answer. Each is taken out after it was called: should an
+        # exception come in between it is called twice, but not forgotten.
+        for waiter in entries(waiters):
+            if type(waiter) is partial:
+                if not calls_back:
                     continue
-            except IndexError as error:
-                if is_a_handlers(error):
-                    raise
-                return  # a waiter has given up, or another thread releases, too, and took the last
-            if relay is not None:
-                relay.line_up(waker, result._processor)
+                waiter()
+                result._home.watched.discard(result)
+            elif relay is not None:
+                relay.line_up(waiter, result._processor)
             else:
-                open_gate(waker)
-            remove(wakers, waker)  # unless the waiter has done that
+                open_gate(waiter)
+            waiters.pop(waiter, None)  # unless the waiter has done that
     except BaseException:
         # Thrown into this thread from outside. Nobody is to wait for ever because of it.
-        answer(result, outcome)
+        answer(result, outcome, calls_back=calls_back)
         raise
 
 
 def fail(
-    result: EventualResult[object], error: BaseException, traceback: TracebackType | None
+    result: EventualResult[object],
+    error: BaseException,
+    traceback: TracebackType | None,
+    *,
+    calls_back: bool = True,
 ) -> None:
     """
     Answer with an error, to be logged if nobody takes it.
+
+    There is an answer, whatever the error is like, and whatever is thrown in meanwhile.
     """
-    error = explained(error, result._name)
-    as_ordered = result._is_cancelled and is_cancellation(error)
-    uncollected = result._home.uncollected
-    answer(result, Fault(result._name, error, traceback, uncollected, is_collected=as_ordered))
+    try:
+        error = explained(error, result._name)
+        as_ordered = result._is_cancelled and is_cancellation(error)
+        uncollected = result._home.uncollected
+        fault = Fault(result._name, error, traceback, uncollected, is_collected=as_ordered)
+    except Exception as problem:
+        # Something about the error, or there is no memory.
+        error = _errors.not_handed_over(result._name, type(error), problem)
+        fault = Fault(result._name, error, traceback, result._home.uncollected)
+    except BaseException:
+        # A signal handler's. It does not come at each attempt.
+        fail(result, error, traceback, calls_back=calls_back)
+        raise
+    answer(result, fault, calls_back=calls_back)
 
 
 def end(result: EventualResult[object], error: BaseException) -> Deferred[object] | None:
@@ -450,18 +498,26 @@ def orphan(result: EventualResult[object], error: BaseException) -> None:
     """
     Answer a call in a forked child: the waiters and callbacks are the parent's.
     """
-    result._wakers.clear()
+    result._waiters.clear()
     end(result, error)
 
 
 def cancel_in_reactor(result: EventualResult[object]) -> None:
     """
     Cancel the Deferred of a call that has started.
+
+    A canceller that raises has answered the call: what it was to cancel may never fire.
     """
     running = result._running
     try:
         if running is not None:
             running.cancel()
+    except BaseException as error:
+        if result._outcome is not PENDING:
+            raise
+        traceback = error.__traceback__
+        fail(result, error, traceback.tb_next if traceback else None)
+        del traceback
     finally:
         result._is_told = True
 
@@ -481,7 +537,9 @@ def withdraw(result: EventualResult[object]) -> bool:
     """
     try:
         del result._work
-    except AttributeError:
+    except AttributeError as error:
+        if is_a_handlers(error):
+            raise
         return False
     return True
 
@@ -493,23 +551,27 @@ def has_started(result: EventualResult[object]) -> bool:
     return not hasattr(result, "_work")
 
 
-def answer_withdrawn(result: EventualResult[object]) -> None:
+def answer_withdrawn(result: EventualResult[object], *, calls_back: bool = True) -> None:
     """
     Answer a call that was withdrawn, or go on with that.
     """
     result._is_cancelled = True  # by whoever withdrew it: nobody does so by accident
-    fail(result, CancelledError(f"{result._name}() was cancelled before it started"), None)
+    if result._outcome is PENDING:
+        error = CancelledError(f"{result._name}() was cancelled before it started")
+        fail(result, error, None, calls_back=calls_back)
+    else:
+        answer(result, result._outcome, calls_back=calls_back)
 
 
 def _told(result: EventualResult[object], error: BaseException) -> Fault:
     return Fault(result._name, error, None, result._home.uncollected, is_collected=True)
 
 
-def wakers_of(result: EventualResult[object]) -> list[Callable[[], object]]:
+def waiters_of(result: EventualResult[object]) -> list[Callable[[], object]]:
     """
-    Return a copy of what is to be called when the answer is there.
+    Return what is to be called when the answer is there.
     """
-    return result._wakers.copy()
+    return entries(result._waiters)
 
 
 def state_of(result: EventualResult[object]) -> str:

@@ -18,6 +18,7 @@ body that runs the reactor's loop itself starts others in the middle of it.
 from __future__ import annotations
 
 import sys
+from collections import deque
 from contextvars import ContextVar
 from types import CellType, CoroutineType, FrameType, FunctionType
 from typing import Any, Final, cast
@@ -27,9 +28,10 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from ._coroutines import PLAIN, follow
-from ._relay import Relay
-from ._result import EventualResult, answer, answer_withdrawn, fail
+from . import _errors
+from ._coroutines import PLAIN, follow, is_a
+from ._relay import Relay, is_a_handlers
+from ._result import PENDING, EventualResult, answer, answer_withdrawn, fail
 from ._tasks import CODES
 
 # What resumes coroutines and inlineCallbacks.
@@ -43,53 +45,61 @@ _current_call: ContextVar[ref[EventualResult[Any]] | None] = ContextVar(
 )
 
 
-def start_in_reactor(result: EventualResult[object], relay: Relay | None = None) -> None:
+def start_in_reactor(queue: deque[Any], relay: Relay | None = None) -> None:
     """
-    Run the body, in the caller's context, and answer with what comes of it.
+    Run the body of the first call in a queue, in the caller's context, and answer with what comes
+    of it.
 
     Args:
-        result: the call.
+        queue: the call is taken out of it, once nothing can be lost by that.
         relay: is where the waiter lines up, if there is an answer at once.
     """
+    result: EventualResult[object] = queue[0]
     try:
-        function, args, kwargs, context = result._work
-        del result._work
-    except AttributeError:
-        # Withdrawn, and answered by whoever did that, unless a signal kept it from going through
-        # with it. Do it again: what is done already stays as it is.
-        answer_withdrawn(result)
-        return
-    try:
+        try:
+            function, args, kwargs, context = result._work
+            del result._work
+        except AttributeError as error:
+            if is_a_handlers(error):
+                raise
+            # Withdrawn, and answered by whoever did that, but for its done callbacks, and unless a
+            # signal kept it from going through with it.
+            queue.popleft()
+            answer_withdrawn(result)
+            return
+        queue.popleft()
         result._started = result._home.looked_at
         if _current_call in context:
             context.run(_current_call.set, None)  # an outer call's, which is none of this one's
         # To unpack nothing takes as long as to call.
         value = context.run(function, *args, **kwargs) if args or kwargs else context.run(function)
-        kind = type(value)
+        kind: type[Any] = type(value)
         if kind is CoroutineType:
             context.run(_current_call.set, ref(result))
-        is_answer = kind in PLAIN
+        is_answer = id(kind) in PLAIN
         if not is_answer:
             value = follow(value, context)
-            is_answer = not isinstance(value, Deferred)
+            is_answer = not is_a(Deferred, value)
+        if is_answer:
+            answer(result, value, relay)
+        else:
+            deferred: Any = value
+            result._running = deferred
+            # In a cell, to be emptied: the frame of a callback that fails before ours leads back to
+            # Twisted's, which has our arguments. And that of a coroutine that has failed, to this.
+            deferred.addBoth(_settle, CellType(result))
     except BaseException as error:
+        # The body's, or thrown into this thread from outside: then what has been taken to be
+        # started is answered all the same.
+        if result._outcome is not PENDING or hasattr(result, "_work"):
+            raise
         # Leave out this frame, the first: it says nothing of the program.
         traceback = error.__traceback__
         fail(result, error, traceback.tb_next if traceback else None)
-        # The body's frame leads back to this one, and the result holds the traceback.
-        del result, traceback
-        return
     finally:
-        del function, args, kwargs, context
-    if is_answer:
-        answer(result, value, relay)
-    else:
-        deferred: Any = value
-        result._running = deferred
-        # In a cell, to be emptied: the frame of a callback that fails before ours leads back to
-        # Twisted's, which has our arguments. And that of a coroutine that has failed, to this one.
-        deferred.addBoth(_settle, CellType(result))
-        del result, deferred, value
+        # The body's frame leads back to this one, and the result holds the traceback.
+        del result
+        function = args = kwargs = context = value = deferred = traceback = None
 
 
 def current_call() -> EventualResult[object] | None:
@@ -124,11 +134,22 @@ def _settle(value: object, handed_over: CellType) -> object:
     Answer with what a Deferred fired with, and leave a value to its other callbacks.
     """
     result: EventualResult[object] = handed_over.cell_contents
-    del handed_over.cell_contents
-    if isinstance(value, Failure):
-        # From here on the result answers for the error: nobody else need log it.
-        failure = cast("Any", value)
-        fail(result, failure.value, failure.tb)
-        return None
-    answer(result, value)
-    return value
+    try:
+        del handed_over.cell_contents
+        if isinstance(value, Failure):
+            # From here on the result answers for the error: nobody else need log it.
+            failure = cast("Any", value)
+            reason = failure.value
+            if not isinstance(reason, BaseException):  # errback("text")
+                reason = _errors.no_exception(result._name, reason)
+            fail(result, reason, failure.tb)
+            return None
+        answer(result, value)
+        return value
+    except BaseException as error:
+        # Thrown into this thread from outside.
+        if result._outcome is PENDING:
+            fail(result, error, error.__traceback__)
+        raise
+    finally:
+        del result

@@ -196,7 +196,7 @@ class Watch:
             relay.open_all()
 
     def _is_needed(self) -> bool:
-        is_carrying = bool(self._bridge.in_flight)  # first: what leaves it may line up
+        is_carrying = bool(self._bridge.flights)  # first: what leaves it may line up
         if self._relay.is_under_way():
             return True
         if is_carrying:
@@ -231,7 +231,7 @@ class Watch:
     def _look(self) -> None:
         self._relay.mind()
         self._check_stall()
-        if self._bridge.in_flight:
+        if self._bridge.flights:
             self._check_deadlock()
             if self._asked_at is None and not self._turns.is_quiet:
                 self._ask()
@@ -240,7 +240,7 @@ class Watch:
     def _ask(self) -> None:
         if self._bridge.reactor_thread is not None:
             self._asked_at = self._clock()
-            self._reactor.callFromThread(self._answer_in_reactor)
+            self._bridge.call(self._answer_in_reactor)
 
     def _answer_in_reactor(self) -> None:
         self._turns.ask_in_reactor()
