@@ -192,16 +192,38 @@ class SteppedDict(dict):  # type: ignore[type-arg]
         _step(self, "after_set")
 
 
+# Nothing comes at one of those, and those of a `try` are not in it.
+_NOP = opmap["NOP"]
+# Begins the handling of an exception: the function of C before it has raised that.
+_HANDLES = opmap.get("PUSH_EXC_INFO")
+
+# Where Python from 3.11 on looks for signals: where a function begins, a loop goes on, and after a
+# function of C.
+_LOOKS = {opmap.get(name) for name in ("RESUME", "JUMP_BACKWARD", "JUMP_BACKWARD_QUICK")}
+_CALLS = {number for name, number in opmap.items() if name.startswith("CALL")}
+
+
 class Steps:
     """
     Does something in the middle of something else, right before one of the bytecodes of the
     package's, or of one of its files, that this consists of, counted from 0.
     """
 
-    def __init__(self, at: int, meanwhile: Callable[[], object], source: str = SOURCE) -> None:
+    def __init__(
+        self,
+        at: int,
+        meanwhile: Callable[[], object],
+        source: str = SOURCE,
+        *,
+        is_signal: bool = False,
+    ) -> None:
         self._left = at
         self._meanwhile = meanwhile
         self._source = source
+        # Only where a signal's handler is run: anywhere else an exception may find the interpreter
+        # in the middle of handling another.
+        self._is_signal = is_signal and sys.version_info >= (3, 11)
+        self._last: int | None = None
         self.is_over = False
 
     def run(self, stepped: Callable[[], object]) -> None:
@@ -220,8 +242,13 @@ class Steps:
         if not frame.f_code.co_filename.startswith(self._source) or self.is_over:
             return None
         frame.f_trace_opcodes = True
-        if event == "opcode" and frame.f_code.co_code[frame.f_lasti] != opmap["NOP"]:
-            # Nothing comes at one of those, and those of a `try` are not in it.
+        if event != "opcode":
+            return self._trace
+        code = frame.f_code.co_code[frame.f_lasti]
+        last, self._last = self._last, code
+        if code == _HANDLES:
+            return self._trace
+        if code != _NOP and (not self._is_signal or code in _LOOKS or last in _CALLS):
             self._left -= 1
             if self._left < 0:
                 self.is_over = True

@@ -4,16 +4,22 @@ Starting calls in the reactor thread, and what their bodies may do there.
 
 from __future__ import annotations
 
+import gc
+import itertools
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
 
 import pytest
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from fakes import FakeProcess, call_for, failing_call
+from crochet import EventualResult, _result
+from fakes import BOUND, Background, FakeProcess, LoggedFailures, Steps, call_for, failing_call
 
 _colour: ContextVar[str] = ContextVar("colour", default="none")
 
@@ -147,3 +153,195 @@ class TestBodies:
         assert reference() is None
         deferred.callback(None)
         assert result.wait(0) is None
+
+
+class Interrupted(BaseException):
+    """
+    What a signal handler raises in the reactor thread, after no_setup() in the main one.
+    """
+
+
+@dataclass(frozen=True)
+class NotFound(Exception):
+    """
+    An exception that takes no attributes.
+    """
+
+    what: str
+
+
+class Speechless(RuntimeError):
+    """
+    An exception that cannot say what it is about.
+    """
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+class Unhashable(type):
+    """
+    The class of classes that cannot be hashed.
+    """
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Shy:
+    """
+    A value that raises when it is asked for its class, as a proxy for nothing does.
+    """
+
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("working outside of a context")
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def _interrupt() -> None:
+    raise Interrupted
+
+
+async def _coroutine(deferred: Deferred[int]) -> int:
+    return await deferred
+
+
+BODIES: dict[str, Callable[[Deferred[int]], object]] = {
+    "returns": lambda deferred: 7,
+    "raises": lambda deferred: _raise(KeyError("of a body")),
+    "has fired": lambda deferred: succeed(7),
+    "has failed": lambda deferred: fail(KeyError("of a body")),
+    "fires": lambda deferred: deferred,
+    "awaits": _coroutine,
+}
+
+
+class TestAnswers:
+    """
+    A call that was taken to be started is answered, whatever happens around it.
+    """
+
+    @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+    @pytest.mark.parametrize("kind", BODIES)
+    @pytest.mark.parametrize("where", ["start", "end"])
+    def test_if_an_exception_is_thrown_in(
+        self, stepped: FakeProcess, logged: LoggedFailures, kind: str, where: str
+    ) -> None:
+        """
+        At each bytecode of ours: of what starts the call, and of what its Deferred calls. (In new
+        threads, for one that is traced keeps the exception that it was handling.)
+        """
+        for at in itertools.count():
+            deferred: Deferred[int] = Deferred()
+            result = stepped.run_in_reactor(BODIES[kind])(deferred)
+            called: list[object] = []
+            result.add_done_callback(called.append)
+            steps = Steps(at, _interrupt, is_signal=True)
+            wakeup = stepped.bridge._wakeup
+            try:
+                if where == "start":
+                    drain = partial(stepped.bridge.drain_in_reactor, wakeup)
+                    Background(steps.run, drain).outcome()
+                else:
+                    stepped.reactor.turn()
+                    Background(steps.run, partial(deferred.callback, 7)).outcome()
+            except Interrupted:
+                pass
+            stepped.bridge.nudge()
+            stepped.reactor.turn()
+            if not deferred.called:
+                deferred.callback(7)
+            if not result.done():
+                stepped.bridge.look_for_stranded()  # as the watch does
+                stepped.reactor.turn()
+            assert result.done(), f"lost at step {at}"
+            assert {*called} == {result}, f"not called back at step {at}"
+            with suppress(KeyError, Interrupted, CancelledError):
+                assert result.wait(0) == 7
+            if not steps.is_over:
+                break
+        assert at >= (5 if where == "start" or kind in ("fires", "awaits") else 0)
+        del deferred, result, called  # what was interrupted is logged by Twisted, too
+        gc.collect()
+        logged.take()
+
+    @pytest.mark.parametrize(
+        "error", [NotFound("a page"), Speechless(), NotFound(None)], ids=lambda e: type(e).__name__
+    )
+    @pytest.mark.parametrize("is_late", [False, True])
+    def test_with_any_exception_that_there_is(
+        self, stepped: FakeProcess, error: Exception, *, is_late: bool
+    ) -> None:
+        """
+        Itself, also where its class refuses attributes, or to say what it is about.
+        """
+        result = stepped.run_in_reactor(fail if is_late else _raise)(error)
+        stepped.reactor.turn()
+        with pytest.raises(type(error)) as raised:
+            result.wait(0)
+        assert raised.value is error
+        with pytest.raises(type(error)):
+            result.wait(0)
+        with pytest.raises(type(error)) as raised:
+            _waited_for(stepped, error)
+        assert raised.value is error
+
+    def test_with_what_is_no_exception(self, stepped: FakeProcess) -> None:
+        """
+        A TypeError says so.
+        """
+        deferred: Deferred[object] = Deferred()
+        result = stepped.run_in_reactor(lambda: deferred)()
+        stepped.reactor.turn()
+        deferred.errback(cast("Any", "a text"))
+        with pytest.raises(TypeError, match="has failed with an object of 'str'.*errback"):
+            result.wait(0)
+
+    @pytest.mark.parametrize("make", [Unhashable("Value", (), {}), Shy], ids=["class", "shy"])
+    def test_with_any_value_that_there_is(
+        self, stepped: FakeProcess, make: Callable[[], object]
+    ) -> None:
+        """
+        Itself, also where its class cannot be hashed, or the value does not like to be asked.
+        """
+        value = make()
+        result = stepped.run_in_reactor(lambda: value)()
+        stepped.reactor.turn()
+        assert result.wait(0) is value
+
+    def test_if_the_error_cannot_be_stored(
+        self, stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        For lack of memory, say: then the answer is an error that says so.
+        """
+        errors = [MemoryError()]
+
+        def explained(error: BaseException, name: str) -> BaseException:
+            raise errors.pop()
+
+        monkeypatch.setattr(_result, "explained", explained)
+        result = stepped.run_in_reactor(_raise)(KeyError("of a body"))
+        stepped.reactor.turn()
+        with pytest.raises(RuntimeError, match=r"failed with KeyError, .* MemoryError was raised"):
+            result.wait(0)
+
+
+def _waited_for(process: FakeProcess, error: Exception) -> None:
+    """
+    Have a wait_for() function fail, on a reactor that is stepped.
+    """
+    submit = process.bridge.submit
+
+    def submit_and_turn(result: EventualResult[object]) -> None:
+        submit(result)
+        process.reactor.turn()
+
+    process.bridge.submit = submit_and_turn  # type: ignore[method-assign]
+    try:
+        process.wait_for(BOUND)(_raise)(error)
+    finally:
+        process.bridge.submit = submit  # type: ignore[method-assign]

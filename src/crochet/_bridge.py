@@ -57,6 +57,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ref
@@ -151,6 +152,9 @@ _BATCH = 100
 # As many waiters are let through at once, if their answers come together: to line up takes time.
 _FEW = 3
 
+# At how many calls in flight a look for stranded ones looks.
+_LOOKED_FOR = 1_000
+
 # How exactly the start of a call is noted, in seconds, and how many lags are remembered.
 _TICK = 0.001
 _LAGS = 100
@@ -189,6 +193,8 @@ class Bridge:
         self.rouse: Callable[[], object] | None = None
         # The calls, and what was posted: EventualResult and _Posted.
         self._queue: deque[Any] = deque()
+        # Which of the flights look_for_stranded() is to look at next, in a set's order.
+        self._looked_for = 0
         self._wakeup: Wakeup = []
         # Lets waiters through whose answers came together.
         self.relay: Relay = Relay(self._queue, self._wake_for_calls)
@@ -402,6 +408,19 @@ class Bridge:
         from ._diagnosis import explain  # setup() has loaded it
 
         return explain(self, result, self.blocked_in)
+
+    def look_for_stranded(self) -> None:
+        """
+        Have calls answered whose Deferreds have fired in vain, should there be any: a last resort.
+        From any thread; blocks never.
+        """
+        flights = self.flights.copy()
+        first = self._looked_for if self._looked_for < len(flights) else 0
+        self._looked_for = first + _LOOKED_FOR
+        for reference in islice(flights, first, self._looked_for):
+            call = reference()
+            if call is not None and _starting.is_stranded(call):
+                self.call(_starting.answer_stranded, call)
 
     def nudge(self) -> None:
         """

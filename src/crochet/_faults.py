@@ -50,6 +50,14 @@ _log = Logger(namespace="crochet")
 Uncollected = dict[int, "weakref.ref[Fault]"]
 
 
+# An exception's class may refuse to have attributes set, as a frozen dataclass does. The
+# interpreter itself sets these all the same.
+_set_traceback = vars(BaseException)["__traceback__"].__set__
+_set_context = vars(BaseException)["__context__"].__set__
+_set_cause = vars(BaseException)["__cause__"].__set__
+_set_suppress = vars(BaseException)["__suppress_context__"].__set__
+
+
 class Fault:
     """
     One error, to be raised by any number of takers, or logged if there is none.
@@ -83,7 +91,7 @@ class Fault:
         self._context = error.__context__
         self._suppress = error.__suppress_context__
         self._is_fresh = True
-        error.__traceback__ = traceback
+        _set_traceback(error, traceback)
         self._uncollected = uncollected
         if not is_collected:
             uncollected[id(self)] = weakref.ref(self)
@@ -119,21 +127,22 @@ class Fault:
         error = self._error if is_last else self._taken()
         context = self._context
         try:
-            raise error.with_traceback(self._traceback)
+            _set_traceback(error, self._traceback)
+            raise error
         finally:
             # `raise` has just made the exception that the taker was handling, if any, part of
             # this one's history. It is not, and the next taker must not see it.
-            error.__context__ = context
+            _set_context(error, context)
             del error, context, self
 
     def _taken(self) -> BaseException:
         spare = _faithful_copy(self._error)
         if spare is None:
             return self._error
-        spare.__cause__ = self._cause
-        spare.__context__ = self._context
-        spare.__suppress_context__ = self._suppress
-        spare.__traceback__ = self._traceback
+        _set_cause(spare, self._cause)
+        _set_context(spare, self._context)
+        _set_suppress(spare, self._suppress)
+        _set_traceback(spare, self._traceback)
         original = self._error
         try:
             del self._is_fresh  # the step that decides; see the head of this file

@@ -89,17 +89,30 @@ def start_in_reactor(queue: deque[Any], relay: Relay | None = None) -> None:
             # Twisted's, which has our arguments. And that of a coroutine that has failed, to this.
             deferred.addBoth(_settle, CellType(result))
     except BaseException as error:
-        # The body's, or thrown into this thread from outside: then what has been taken to be
-        # started is answered all the same.
-        if result._outcome is not PENDING or hasattr(result, "_work"):
+        try:
+            is_the_answer = _fail_started(result, error)
+        except BaseException:
+            _fail_started(result, error)
             raise
-        # Leave out this frame, the first: it says nothing of the program.
-        traceback = error.__traceback__
-        fail(result, error, traceback.tb_next if traceback else None)
+        if not is_the_answer:
+            raise
     finally:
         # The body's frame leads back to this one, and the result holds the traceback.
         del result
-        function = args = kwargs = context = value = deferred = traceback = None
+        function = args = kwargs = context = value = deferred = None
+
+
+def _fail_started(result: EventualResult[object], error: BaseException) -> bool:
+    """
+    Answer with what the body has raised, or with what was thrown into this thread from outside, if
+    the call has started and there is no answer. Tell whether that was so.
+    """
+    if result._outcome is not PENDING or hasattr(result, "_work"):
+        return False
+    # Leave out the first frame, that of start_in_reactor(): it says nothing of the program.
+    traceback = error.__traceback__
+    fail(result, error, traceback.tb_next if traceback else None)
+    return True
 
 
 def current_call() -> EventualResult[object] | None:
@@ -127,6 +140,31 @@ def remember_call() -> None:
     result = current_call()
     if result is not None:
         _current_call.set(ref(result))
+
+
+def is_stranded(result: EventualResult[object]) -> bool:
+    """
+    Tell whether the Deferred of a call has fired, and there is no answer. From any thread.
+
+    That is so for a moment as Twisted calls the callbacks; and for good where an exception was
+    thrown into the reactor thread just when it called ours: there was no stack left, say, for the
+    Deferred fired deep in a recursion.
+    """
+    running: Any = result._running
+    return (
+        running is not None
+        and running.called
+        and not running.paused  # it has a Deferred for its result
+        and result._outcome is PENDING
+    )
+
+
+def answer_stranded(result: EventualResult[object]) -> None:
+    """
+    Answer such a call with what its Deferred has, in the reactor thread.
+    """
+    if is_stranded(result):
+        cast("Any", result._running).addBoth(_settle, CellType(result))
 
 
 def _settle(value: object, handed_over: CellType) -> object:

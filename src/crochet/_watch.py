@@ -232,6 +232,7 @@ class Watch:
         self._relay.mind()
         self._check_stall()
         if self._bridge.flights:
+            self._bridge.look_for_stranded()
             self._check_deadlock()
             if self._asked_at is None and not self._turns.is_quiet:
                 self._ask()
