@@ -5,17 +5,21 @@ One bound for many waits.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
+import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+import trio
+from twisted.internet.defer import CancelledError, Deferred
 
 from crochet import TimeoutError, _calls, _deadline, _result, deadline
-from fakes import FakeClock, FakeLock, FakeProcess
+from fakes import BOUND, FakeClock, FakeLock, FakeProcess, Steps, run_python
 
 
 @pytest.fixture
@@ -114,9 +118,61 @@ class TestRemaining:
             with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
                 bound.__enter__()
         assert deadline.remaining() == math.inf
-        bound.__exit__(None, None, None)
         with bound:
             assert deadline.remaining() <= 5.0
+
+    @pytest.mark.parametrize("is_stacked", [False, True])
+    def test_of_a_block_whose_end_a_signal_interrupts(
+        self, clock: FakeClock, *, is_stacked: bool
+    ) -> None:
+        """
+        Is over, wherever that comes: later waits of the thread are bounded by nothing.
+        """
+
+        def block() -> None:
+            with ExitStack() if is_stacked else deadline(5) as stack:
+                if is_stacked:
+                    stack.enter_context(deadline(5))
+                assert deadline.remaining() == 5.0
+                clock.now += 0.0
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt("Ctrl-C")
+
+        for at in itertools.count():
+            steps = Steps(at, interrupt, os.path.dirname(__file__), is_signal=True)
+            with suppress(KeyboardInterrupt):
+                steps.run(block)
+            assert deadline.remaining() == math.inf, f"after an interruption at step {at}"
+            if not steps.is_over:
+                break
+        assert at >= 3
+
+    @pytest.mark.usefixtures("clock")
+    def test_of_a_task_that_runs_on_after_the_block(self) -> None:
+        """
+        Is over there, too, also when the same object bounds another block.
+        """
+
+        async def main() -> None:
+            begun = asyncio.Event()
+            seen: list[float] = []
+
+            async def look() -> None:
+                seen.append(deadline.remaining())
+                await begun.wait()
+                seen.append(deadline.remaining())
+
+            bound = deadline(5)
+            with bound:
+                task = asyncio.create_task(look())
+                await asyncio.sleep(0)
+            with bound:
+                begun.set()
+                await task
+            assert seen == [5.0, math.inf]
+
+        asyncio.run(main())
 
     @pytest.mark.usefixtures("clock")
     def test_of_a_generator_that_ends_in_another_context(self) -> None:
@@ -275,3 +331,74 @@ class TestBodies:
         with deadline(1000):
             running.wait_for(30)(body)()
         assert 900 < left[0] <= 1000
+
+
+class TestAwaits:
+    """
+    Of results, inside the block, in each kind of loop.
+    """
+
+    def test_in_asyncio(self, running: FakeProcess) -> None:
+        """
+        End with it, and cancel the operation.
+        """
+        asyncio.run(_await_in_vain(running))
+
+    def test_in_trio(self, running: FakeProcess) -> None:
+        """
+        Likewise.
+        """
+        trio.run(_await_in_vain, running)
+
+    def test_in_the_reactor_thread(self) -> None:
+        """
+        Of the process's own reactor: end with it, in a coroutine that Twisted drives.
+        """
+        program = """
+            import crochet
+            from twisted.internet.defer import Deferred
+
+            crochet.setup()
+            told = []
+
+            @crochet.run_in_reactor
+            def never():
+                return Deferred(told.append)
+
+            @crochet.wait_for(timeout=60)
+            async def body():
+                with crochet.deadline(0.05):
+                    try:
+                        await never()
+                    except crochet.TimeoutError as error:
+                        return str(error)
+
+            print(body(), len(told))
+        """
+        finished = run_python(program)
+        assert "never() has not answered in 0.0" in finished.stdout
+        assert "all that deadline() left it; it was told to cancel" in finished.stdout
+        assert finished.stdout.endswith(" 1\n")
+
+    def test_that_are_answered_in_time(self, running: FakeProcess) -> None:
+        """
+        Leave no timer behind, and end as ever.
+        """
+
+        async def main() -> None:
+            with deadline(1000):
+                assert await running.run_in_reactor(lambda: 7)() == 7
+
+        asyncio.run(main())
+        trio.run(main)
+
+
+async def _await_in_vain(process: FakeProcess) -> None:
+    told: list[object] = []
+    result = process.run_in_reactor(lambda: Deferred(told.append))()
+    expected = r"all that deadline\(\) left it; it was told to cancel but has not ended yet"
+    with deadline(0.01), pytest.raises(TimeoutError, match=expected):
+        await result
+    with pytest.raises(CancelledError):
+        result.wait(BOUND)
+    assert len(told) == 1

@@ -234,7 +234,7 @@ class TestWaiting:
 
 class TestSecondLook:
     """
-    A waiter looks again after it has put its lock among the waiters. Told at the head of _result.py.
+    A waiter looks again after it has entered its lock. Told at the head of _result.py.
     """
 
     def test_sees_an_answer_that_came_before_its_lock(
@@ -283,9 +283,9 @@ class TestSecondLook:
 
     def test_saves_a_wait_that_is_out_of_time(self, stepped: FakeProcess) -> None:
         """
-        1. The answering thread stores the answer and finds the waiter's lock among the waiters. 2. The
-        waiter, whose time is over, takes its lock out. 3. The answering thread takes what is
-        there: nothing. And likewise at any other step of it.
+        1. The answering thread stores the answer and finds the waiter's lock. 2. The waiter, whose
+        time is over, takes its lock out. 3. The answering thread opens it, for nobody. And likewise
+        at any other step of it.
         """
         for at in itertools.count():
             gate = allocate_lock()

@@ -297,7 +297,7 @@ class TestAnswers:
         result = stepped.run_in_reactor(lambda: deferred)()
         stepped.reactor.turn()
         deferred.errback(cast("Any", "a text"))
-        with pytest.raises(TypeError, match="has failed with an object of 'str'.*errback"):
+        with pytest.raises(TypeError, match=r"has failed with an object of 'str'.*errback"):
             result.wait(0)
 
     @pytest.mark.parametrize("make", [Unhashable("Value", (), {}), Shy], ids=["class", "shy"])

@@ -9,19 +9,28 @@ thread waits in its stead.
 Which it is, is told by what runs in this thread: an asyncio task, then the reactor, then trio. The
 libraries are looked up, not imported: one that has not been imported runs nothing here.
 
-An await that ends early, because its task was cancelled, timed out or dropped, cancels the
-operation. Threads: the answer comes in the reactor thread, or in one that withdraws the call. So
-no future, Deferred or task is touched there, but by the function its loop has for that.
+An await that ends early, because its task was cancelled, timed out or dropped, or a deadline() is
+over, cancels the operation.
+
+Threads: the answer comes in the reactor thread. So no future, Deferred or task is touched there,
+but by the function that its loop has for that.
 """
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from _thread import get_ident
 from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from typing import Any, Protocol, TypeVar, cast
 
 from twisted.internet.defer import Deferred
+
+from . import _errors
+from ._deadline import get_end
+from ._errors import Limit, Reason
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -42,6 +51,7 @@ def awaiting(
     name: str,
     reactor_thread: int | None,
     call_in_reactor: Callable[..., object],
+    explain: Callable[[], Reason],
 ) -> Generator[Any, Any, T_co]:
     """
     Let other tasks run until the answer is there; return the value or raise the error.
@@ -51,23 +61,28 @@ def awaiting(
         name: of the function called, for messages.
         reactor_thread: the ident of that thread, if any runs.
         call_in_reactor: has it call something.
+        explain: tells why there is no answer yet.
     """
     if not result.done():
+        left = max(get_end() - time.monotonic(), 0.0)
         is_reactor = get_ident() == reactor_thread
         trio = cast("Any", sys.modules.get("trio"))
         try:
             loop = _asyncio_loop(is_reactor)
             if loop is not None:
-                yield from _in_asyncio(result, loop)
+                yield from _in_asyncio(result, loop, left)
             elif is_reactor:
-                yield from _in_reactor(result, call_in_reactor)
+                yield from _in_reactor(result, call_in_reactor, left)
             elif trio is not None and trio.lowlevel.in_trio_task():
-                yield from _in_trio(result, trio)
+                yield from _in_trio(result, trio, left)
             else:
                 raise RuntimeError(
                     f"there is nothing here that could run other tasks while {name}() is awaited: "
                     "no asyncio loop, nor is this the reactor thread. Use wait() instead of await"
                 )
+            if not result.done():
+                limit = Limit(left, by_deadline=True)
+                raise _errors.gave_up(name, limit, explain(), ended=False)
         except BaseException:
             result.cancel()
             raise
@@ -86,7 +101,10 @@ def _asyncio_loop(is_reactor: bool) -> Any:
     return loop
 
 
-def _in_asyncio(result: Awaited[Any], loop: Any) -> Generator[Any, Any, None]:
+# Each of these ends when the answer is there, or *left* seconds are over.
+
+
+def _in_asyncio(result: Awaited[Any], loop: Any, left: float) -> Generator[Any, Any, None]:
     future = loop.create_future()
 
     def fire() -> None:
@@ -99,12 +117,17 @@ def _in_asyncio(result: Awaited[Any], loop: Any) -> Generator[Any, Any, None]:
         except RuntimeError:
             pass  # the loop has been closed, and whoever awaited this with it
 
-    result.add_done_callback(answered)
-    yield from future
+    timer = None if left == math.inf else loop.call_later(left, fire)
+    try:
+        result.add_done_callback(answered)
+        yield from future
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 def _in_reactor(
-    result: Awaited[Any], call_in_reactor: Callable[..., object]
+    result: Awaited[Any], call_in_reactor: Callable[..., object], left: float
 ) -> Generator[Any, Any, None]:
     deferred: Deferred[None] = Deferred()
     reactor_thread = get_ident()
@@ -119,11 +142,19 @@ def _in_reactor(
         else:
             call_in_reactor(fire)
 
-    result.add_done_callback(answered)
-    yield from deferred.__await__()
+    timer: Any = None
+    if left != math.inf:
+        reactor = cast("Any", sys.modules["twisted.internet.reactor"])  # it runs in this thread
+        timer = reactor.callLater(left, fire)
+    try:
+        result.add_done_callback(answered)
+        yield from deferred.__await__()
+    finally:
+        if timer is not None and timer.active():
+            timer.cancel()
 
 
-def _in_trio(result: Awaited[Any], trio: Any) -> Generator[Any, Any, None]:
+def _in_trio(result: Awaited[Any], trio: Any, left: float) -> Generator[Any, Any, None]:
     task = trio.lowlevel.current_task()
     token = trio.lowlevel.current_trio_token()
     is_waiting = [None]  # whoever takes it ends the wait. Trio's thread only.
@@ -143,5 +174,6 @@ def _in_trio(result: Awaited[Any], trio: Any) -> Generator[Any, Any, None]:
         is_waiting.clear()
         return trio.lowlevel.Abort.SUCCEEDED
 
-    result.add_done_callback(answered)
-    yield from trio.lowlevel.wait_task_rescheduled(abort).__await__()
+    with nullcontext() if left == math.inf else trio.move_on_after(left):
+        result.add_done_callback(answered)
+        yield from trio.lowlevel.wait_task_rescheduled(abort).__await__()

@@ -25,7 +25,7 @@ from twisted.internet.defer import Deferred
 
 from . import _errors, _patience, _starting
 from ._bridge import Bridge
-from ._deadline import get_end
+from ._deadline import end_of, get_bound, keep_in
 from ._faults import Fault
 from ._patience import Expired, OnLate, Terms
 from ._result import PENDING, EventualResult
@@ -241,8 +241,12 @@ class Decorators:
         submit = bridge.submit
 
         def run_in_reactor(*args: object, **kwargs: object) -> object:
+            context = copy_context()
+            bound = get_bound()
+            if bound is not None and (end := end_of(bound)) != inf:
+                keep_in(context, end)
             result: EventualResult[object] = EventualResult(
-                bridge, name, (function, args, kwargs, copy_context()), {}
+                bridge, name, (function, args, kwargs, context), {}
             )
             try:
                 submit(result)
@@ -271,19 +275,21 @@ class Decorators:
             if get_ident() == bridge.reactor_thread:
                 raise _errors.in_reactor_thread(name)
             patience = first
-            end = get_end()
-            if end != inf:
+            context = copy_context()
+            bound = get_bound()
+            if bound is not None and (end := end_of(bound)) != inf:
                 left = end - monotonic()
                 if left <= 0:
                     raise _errors.past_deadline(name, -left)
                 patience = min(first, left)
+                keep_in(context, end)
             gate = allocate_lock()
             gate.acquire()
             opener = gate.release
             result: EventualResult[object] = EventualResult(
                 bridge,
                 name,
-                (function, args, kwargs, copy_context()),
+                (function, args, kwargs, context),
                 {opener: None},
                 relay.processor(),
             )

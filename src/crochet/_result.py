@@ -378,10 +378,13 @@ class EventualResult(Generic[T_co]):
         Call it from any thread that runs such a loop, in a coroutine. Blocks never.
 
         Raises:
+            TimeoutError: a :class:`deadline` around it is over.
             RuntimeError: there is no such loop.
             BaseException: whatever the operation raised, or the loop throws in.
         """
-        return awaiting(self, self._name, self._home.reactor_thread, self._home.call)
+        home = self._home
+        explain = partial(home.explain, self)
+        return awaiting(self, self._name, home.reactor_thread, home.call, explain)
 
 
 def _error_of(result: EventualResult[object]) -> BaseException | None:

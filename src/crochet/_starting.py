@@ -72,11 +72,12 @@ def start_in_reactor(queue: deque[Any], relay: Relay | None = None) -> None:
         if _current_call in context:
             context.run(_current_call.set, None)  # an outer call's, which is none of this one's
         # To unpack nothing takes as long as to call.
+        value: Any
         value = context.run(function, *args, **kwargs) if args or kwargs else context.run(function)
-        kind: type[Any] = type(value)
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType]
         if kind is CoroutineType:
             context.run(_current_call.set, ref(result))
-        is_answer = id(kind) in PLAIN
+        is_answer = id(kind) in PLAIN  # pyright: ignore[reportUnknownArgumentType]
         if not is_answer:
             value = follow(value, context)
             is_answer = not is_a(Deferred, value)

@@ -2,6 +2,7 @@
 What a thread asks of the reactor by callFromThread() and by calls starts in the order asked.
 """
 
+import itertools
 import random
 import time
 
@@ -44,7 +45,7 @@ def hazard():
     in_threads(4, ask)
     settled()
     for thread, numbers in sorted(ran.items()):
-        wrong = sum(a > b for a, b in zip(numbers, numbers[1:], strict=False))
+        wrong = sum(a > b for a, b in itertools.pairwise(numbers))
         check(numbers == list(range(ROUNDS)), f"thread {thread}: {wrong} in the wrong order")
     return f"4 threads, {ROUNDS} each"
 
