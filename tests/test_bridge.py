@@ -4,6 +4,7 @@ The way of calls into the reactor thread.
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from crochet import EventualResult, ReactorStopped, _bridge, _errors
 from crochet._bridge import Bridge
+from crochet._errors import ReactorBusy
+from crochet._reactors import call_from_thread_of, route_of
 from crochet._stash import Stash
 from crochet._threads import start_thread
 from fakes import (
@@ -726,3 +729,169 @@ class TestFork:
         reactor.turn()
         assert [result.wait(0) for result in results] == [0, 0]
         assert asked == ["body"]
+
+
+class TestAFullQueue:
+    """
+    Of a bridge that has been given a bound.
+    """
+
+    def test_refuses_calls(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        At once, and with what keeps the reactor; until there is room again.
+        """
+        bridge.max_queued = 2
+        accepted = [_submitted(bridge, int) for _ in range(2)]
+        refused = _call(bridge, int)
+        expected = r"body\(\) was refused: 2 calls wait .*max_queued=2\) allows\. The reactor"
+        with pytest.raises(ReactorBusy, match=expected):
+            bridge.submit(refused)
+        assert bridge.in_flight == {*accepted}
+        reactor.turn()
+        assert _submitted(bridge, int).done() is False
+        reactor.turn()
+        assert not refused.done()
+
+    def test_goes_on_with_what_it_has_accepted(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        And with what is given to ``callFromThread()``, which has nobody to refuse.
+        """
+        bridge.open(call_from_thread_of(reactor), route=route_of(reactor))
+        bridge.max_queued = 1
+        ran: list[str] = []
+        _submitted(bridge, ran.append, "call")
+        reactor.callFromThread(ran.append, "posted")
+        reactor.turn()
+        assert ran == ["call", "posted"]
+
+
+class TestCallFromThread:
+    """
+    The reactor's, while the bridge carries calls.
+    """
+
+    @pytest.fixture
+    def bridge(self, reactor: FakeReactor) -> Bridge:
+        """
+        A bridge that it goes by.
+        """
+        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge.open(call_from_thread_of(reactor), route=route_of(reactor))
+        reactor.turn()
+        return bridge
+
+    def test_keeps_its_turn_among_calls(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        In every order of the two.
+        """
+        for order in itertools.product((False, True), repeat=5):
+            ran: list[int] = []
+            for number, is_call in enumerate(order):
+                if is_call:
+                    _submitted(bridge, ran.append, number)
+                else:
+                    reactor.callFromThread(ran.append, number)
+            reactor.turn()
+            assert ran == list(range(5)), order
+
+    def test_of_before_is_before_the_calls(self) -> None:
+        """
+        1. The program gives the reactor something. 2. The bridge is opened, with a fast way to wake
+        the reactor. 3. A call is made. The reactor looks at ours first.
+        """
+        reactor = FakeReactor()
+        reactor.start()
+        bridge = Bridge(_errors.not_set_up, Stash())
+        ran: list[int] = []
+        reactor.callFromThread(ran.append, 0)
+        woken: list[list[None]] = []
+        bridge.open(call_from_thread_of(reactor), woken.append, route_of(reactor))
+        _submitted(bridge, ran.append, 1)
+        for wakeup in woken:
+            bridge.drain_in_reactor(wakeup)
+        reactor.turn()
+        for wakeup in woken:
+            bridge.drain_in_reactor(wakeup)
+        assert ran == [0, 1]
+
+    def test_takes_arguments_by_name(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        Also ones that are called like its own.
+        """
+        given: list[object] = []
+
+        def take(*args: object, **kwargs: object) -> None:
+            given.append((args, kwargs))
+
+        reactor.callFromThread(take, 1, function=2, self=3)
+        reactor.turn()
+        assert given == [((1,), {"function": 2, "self": 3})]
+
+    def test_logs_errors(
+        self, reactor: FakeReactor, bridge: Bridge, logged: LoggedFailures
+    ) -> None:
+        """
+        As the reactor does, and goes on.
+        """
+        ran: list[int] = []
+
+        def fail() -> None:
+            raise SystemExit("of a function")
+
+        reactor.callFromThread(fail)
+        reactor.callFromThread(ran.append, 1)
+        reactor.turn()
+        assert ran == [1]
+        [error] = logged.take()
+        assert isinstance(error, SystemExit)
+
+    def test_is_twisteds_own_again_at_the_end(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        Which calls what has not been called by then, as long as it turns.
+        """
+        ran: list[int] = []
+        late = reactor.callFromThread
+        reactor.callFromThread(ran.append, 1)
+        bridge.close(_errors.stopped)
+        assert "callFromThread" not in vars(reactor)
+        late(ran.append, 2)  # looked up before the end
+        reactor.callFromThread(ran.append, 3)
+        reactor.turn()
+        assert ran == [1, 2, 3]
+
+    def test_posted_as_the_bridge_is_closed(self, reactor: FakeReactor, bridge: Bridge) -> None:
+        """
+        1. A thread is about to post. 2. The bridge is closed, and what is there handed to Twisted.
+        3. The thread posts, looks, and hands it over itself. Or 2 comes after it has posted.
+        """
+        for step in ("before_append", "after_append"):
+            bridge.close(_errors.stopped)
+            bridge.open(call_from_thread_of(reactor), route=route_of(reactor))
+            queue = bridge._queue = SteppedDeque()
+            setattr(queue, step, lambda: bridge.close(_errors.stopped))
+            ran: list[int] = []
+            reactor.callFromThread(ran.append, 1)
+            reactor.turn()
+            assert ran == [1]
+            assert not queue
+
+    def test_of_the_programs_own_is_left_alone(self, reactor: FakeReactor) -> None:
+        """
+        Where it has wrapped the reactor's, or wraps ours meanwhile.
+        """
+        ran: list[int] = []
+        twisteds = reactor.callFromThread
+        reactor.callFromThread = lambda *args: twisteds(*args)  # type: ignore[method-assign]
+        assert route_of(reactor) is None
+        del reactor.callFromThread
+        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge.open(call_from_thread_of(reactor), route=route_of(reactor))
+        ours = reactor.callFromThread
+        wrapped = reactor.callFromThread = lambda *args: ours(*args)  # type: ignore[method-assign]
+        bridge.close(_errors.stopped)
+        assert reactor.callFromThread is wrapped
+        wrapped(ran.append, 1)
+        bridge.open(call_from_thread_of(reactor), route=route_of(reactor))
+        wrapped(ran.append, 2)
+        reactor.turn()
+        assert ran == [1, 2]

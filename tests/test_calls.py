@@ -349,8 +349,6 @@ class TestTimeouts:
         """
         Are waited for in parts.
         """
-        monkeypatch.setattr(_calls, "LONGEST", 10.0)
-        monkeypatch.setattr(_timeouts, "LONGEST", 10.0)
         waits: list[float] = []
 
         def wait(timeout: float) -> None:
@@ -359,6 +357,8 @@ class TestTimeouts:
                 stepped.reactor.turn()
 
         gate(wait)
+        monkeypatch.setattr(_calls, "LONGEST", 10.0)
+        monkeypatch.setattr(_timeouts, "LONGEST", 10.0)
         assert stepped.wait_for(18)(add)(5) == 7
         assert waits == [10.0, 8.0]
 

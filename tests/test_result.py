@@ -21,7 +21,6 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from crochet import DeadlockError, EventualResult, ReactorStopped, TimeoutError, _errors, _result
 from crochet._bridge import Bridge
-from crochet._timeouts import LONGEST
 from fakes import (
     BOUND,
     Background,
@@ -106,7 +105,7 @@ class TestWaiting:
         """
         lock = gate(lambda timeout: stepped.reactor.turn())
         assert call_for(stepped, 7).wait(timeout) == 7
-        assert lock.waits == [LONGEST]
+        assert lock.waits == [threading.TIMEOUT_MAX]
 
     @pytest.mark.parametrize("timeout", [0, -1, 0.01])
     def test_ends_for_lack_of_time(self, stepped: FakeProcess, timeout: float) -> None:

@@ -193,6 +193,8 @@ class Bridge:
         self.rouse: Callable[[], object] | None = None
         # The calls, and what was posted: EventualResult and _Posted.
         self._queue: deque[Any] = deque()
+        # How many of those may wait before further calls are refused; None for any number.
+        self.max_queued: int | None = None
         # Which of the flights look_for_stranded() is to look at next, in a set's order.
         self._looked_for = 0
         self._wakeup: Wakeup = []
@@ -303,13 +305,16 @@ class Bridge:
         Have a call run in the reactor thread. From any thread; blocks never.
 
         Raises:
-            Exception: the bridge is closed; nothing was queued.
+            Exception: the bridge is closed, or the queue is full; nothing was queued.
         """
         refusal = self.refusal
         if refusal is not None:
             error = refusal(_result.name_of(result))
             if error is not None:
                 raise error
+        most = self.max_queued
+        if most is not None and len(self._queue) >= most:
+            raise _errors.too_many_queued(_result.name_of(result), most, self.explain(result))
         self.flights.add(ref(result, self.flights.discard))
         self._queue.append(result)
         if not self._wakeup and not self._turns:  # or else the last of those does; see _relay.py

@@ -59,9 +59,15 @@ class DeadlockError(RuntimeError):
     """
 
 
+class ReactorBusy(Exception):
+    """
+    A call was refused, for as many as ``setup(max_queued=...)`` allows wait for the reactor thread.
+    """
+
+
 # Printed tracebacks name an exception by module: say the one that programs import from. Classes
 # with methods keep theirs, for inspect.getsource() follows it.
-for _class in (TimeoutError, ReactorStopped, DeadlockError):
+for _class in (TimeoutError, ReactorStopped, ReactorBusy, DeadlockError):
     _class.__module__ = "crochet"
 del _class
 
@@ -165,6 +171,17 @@ def not_run_in_child(name: str) -> ReactorStopped:
         f"{name}() cannot be answered: this process was forked from one that called "
         "crochet.no_setup() and whose reactor was running, and a reactor does not run on in a "
         "child. Call crochet.no_setup() and then reactor.run() in this process, too."
+    )
+
+
+def too_many_queued(name: str, number: int, reason: Reason) -> ReactorBusy:
+    """
+    Build the error of a call that would have been one too many in the queue.
+    """
+    return ReactorBusy(
+        f"{name}() was refused: {number} calls wait for the reactor thread already, as many as "
+        f"setup(max_queued={number}) allows. {reason.text} Call it again later, or move what keeps "
+        "the reactor thread busy to another thread, with deferToThread()."
     )
 
 

@@ -35,7 +35,13 @@ from ._bell import Bell, hang_up
 from ._bridge import Bridge
 from ._companions import Watching
 from ._life import GRACE, all_ended
-from ._reactors import Reactor, release_signals_in_child, route_of, watch_runs
+from ._reactors import (
+    Reactor,
+    call_from_thread_of,
+    release_signals_in_child,
+    route_of,
+    watch_runs,
+)
 
 
 class Host:
@@ -82,7 +88,7 @@ class Host:
         Accept calls, which the reactor thread will come to as soon as it runs.
         """
         reactor = self.reactor
-        self._bridge.open(reactor.callFromThread, route=route_of(reactor))
+        self._bridge.open(call_from_thread_of(reactor), route=route_of(reactor))
         if reactor.running:
             # callWhenRunning() would call at once, here, whichever thread this is.
             self._bridge.call(self._join_in_reactor)
@@ -138,7 +144,7 @@ class Host:
         reactor = self.reactor
         if self._has_crashed and not getattr(reactor, "_startedBefore", 0):
             self._has_crashed = False
-            self._bridge.open(reactor.callFromThread, route=route_of(reactor))
+            self._bridge.open(call_from_thread_of(reactor), route=route_of(reactor))
             reactor.callWhenRunning(self._join_in_reactor)
 
     def disown(self) -> None:

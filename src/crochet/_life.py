@@ -40,6 +40,7 @@ from ._event_loops import end_tasks, run_in_thread
 from ._reactors import (
     Reactor,
     Timer,
+    call_from_thread_of,
     disarm_clone,
     end_clone,
     release,
@@ -146,7 +147,7 @@ class Life:
     def _begin(self, then: Callable[[], object]) -> None:
         self.has_begun = True
         ring = self._bell.ring if self._bell else None
-        self._bridge.open(self.reactor.callFromThread, ring, route_of(self.reactor))
+        self._bridge.open(call_from_thread_of(self.reactor), ring, route_of(self.reactor))
         if self.has_ended:
             # It was over before we said that it had begun. Close what open() has opened.
             self._bridge.close(self._refusal)

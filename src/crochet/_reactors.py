@@ -345,6 +345,16 @@ def watch_runs(reactor: Any, on_run: Callable[[], object], on_end: Callable[[], 
     reactor.run, reactor.crash = watched_run, watched_crash
 
 
+def call_from_thread_of(reactor: Any) -> Callable[..., object]:
+    """
+    Return the reactor's ``callFromThread``, also where something else stands in front of it.
+    """
+    kind = cast("Any", type(reactor))
+    if not hasattr(kind, "callFromThread"):
+        return cast("Callable[..., object]", reactor.callFromThread)
+    return cast("Callable[..., object]", kind.callFromThread.__get__(reactor))
+
+
 def route_of(reactor: Any) -> Callable[[Callable[..., object] | None], None] | None:
     """
     Return what puts another function where this reactor's ``callFromThread`` is looked up, or takes

@@ -5,8 +5,6 @@ Seconds, as a caller gives them and as a raw lock takes them.
 from __future__ import annotations
 
 import math
-import sys
-import threading
 from _thread import LockType
 from time import monotonic
 from typing import SupportsFloat, SupportsIndex
@@ -14,9 +12,13 @@ from typing import SupportsFloat, SupportsIndex
 # What callers may give: any real number, or None for no limit.
 Seconds = SupportsFloat | SupportsIndex | None
 
-# The longest single wait on a lock. A longer one is made of several: no lock takes more than
-# TIMEOUT_MAX, and on Windows no signal, so no Ctrl-C, gets through to a thread blocked in one.
-LONGEST = 0.1 if sys.platform == "win32" else threading.TIMEOUT_MAX
+# The longest single wait on a lock, in seconds. A longer one is made of several, for a thread that
+# is blocked in one does not see
+#
+# - a signal that came just before it fell asleep, after the interpreter's last look for one;
+# - on Windows any signal;
+# - an exception that another thread has set in it (PyThreadState_SetAsyncExc), as job queues do.
+LONGEST = 0.1
 
 
 class _Unsaid(float):
@@ -75,15 +77,21 @@ def stall_seconds(limit: Seconds) -> float:
     return value
 
 
-def acquire_until(lock: LockType, end: float) -> bool:
+def acquire_until(lock: LockType, end: float, longest: float | None = None) -> bool:
     """
     Acquire a raw lock by *end*, a moment of ``time.monotonic()``, or infinity for whenever.
 
     Blocks for as long; tells whether it succeeded. If it is past already, this only looks.
+
+    Args:
+        lock: the lock.
+        end: the moment.
+        longest: seconds of each of the waits that this is made of, if not LONGEST.
     """
+    each = LONGEST if longest is None else longest
     while True:
         left = end - monotonic()
-        if lock.acquire(True, min(max(left, 0.0), LONGEST)):
+        if lock.acquire(True, min(max(left, 0.0), each)):
             return True
-        if left <= LONGEST or monotonic() >= end:
+        if left <= each or monotonic() >= end:
             return False
