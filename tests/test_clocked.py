@@ -367,7 +367,7 @@ class TestClock:
         result = running.run_in_reactor(lambda: before)()
         running.wait_for(timeout=BOUND)(lambda: None)()
         ident = running.bridge.reactor_thread
-        allocate_lock = _calls.allocate_lock
+        allocate_lock, monotonic = _calls.allocate_lock, _timeouts.monotonic
         with clocked_process(running):
             thread = running.wait_for(timeout=5)(threading.current_thread)
             assert thread() is threading.current_thread()
@@ -377,7 +377,7 @@ class TestClock:
         assert running.bridge.reactor_thread == ident
         assert running.loop._is_set_up
         assert _calls.allocate_lock is _result.allocate_lock is allocate_lock
-        assert _timeouts.monotonic is time.monotonic
+        assert _timeouts.monotonic is monotonic
 
     def test_notices_that_the_reactor_has_ended_meanwhile(self, process: FakeProcess) -> None:
         """

@@ -582,7 +582,7 @@ class VirtualWriter:
     def __init__(self, monkeypatch, costs):
         self.now = self.deadline = 0.0
         self.costs = deque(costs)
-        monkeypatch.setattr(_log_writer.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(_log_writer, "monotonic", lambda: self.now)
         self.handler = Collector(self.handle)
         logger = logging.Logger("slow")
         logger.addHandler(self.handler)

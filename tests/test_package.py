@@ -24,6 +24,7 @@ _PROJECT = Path(__file__).parent.parent
 
 # Each room may use those above it.
 _ROOMS = [
+    {"_clock"},
     {
         "_timeouts",
         "_threads",
@@ -337,6 +338,7 @@ class TestLoading:
         "_awaiting",
         "_bridge",
         "_calls",
+        "_clock",
         "_coroutines",
         "_deadline",
         "_drivers",

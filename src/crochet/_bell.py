@@ -50,6 +50,7 @@ from weakref import ref
 
 from twisted.internet.base import ReactorBase
 
+from ._clock import monotonic
 from ._event_loops import loop_of
 from ._reactors import Reactor
 from ._relay import MOMENT, Relay
@@ -125,8 +126,8 @@ class Bell:
             self._undo()
             ring = ref(self.ring)
             del self.ring, self._descriptor, self._take_down, self._undo
-            end = time.monotonic() + _RINGING_TAKES
-            while ring() is not None and time.monotonic() < end:
+            end = monotonic() + _RINGING_TAKES
+            while ring() is not None and monotonic() < end:
                 time.sleep(0.0001)
 
     def forget_after_fork(self) -> None:

@@ -24,7 +24,6 @@ is given back its bridge and its queue at the end.
 from __future__ import annotations
 
 import _thread
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -47,6 +46,7 @@ from . import (
     _status,
     _timeouts,
 )
+from ._clock import monotonic as real_monotonic
 from ._leaks import LeakCheck
 from ._loop import EventLoop
 from ._relay import Relay
@@ -296,18 +296,15 @@ def _waiting_by(clock: CrochetClock) -> Generator[None, None, None]:
         return Gate(clock) if _thread.get_ident() == owner else _thread.allocate_lock()
 
     def monotonic() -> float:
-        return clock.seconds() if _thread.get_ident() == owner else time.monotonic()
+        return clock.seconds() if _thread.get_ident() == owner else real_monotonic()
 
-    replacements: list[tuple[str, object, object]] = [
-        ("allocate_lock", _thread.allocate_lock, allocate_lock),
-        ("monotonic", time.monotonic, monotonic),
-    ]
+    replacements = {"allocate_lock": allocate_lock, "monotonic": monotonic}
     undo: list[tuple[ModuleType, str, object]] = []
     try:
         for module in _WAITING:
-            for name, original, replacement in replacements:
-                if getattr(module, name, None) is original:
-                    undo.append((module, name, original))
+            for name, replacement in replacements.items():
+                if hasattr(module, name):
+                    undo.append((module, name, getattr(module, name)))
                     setattr(module, name, replacement)
         yield
     finally:

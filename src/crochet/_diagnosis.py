@@ -23,11 +23,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from time import monotonic
 from typing import NamedTuple, Protocol, TypeVar
 
 from . import _errors
 from ._awaits import awaits, told
+from ._clock import monotonic
 from ._errors import Reason
 from ._places import Place, above_the_reactor, is_of_the_program, is_polling, stack_of
 

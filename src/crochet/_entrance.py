@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from . import _errors
 from ._bridge import Bridge
 from ._calls import Decorators
+from ._clock import monotonic
 from ._stash import Stash
 from ._timeouts import STALL_WARNING, Seconds, seconds
 
@@ -290,8 +291,8 @@ class Entrance:
 
     def _wait_for_loaders(self) -> None:
         # Until nobody but this thread is at it.
-        end = time.monotonic() + _LOADING_TAKES
-        while {*(self._loaders or ())} - {get_ident()} and time.monotonic() < end:
+        end = monotonic() + _LOADING_TAKES
+        while {*(self._loaders or ())} - {get_ident()} and monotonic() < end:
             time.sleep(0.001)
 
     def look_up(self, name: str, names: dict[str, object]) -> object:

@@ -45,7 +45,6 @@ import os
 import select
 import sys
 import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -53,6 +52,8 @@ from contextlib import suppress
 from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import NamedTuple, Protocol
+
+from ._clock import monotonic
 
 # Of a record and its entry, without text, at most. Measured: it is half of that where records share
 # the names of their attributes, which they do from Python 3.11 on, until the program's have had a
@@ -196,9 +197,9 @@ class Writer:
             self.drain()
         if handler_depth.get() or sys.is_finalizing():
             timeout = 0.0  # a handler would wait for itself; and frozen threads do not come
-        began, done, wait = time.monotonic(), self._records_out, timeout
+        began, done, wait = monotonic(), self._records_out, timeout
         while not mark.reached.acquire(True, min(wait, threading.TIMEOUT_MAX)):
-            now = time.monotonic()
+            now = monotonic()
             wait = timeout - (now - max(began, self._last_out))
             is_slow = self._records_out - done < _STEADY * (now - began)
             if wait <= 0 or (is_slow and now - began >= timeout):
@@ -265,7 +266,7 @@ class Writer:
                 self._is_handling = False
                 self._bytes_out += entry.size
                 self._records_out += 1
-                self._last_out = time.monotonic()
+                self._last_out = monotonic()
         self._tell_dropped(self._dropped)
 
     def complain(self, what: str, error: BaseException | None = None) -> None:

@@ -33,7 +33,6 @@ import _thread
 import logging
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -55,6 +54,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from twisted.python.reflect import safe_str
 
+from ._clock import monotonic
 from ._log_writer import RawLock, StartThread, Writer, handler_depth, is_wanted, say
 
 LIMIT_BYTES = 20_000_000
@@ -196,13 +196,13 @@ class LogBridge:
         return Writer(self._logger, self._limit, self._allocate_lock)
 
     def _catch_up(self) -> bool:
-        began = time.monotonic()
+        began = monotonic()
         if self._writer.flush(self._patience):
             return True
         self._patience = 0.0
         say(
             f"{self._writer.unwritten()} log records were not written: the handlers of logger "
-            f"{self._logger.name!r} did not get done within {time.monotonic() - began:.1f} s at "
+            f"{self._logger.name!r} did not get done within {monotonic() - began:.1f} s at "
             "exit\n"
         )
         _spare_exit_stuck_handlers()

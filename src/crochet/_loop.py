@@ -25,7 +25,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -34,6 +33,7 @@ from ._blocking import blocked_in
 from ._bridge import Bridge, CallFromThread
 from ._calls import Decorators
 from ._choice import Choice, ReactorChoice
+from ._clock import monotonic
 from ._companions import Children, Logs, Watch, Watching
 from ._debug import ThreadCheck
 from ._event_loops import LoopFactory
@@ -247,7 +247,7 @@ class EventLoop:
         life = self._life
         if life is not None and is_pool_worker(life.reactor):
             raise _errors.shutdown_in_pool()
-        deadline = time.monotonic() + limit
+        deadline = monotonic() + limit
         lock = self._setup_lock  # a fork in the middle replaces it
         if not lock.acquire(timeout=limit):
             raise _errors.not_down(limit, life.whereabouts() if life else "(nowhere)\n")
@@ -276,9 +276,9 @@ class EventLoop:
             if not life.end(_errors.shut_down, grace, limit):
                 raise _errors.not_down(limit, life.whereabouts())
             self._lay_to_rest(life, 0.0)
-        self._deliveries.stop(max(deadline - time.monotonic(), 0.1))
+        self._deliveries.stop(max(deadline - monotonic(), 0.1))
         if self._has_logs:
-            if not self._logs.stop(max(deadline - time.monotonic(), 0.1)):
+            if not self._logs.stop(max(deadline - monotonic(), 0.1)):
                 raise _errors.TimeoutError(
                     f"not all that was logged has been written in {limit:g} s: the handlers of "
                     "the logger 'twisted' block. The reactor has stopped"

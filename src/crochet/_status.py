@@ -17,13 +17,13 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
-from time import monotonic
 from types import CodeType
 from typing import Literal, NamedTuple, final
 
 from . import _errors
 from ._awaits import awaits, told
 from ._bridge import Bridge
+from ._clock import monotonic
 from ._diagnosis import copied, is_crash, seconds_told
 from ._places import Place, line_of
 from ._reactors import Reactor

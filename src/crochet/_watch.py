@@ -44,7 +44,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 import traceback
 from _thread import LockType, allocate_lock
 from collections import deque
@@ -60,6 +59,7 @@ from twisted.logger import Logger
 from . import _errors
 from ._blocking import blocked_in, is_loop, place_of
 from ._bridge import Bridge
+from ._clock import monotonic
 from ._lending import Lender
 from ._places import line_in
 from ._turns import Turns
@@ -97,7 +97,7 @@ class Watch:
         bridge: Bridge,
         start_thread: StartThread,
         stall_warning: float,
-        clock: Seconds = time.monotonic,
+        clock: Seconds = monotonic,
         lock: LockType | None = None,
     ) -> None:
         self._reactor = reactor
