@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from _thread import get_ident
 from collections.abc import Callable, Generator
 from contextlib import nullcontext
@@ -29,6 +28,7 @@ from typing import Any, Protocol, TypeVar, cast
 from twisted.internet.defer import Deferred
 
 from . import _errors
+from ._clock import monotonic
 from ._deadline import get_end
 from ._errors import Limit, Reason
 
@@ -64,7 +64,7 @@ def awaiting(
         explain: tells why there is no answer yet.
     """
     if not result.done():
-        left = max(get_end() - time.monotonic(), 0.0)
+        left = max(get_end() - monotonic(), 0.0)
         is_reactor = get_ident() == reactor_thread
         trio = cast("Any", sys.modules.get("trio"))
         try:

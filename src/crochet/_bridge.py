@@ -58,7 +58,6 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ref
 
@@ -66,6 +65,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from . import _errors, _result, _starting
+from ._clock import monotonic
 from ._errors import Reason
 from ._faults import Uncollected
 from ._relay import Relay, entries, remove

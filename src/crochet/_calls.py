@@ -18,13 +18,13 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from functools import partial, update_wrapper
 from math import inf
-from time import monotonic
 from typing import Concatenate, NoReturn, ParamSpec, Protocol, TypeVar, cast, overload
 
 from twisted.internet.defer import Deferred
 
 from . import _errors, _patience, _starting
 from ._bridge import Bridge
+from ._clock import monotonic
 from ._deadline import end_of, get_bound, keep_in
 from ._faults import Fault
 from ._patience import Expired, OnLate, Terms

@@ -25,10 +25,10 @@ import math
 from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from contextvars import Context, ContextVar
-from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ._clock import monotonic
 from ._timeouts import Seconds, seconds
 
 

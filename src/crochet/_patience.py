@@ -31,11 +31,11 @@ import sys
 from _thread import LockType
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
 from typing import Any, NamedTuple, NoReturn
 from weakref import ref
 
 from . import _errors
+from ._clock import monotonic
 from ._deadline import get_end
 from ._errors import Limit
 from ._faults import Fault

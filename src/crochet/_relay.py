@@ -51,8 +51,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sized
-from time import monotonic
 from typing import TypeVar
+
+from ._clock import monotonic
 
 # How long it may take from when a gate was opened until its waiter is here, in seconds.
 MOMENT = 0.002

@@ -42,7 +42,6 @@ from contextvars import Context
 from enum import Enum
 from functools import partial
 from sys import _getframe
-from time import monotonic
 from types import CodeType, TracebackType
 from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, cast, final
 from weakref import ref
@@ -53,6 +52,7 @@ from twisted.python.failure import Failure
 
 from . import _errors
 from ._awaiting import awaiting
+from ._clock import monotonic
 from ._coroutines import explained
 from ._deadline import get_end
 from ._errors import Limit, Reason

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import math
 from _thread import LockType
-from time import monotonic
 from typing import SupportsFloat, SupportsIndex
+
+from ._clock import monotonic
 
 # What callers may give: any real number, or None for no limit.
 Seconds = SupportsFloat | SupportsIndex | None
