@@ -15,7 +15,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-import trio
 from twisted.internet.defer import CancelledError, Deferred
 
 from crochet import TimeoutError, _calls, _deadline, _result, deadline
@@ -348,6 +347,8 @@ class TestAwaits:
         """
         Likewise.
         """
+        import trio
+
         trio.run(_await_in_vain, running)
 
     def test_in_the_reactor_thread(self) -> None:
@@ -388,6 +389,8 @@ class TestAwaits:
         async def main() -> None:
             with deadline(1000):
                 assert await running.run_in_reactor(lambda: 7)() == 7
+
+        import trio
 
         asyncio.run(main())
         trio.run(main)

@@ -178,6 +178,8 @@ class Bridge:
         self.flights: set[ref[EventualResult[object]]] = set()
         # Those of them that have done callbacks, which hold nothing by that.
         self.watched: set[EventualResult[object]] = set()
+        # Is shown each call before it is entered, where tests look for what is left behind.
+        self.on_submit: Callable[[EventualResult[object]], object] | None = None
         self.uncollected: Uncollected = {}
         self.stash: Callable[[EventualResult[object]], int] = stash.put
         # Does what may block, in a thread of its own. The loop hands in another.
@@ -315,6 +317,9 @@ class Bridge:
         most = self.max_queued
         if most is not None and len(self._queue) >= most:
             raise _errors.too_many_queued(_result.name_of(result), most, self.explain(result))
+        on_submit = self.on_submit
+        if on_submit is not None:
+            on_submit(result)
         self.flights.add(ref(result, self.flights.discard))
         self._queue.append(result)
         if not self._wakeup and not self._turns:  # or else the last of those does; see _relay.py

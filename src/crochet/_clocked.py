@@ -243,6 +243,9 @@ def clocked(loop: EventLoop, leaks: LeakCheck) -> Generator[CrochetClock, None, 
         bridge.reactor_thread = clock._owner if is_turning else -1
 
     clock._on_turn = on_turn
+    # What a reactor that runs is given meanwhile is for Twisted to call.
+    route = bridge._route
+    bridge._unroute()
     with _waiting_by(clock):
         # Its own queue: a reactor that runs is not to start what is not for it.
         queue: deque[object] = deque()
@@ -259,6 +262,9 @@ def clocked(loop: EventLoop, leaks: LeakCheck) -> Generator[CrochetClock, None, 
             vars(loop).update(flags)
             for name, value in before.items():
                 setattr(bridge, name, value)
+            if route is not None:
+                bridge._route = route
+                route(bridge.call_from_thread)
             _catch_up(loop)
 
 
@@ -298,7 +304,11 @@ def _waiting_by(clock: CrochetClock) -> Generator[None, None, None]:
     def monotonic() -> float:
         return clock.seconds() if _thread.get_ident() == owner else real_monotonic()
 
-    replacements = {"allocate_lock": allocate_lock, "monotonic": monotonic}
+    replacements = {
+        "allocate_lock": allocate_lock,
+        "monotonic": monotonic,
+        "LONGEST": TIMEOUT_MAX,  # one wait is one step of virtual time
+    }
     undo: list[tuple[ModuleType, str, object]] = []
     try:
         for module in _WAITING:

@@ -89,6 +89,8 @@ class LeakCheck:
         """
         with suppress(Busy):
             self._delayed_calls, self._selectables = self._look()
+        # What is watched is not forgotten before it has ended, however forgotten it is.
+        self._bridge.on_submit = lambda result: result.add_done_callback(bool)
         globalLogPublisher.addObserver(self._observer)
 
     def _note(self, event: LogEvent) -> None:
@@ -135,6 +137,7 @@ class LeakCheck:
             gc.collect()  # what was cancelled just now is no news
             return leaks
         finally:
+            self._bridge.on_submit = None
             globalLogPublisher.removeObserver(self._observer)
             self._events.clear()
 
