@@ -123,7 +123,7 @@ BARS = {
         Bar("round_trip_pinned/floor", "the same on one processor, ours / floor", 2.6, True, 2.2),
         Bar("round_trip_pinned/2.1.1", "the same on one processor, 2.1.1 / ours", 2.5, False, 3.0),
         Bar("threads_pinned/2.1.1", "the same on one processor, ours / 2.1.1", 3.5, False, 4.0),
-        Bar("memory/bytes", "bytes of a pending result on a Deferred", 900, True, unit="bytes"),
+        Bar("memory/bytes", "bytes of a pending result on a Deferred", 950, True, unit="bytes"),
         Bar("pending/growth", "cost per result, ten times as many: {step}", 3.0, True),
         Bar("waiters/growth", "cost per waiting thread, ten times as many: {step}", 3.0, True),
         Bar("stall/seconds", "longest turn of a loop with 500 awaits", 0.020, True, unit="s"),

@@ -14,13 +14,11 @@ from contextvars import copy_context
 from functools import partial
 
 import pytest
-from twisted.internet.defer import Deferred
 
-import crochet
 from crochet import EventualResult, _bridge, _errors, _relay, _result
 from crochet._relay import MOMENT
 from crochet._result import answer
-from crochet._threads import current_processor, start_thread
+from crochet._threads import start_thread
 from crochet._waiting import send_errand
 from fakes import (
     BOUND,
@@ -49,14 +47,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     return clock
 
 
-@pytest.fixture(autouse=True)
-def three_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Whatever this machine has.
-    """
-    monkeypatch.setattr(_relay, "_LINES", 3)
-
-
 class Interrupted(BaseException):
     """
     What a signal handler raises.
@@ -65,13 +55,13 @@ class Interrupted(BaseException):
 
 class Waiter:
     """
-    A thread that waits at its gate, on one of the processors.
+    A thread that waits at its gate.
     """
 
-    def __init__(self, world: World, processor: int) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
         self._result: EventualResult[object] = EventualResult(
-            world.bridge, "body", (int, (), {}, copy_context()), {}, processor
+            world.bridge, "body", (int, (), {}, copy_context()), {}
         )
         self._gate: LockType = allocate_lock()
         self._gate.acquire()
@@ -120,18 +110,18 @@ class World:
         self.waiters: list[Waiter] = []
         self.order: list[Waiter] = []
 
-    def waiter(self, processor: int = 0) -> Waiter:
+    def waiter(self) -> Waiter:
         """
         Return one that has no answer yet.
         """
-        self.waiters.append(Waiter(self, processor))
+        self.waiters.append(Waiter(self))
         return self.waiters[-1]
 
-    def lined_up(self, processor: int = 0) -> Waiter:
+    def lined_up(self) -> Waiter:
         """
         Return one that has.
         """
-        waiter = self.waiter(processor)
+        waiter = self.waiter()
         waiter.answer()
         return waiter
 
@@ -229,56 +219,15 @@ class TestOrder:
 
 
 @pytest.mark.usefixtures("clock")
-class TestLines:
+def test_waiters_are_let_through_in_the_order_of_their_answers() -> None:
     """
-    Of those who sleep on the same processor.
+    One after the other.
     """
-
-    def _order(self, *processors: int) -> list[int]:
-        """
-        Return on which those sleep who are let through one after the other, if they were answered
-        in that order.
-        """
-        world = World()
-        waiters = {world.lined_up(processor): processor for processor in processors}
-        world.settle()
-        assert not world.relay.is_under_way()
-        return [waiters[each] for each in world.order]
-
-    def test_are_let_through_one_after_the_other(self) -> None:
-        """
-        First that of the one who was answered first.
-        """
-        assert self._order(0, 1, 0, 1, 2, 0) == [0, 0, 0, 1, 1, 2]
-        assert self._order(1, 0, 2, 0, 1, 2) == [1, 1, 2, 2, 0, 0]
-
-    def test_are_shared_where_there_are_more_processors(self) -> None:
-        """
-        By those whose numbers differ by as many as there are lines.
-        """
-        assert self._order(7, 6, 5, 4) == [7, 4, 5, 6]
-
-    @pytest.mark.parametrize(("long", "short"), [(0, 1), (1, 2), (2, 0), (0, 0)])
-    def test_one_that_does_not_end_keeps_no_other(
-        self, monkeypatch: pytest.MonkeyPatch, long: int, short: int
-    ) -> None:
-        """
-        For whoever has come through may be answered again before the rest are let through. And
-        where there is no other line, it goes on.
-        """
-        monkeypatch.setattr(_relay, "_AT_ONCE", 3)
-        world = World()
-        busy = [world.lined_up(long) for _ in range(3)]
-        other = world.lined_up(short)
-        for each in busy[:]:
-            assert not other.is_open
-            busy.append(world.lined_up(long))
-            each.come()
-        assert other.is_open
-        other.come()
-        assert busy[3].is_open
-        world.settle()
-        assert not world.relay.is_under_way()
+    world = World()
+    waiters = [world.lined_up() for _ in range(5)]
+    world.settle()
+    assert world.order == waiters
+    assert not world.relay.is_under_way()
 
 
 @pytest.mark.usefixtures("clock")
@@ -287,16 +236,14 @@ class TestInterleaving:
     Of the reactor thread and the waiters. At each step of one, another does all that it does.
     """
 
-    @pytest.mark.parametrize("processor", [0, 1])
     @pytest.mark.parametrize("is_stepped", ["passing on", "answering"])
-    def test_of_passing_on_and_answering(self, is_stepped: str, processor: int) -> None:
+    def test_of_passing_on_and_answering(self, is_stepped: str) -> None:
         """
-        The last comes through while another is answered, in the same line or not; and the other
-        way round.
+        The last comes through while another is answered; and the other way round.
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            last, answered = world.lined_up(), world.waiter(processor)
+            last, answered = world.lined_up(), world.waiter()
             if is_stepped == "passing on":
                 return last.come, answered.answer
             return answered.answer, last.come
@@ -306,8 +253,7 @@ class TestInterleaving:
             assert all(each.is_through for each in world.waiters)
             assert not world.relay.is_under_way()
 
-    @pytest.mark.parametrize("processors", [(0, 0), (0, 1), (1, 2)])
-    def test_of_two_that_pass_on(self, processors: tuple[int, int]) -> None:
+    def test_of_two_that_pass_on(self) -> None:
         """
         For two may be on the way: the last to come is followed by whom the reactor thread let
         through meanwhile. They may want the same one to be the next.
@@ -317,8 +263,8 @@ class TestInterleaving:
             one, two = world.lined_up(), world.lined_up()
             world.relay._let_next()
             assert list(world.turns) == [one.opener, two.opener]
-            for processor in processors:
-                world.lined_up(processor)
+            for _ in range(2):
+                world.lined_up()
             world.call()
             return one.come, two.come
 
@@ -330,16 +276,13 @@ class TestInterleaving:
             assert world.bodies == [1]
 
     @pytest.mark.parametrize("is_stepped", ["passing on", "giving up"])
-    @pytest.mark.parametrize("processors", [(0, 0, 0), (0, 1, 1), (0, 1, 0)])
-    def test_of_passing_on_and_giving_up(
-        self, is_stepped: str, processors: tuple[int, int, int]
-    ) -> None:
+    def test_of_passing_on_and_giving_up(self, is_stepped: str) -> None:
         """
         Whose turn is next has given up, and goes; and the other way round.
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            first, second, _ = map(world.lined_up, processors)
+            first, second, _ = (world.lined_up() for _ in range(3))
             if is_stepped == "passing on":
                 return first.come, second.come
             return second.come, first.come
@@ -369,33 +312,29 @@ class TestInterleaving:
         assert kept > 0
 
     @pytest.mark.parametrize("is_first", [True, False])
-    @pytest.mark.parametrize("processors", [(0, 0, 0), (2, 1, 0)])
-    def test_of_opening_all_and_passing_on(
-        self, is_first: bool, processors: tuple[int, int, int]
-    ) -> None:
+    def test_of_opening_all_and_passing_on(self, is_first: bool) -> None:
         """
         One of them comes through meanwhile.
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            first, second, _ = map(world.lined_up, processors)
+            first, second, _ = (world.lined_up() for _ in range(3))
             return world.relay.open_all, first.come if is_first else second.come
 
         for world in _every_step(prepare):
             world.settle()
             assert all(each.is_through for each in world.waiters)
 
-    @pytest.mark.parametrize("processor", [0, 1, 2])
     @pytest.mark.parametrize("is_stepped", ["opening all", "answering"])
-    def test_of_opening_all_and_answering(self, is_stepped: str, processor: int) -> None:
+    def test_of_opening_all_and_answering(self, is_stepped: str) -> None:
         """
         Another is answered meanwhile; and the other way round.
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
             world.lined_up()
-            world.lined_up(1)
-            answered = world.waiter(processor)
+            world.lined_up()
+            answered = world.waiter()
             if is_stepped == "opening all":
                 return world.relay.open_all, answered.answer
             return answered.answer, world.relay.open_all
@@ -426,7 +365,7 @@ class TestInterleaving:
         found: list[bool] = []
         for at in itertools.count():
             world = World()
-            world.relay.lines[0].append(world.waiter().opener)
+            world.relay.line.append(world.waiter().opener)
             steps = Steps(at, world.relay._let_next)
             steps.run(lambda relay=world.relay: found.append(relay.is_under_way()))
             if not steps.is_over:
@@ -595,11 +534,11 @@ class TestMinding:
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
             world.lined_up().come()
             opener = world.waiter().opener
-            return lambda: world.relay.line_up(opener, 0), interrupt
+            return lambda: world.relay.line_up(opener), interrupt
 
         left = 0
         for world in _every_step(prepare):
-            left += bool(world.relay.lines[0])
+            left += bool(world.relay.line)
             clock.now += MOMENT
             world.relay.begin()
             clock.now += MOMENT
@@ -617,8 +556,8 @@ class TestMinding:
             raise Interrupted
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            for processor in range(4):
-                world.bridge.submit(world.waiter(processor)._result)
+            for _ in range(4):
+                world.bridge.submit(world.waiter()._result)
             wakeup = world.bridge._wakeup
             return lambda: world.bridge.drain_in_reactor(wakeup), interrupt
 
@@ -787,7 +726,7 @@ class TestWays:
         """
         gate = allocate_lock()
         gate.acquire()
-        process.bridge.relay.line_up(gate.release, 0)
+        process.bridge.relay.line_up(gate.release)
         return gate
 
     def test_by_a_call(self, unminded: FakeProcess) -> None:
@@ -807,21 +746,6 @@ class TestWays:
             return started().wait()
 
         assert _in_one_drain(unminded, *[call] * 5) == [0] * 5
-
-    def test_is_of_the_line_that_the_waiter_names(self, running: FakeProcess) -> None:
-        """
-        Before it sleeps, by the processor that it is on.
-        """
-        assert running.bridge.relay.processor is current_processor()
-        running.bridge.relay.processor = lambda: 2
-        bridge = running.bridge
-        processors = running.wait_for(BOUND)(lambda: [each._processor for each in bridge.in_flight])
-        assert processors() == [2]
-        never: EventualResult[None] = running.run_in_reactor(Deferred[None])()
-        with pytest.raises(crochet.TimeoutError):
-            never.wait(0.01)
-        assert never._processor == 2
-        never.cancel()
 
     def test_by_a_result_that_is_given_up(self, stepped: FakeProcess) -> None:
         """
@@ -955,7 +879,7 @@ class TestReactors:
         lengths: list[int] = []
 
         def look() -> int:
-            lengths.append(sum(map(len, (relay.turns, *relay.lines))))
+            lengths.append(len(relay.turns) + len(relay.line))
             return len(lengths)
 
         call = process.wait_for(None)(look)
@@ -973,7 +897,7 @@ class TestReactors:
         later: list[EventualResult[int]] = []
 
         def line_up_a_dead_man() -> None:
-            relay.line_up(lambda: None, 0)
+            relay.line_up(lambda: None)
             relay._opened += 3 * MOMENT  # not at the first look
 
         def call() -> None:
@@ -995,10 +919,10 @@ class TestReactors:
         def line_up_a_dead_man() -> None:
             assert relay.begin()
             relay._opened += BOUND  # nobody is late
-            relay.line_up(lambda: None, 0)
+            relay.line_up(lambda: None)
 
         process.wait_for(BOUND)(line_up_a_dead_man)()
-        relay.lines[1].append(kept.release)
+        relay.line.append(kept.release)
         relay.turns.clear()
         assert process.wait_for(BOUND)(int)() == 0
         time.sleep(5 * MOMENT)  # enough to lie down to sleep in

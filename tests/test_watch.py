@@ -315,9 +315,9 @@ class TestSleep:
             for gate in gates:
                 gate.acquire()
                 if is_interrupted:
-                    relay.lines[0].append(gate.release)
+                    relay.line.append(gate.release)
                 else:
-                    relay.line_up(gate.release, 0)
+                    relay.line_up(gate.release)
 
         def be_late() -> None:
             relay._opened -= 200.0
@@ -336,7 +336,7 @@ class TestSleep:
 
         def line_up() -> None:
             relay._opened = math.inf  # it is not late
-            relay.line_up(nothing, 0)
+            relay.line_up(nothing)
 
         def look() -> None:
             # Not the first look, but the one before it may sleep.

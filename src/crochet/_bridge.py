@@ -71,7 +71,6 @@ from ._faults import Uncollected
 from ._relay import Relay, entries, remove
 from ._result import EventualResult
 from ._stash import Stash
-from ._threads import current_processor
 from ._waiting import open_own_gates
 
 _log = Logger(namespace="crochet")
@@ -176,6 +175,7 @@ class Bridge:
         # for a call holds it, the queue does, and the Deferred that will answer it; and where none
         # of those is left, nobody can. To drop one runs no Python code.
         self.flights: set[ref[EventualResult[object]]] = set()
+        self._forget = self.flights.discard  # one method object for all
         # Those of them that have done callbacks, which hold nothing by that.
         self.watched: set[EventualResult[object]] = set()
         # Is shown each call before it is entered, where tests look for what is left behind.
@@ -244,7 +244,6 @@ class Bridge:
             route: puts ``call_from_thread()`` where the program looks up the reactor's.
         """
         self._call_from_thread = call_from_thread
-        self.relay.processor = current_processor()
         self.lags.clear()
         self._ring = partial(call_from_thread, self.drain_in_reactor)
         self._wakeup = []
@@ -320,7 +319,7 @@ class Bridge:
         on_submit = self.on_submit
         if on_submit is not None:
             on_submit(result)
-        self.flights.add(ref(result, self.flights.discard))
+        self.flights.add(ref(result, self._forget))
         self._queue.append(result)
         if not self._wakeup and not self._turns:  # or else the last of those does; see _relay.py
             self._wake()

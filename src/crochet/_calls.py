@@ -291,7 +291,6 @@ class Decorators:
                 name,
                 (function, args, kwargs, context),
                 {opener: None},
-                relay.processor(),
             )
             try:
                 submit(result)

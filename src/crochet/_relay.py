@@ -5,12 +5,7 @@ Only one of them can have the interpreter's lock. Had the reactor thread opened 
 each would be given a processor, find the lock taken, and be put to sleep once more, which takes
 longer than its call. So it opens the first, and whoever has been let through opens the next.
 
-Who is next? A thread is woken on the processor on which it went to sleep, if that is idle, and all
-but one are, for the same reason. To wake one there takes as long as two calls. So the gates stand
-in lines, one for each processor, and a line is let through before the next one is. (With locks this
-is known as cohorting: Dice, Marathe and Shavit, "Lock Cohorting", PPoPP 2012.)
-
-The gates whose answers are there stand in ``lines``, but for those whose turn it is: these are in
+The gates whose answers are there stand in ``line``, but for those whose turn it is: these are in
 ``turns``, and open, until their waiters have come through. Mostly that is one.
 
 1. The reactor thread puts a gate in line, and lets the next through if ``turns`` is empty.
@@ -23,10 +18,8 @@ The gates whose answers are there stand in ``lines``, but for those whose turn i
 Verdict: each writes before it looks. A gate that the reactor thread has left to somebody in
 ``turns`` is seen when that one's gate has been taken out of there. If both look, both find gates
 to open, which does no harm. In 3 a gate is always in one place or the other, and whoever looks for
-it in ``lines`` first finds it. A waiter that has given up takes its own out of its line, or does
+it in ``line`` first finds it. A waiter that has given up takes its own out of the line, or does
 as in 2.
-
-Nobody waits for ever behind another line: of each only so many are let through at once.
 
 While it is somebody's turn, new calls wake no reactor; the last to come through does that, for all
 of them. The same holds here: a call is entered, then ``turns`` is looked at; whoever takes out the
@@ -42,13 +35,11 @@ watch, within 0.1 s (_watch.py). And who leaves by an exception opens all gates,
 (test_relay.py does one of these things in the middle of another, at each step of it.)
 
 Threads: the reactor thread adds gates, the waiters take them out, any may open them. No locks, for
-the same reasons as in _bridge.py: deques whose every operation is one step of the interpreter. Two
-threads may both write which line is let through; of that nothing depends but the time it takes.
+the same reasons as in _bridge.py: deques whose every operation is one step of the interpreter.
 """
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sized
 from typing import TypeVar
@@ -57,12 +48,6 @@ from ._clock import monotonic
 
 # How long it may take from when a gate was opened until its waiter is here, in seconds.
 MOMENT = 0.002
-
-# So many processors are told apart. Where there are more, some share a line.
-_LINES = min(os.cpu_count() or 1, 8)
-
-# So many of a line are let through before it is another's turn.
-_AT_ONCE = 100
 
 T = TypeVar("T")
 
@@ -81,26 +66,18 @@ class Relay:
     """
 
     __slots__ = (
-        "_left",
-        "_line",
         "_opened",
         "_wake",
         "calls",
-        "lines",
+        "line",
         "minder",
-        "processor",
         "turns",
         "watcher",
     )
 
     def __init__(self, calls: Sized, wake: Callable[[], object]) -> None:
         self.turns: Gates = deque()
-        self.lines: list[Gates] = [deque() for _ in range(_LINES)]
-        # Which of them is let through, and how many more of it in a row.
-        self._line = 0
-        self._left = 0
-        # Returns a number of the processor that this thread runs on: where it will sleep.
-        self.processor: Callable[[], int] = int
+        self.line: Gates = deque()
         self.calls: Sized = calls
         # Nobody lines up without the two that see to those who do not come. Has mind() called in
         # the reactor thread, a MOMENT later and until all is over. Written there.
@@ -127,17 +104,16 @@ class Relay:
         """
         Tell whether somebody whose answer is there has not come through.
         """
-        return any(self.lines) or bool(self.turns)  # in the order in which a gate moves
+        return bool(self.line) or bool(self.turns)  # in the order in which a gate moves
 
-    def line_up(self, opener: Opener, processor: int) -> None:
+    def line_up(self, opener: Opener) -> None:
         """
         Let a waiter through when it is its turn. Reactor thread only; blocks never.
 
         Args:
             opener: opens its gate.
-            processor: what ``processor()`` returned to it.
         """
-        self.lines[processor % _LINES].append(opener)
+        self.line.append(opener)
         if not self.turns:
             self._let_next()
 
@@ -147,7 +123,7 @@ class Relay:
         """
         turns = self.turns
         # In the order in which a gate moves, for it may do so meanwhile.
-        if opener not in turns and (self._leave_line(opener) or opener not in turns):
+        if opener not in turns and (remove(self.line, opener) or opener not in turns):
             return
         self._let_next()
         remove(turns, opener)
@@ -160,37 +136,14 @@ class Relay:
         if not turns and self.calls:
             self._wake()
 
-    def _leave_line(self, opener: Opener) -> bool:
-        return any(line and remove(line, opener) for line in self.lines)
-
     def _let_next(self) -> None:
-        turns = self.turns
-        while True:
-            line = self.lines[self._line]
-            if not line or self._left <= 0:
-                other = self._next_line()
-                if other is None:
-                    return
-                line = other
-            self._left -= 1
-            opener = _first(line)
-            if opener is None:
-                continue  # another thread was faster
+        line, turns = self.line, self.turns
+        while (opener := _first(line)) is not None:
             turns.append(opener)
             if remove(line, opener):
-                break
-            remove(turns, opener)
-        open_gate(opener)
-
-    def _next_line(self) -> Gates | None:
-        for step in range(1, _LINES + 1):
-            number = (self._line + step) % _LINES
-            line = self.lines[number]
-            if line:
-                self._line = number
-                self._left = _AT_ONCE
-                return line
-        return None
+                open_gate(opener)
+                return
+            remove(turns, opener)  # another thread was faster
 
     def hurry(self) -> None:
         """
@@ -212,7 +165,7 @@ class Relay:
         Let all through at once, and wake the reactor for calls. From any thread; blocks never.
         """
         while self.is_under_way():
-            for gates in (*self.lines, self.turns):
+            for gates in (self.line, self.turns):
                 while (opener := _first(gates)) is not None:
                     # Before it is taken out: it may be opened twice, but must not be forgotten.
                     open_gate(opener)
@@ -224,7 +177,7 @@ class Relay:
         """
         Begin anew in a forked child, with other calls: there are none of those threads.
         """
-        for gates in (*self.lines, self.turns):
+        for gates in (self.line, self.turns):
             gates.clear()
         self.calls = calls
         self.minder = None

@@ -146,7 +146,6 @@ class EventualResult(Generic[T_co]):
         "_name",
         "_offset",
         "_outcome",
-        "_processor",
         "_running",
         "_started",
         "_waiters",
@@ -159,7 +158,6 @@ class EventualResult(Generic[T_co]):
         name: str,
         work: Work,
         waiters: dict[Callable[[], object], None],
-        processor: int = 0,
     ) -> None:
         self._home = home
         self._name = name
@@ -170,8 +168,6 @@ class EventualResult(Generic[T_co]):
         # those who wait, and the done callbacks, which are partial. A dict, for each takes out its
         # own. Single operations only.
         self._waiters = waiters
-        # Where who waits for it sleeps, and where the last one does if there are several.
-        self._processor = processor
         # The Deferred to cancel, while there is one. Reactor thread only.
         self._running: Deferred[object] | None = None
         # Whether somebody wanted it cancelled: then a CancelledError is no news. Only ever set.
@@ -265,7 +261,6 @@ class EventualResult(Generic[T_co]):
         gate = allocate_lock()
         gate.acquire()
         waker = gate.release
-        self._processor = relay.processor()
         self._waiters[waker] = None
         try:
             # The second look; see the head of this file. And a gate may open for an errand.
@@ -446,7 +441,7 @@ def answer(
                 waiter()
                 result._home.watched.discard(result)
             elif relay is not None:
-                relay.line_up(waiter, result._processor)
+                relay.line_up(waiter)
             else:
                 open_gate(waiter)
             waiters.pop(waiter, None)  # unless the waiter has done that

@@ -1,13 +1,11 @@
 """
-Threads: starting them, what they are called, and where they run.
+Threads: starting them, and what they are called.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
-from functools import cache
 from typing import cast
 
 # Starts a daemon thread of that target and name.
@@ -42,22 +40,3 @@ def name_of_thread(ident: int) -> str:
     """
     name = known_name(ident)
     return f"an unnamed thread ({ident:#x})" if name is None else repr(name)
-
-
-@cache
-def current_processor() -> Callable[[], int]:
-    """
-    Return what returns the number of the processor that this thread runs on, or always 0 where the
-    system does not tell.
-    """
-    if sys.platform != "linux":
-        return int
-    try:
-        import ctypes  # Twisted's reactors load it anyhow
-
-        # sched_getcpu(3). It is too short for letting go of the interpreter's lock.
-        function = ctypes.PyDLL(None).sched_getcpu
-    except (ImportError, OSError, AttributeError):
-        return int
-    function.argtypes = ()
-    return cast("Callable[[], int]", function)
