@@ -149,20 +149,3 @@ class TestNames:
             flags=("-W", "ignore::DeprecationWarning"),
         )
         assert finished == (0, "7 7 8\n", "")
-
-
-def test_what_is_registered_is_called_at_exit() -> None:
-    """
-    The last registered first, with its arguments, while the reactor runs.
-    """
-    finished = run_python(
-        """
-        import crochet
-
-        crochet.setup()
-        call = crochet.wait_for(timeout=30)(lambda: "the reactor runs")
-        crochet.register(print, 1, "first", sep="-", flush=True)
-        crochet.register(lambda: print(call(), flush=True))
-        """
-    )
-    assert finished == (0, "the reactor runs\n1-first\n", "")

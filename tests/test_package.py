@@ -59,7 +59,7 @@ _ROOMS = [
     },
     {"_life"},
     {"_host"},
-    {"_guards", "_dump", "_lending", "_loop", "_foreign", "_carried", "_legacy"},
+    {"_guards", "_dump", "_lending", "_loop", "_foreign", "_carried", "_legacy", "_registered"},
     {"_watch", "_ipython", "_repl", "_body", "_clocked"},
     {"_entrance"},
     {"__init__", "testing", "__main__"},

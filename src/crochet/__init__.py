@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from ._calls import RunInReactor, WaitFor
     from ._guards import ReactorOnly
     from ._ipython import Extension, Shell
-    from ._legacy import InReactor, WaitForReactor, register
+    from ._legacy import InReactor, WaitForReactor
     from ._loop import EventLoop
+    from ._registered import register
     from ._status import CallInFlight, Lag, Status
     from ._ways_in import Running, Setup, Shutdown
 

@@ -262,7 +262,7 @@ class Entrance:
         from importlib import import_module
 
         import_module("secrets")  # for the stash
-        for name in ("reactor_only", "run_in_caller"):
+        for name in ("reactor_only", "register", "run_in_caller"):
             self._looked_up(name, {})
         from ._children import ChildWatcher
         from ._debug import ThreadCheck
@@ -326,7 +326,7 @@ class Entrance:
 
             return Callers(self.bridge).run_in_caller
         if name == "register":
-            from ._legacy import register
+            from ._registered import register
 
             return register
         if name in ("in_reactor", "wait_for_reactor"):

@@ -4,7 +4,6 @@ The names that went out of use before 3.0. They work, and say what to use instea
 
 from __future__ import annotations
 
-import atexit
 import warnings
 from collections.abc import Callable
 from functools import update_wrapper
@@ -81,18 +80,6 @@ class Legacy:
         # The signature to show is that of with_reactor: its callers do not give the reactor.
         del vars(with_reactor)["__wrapped__"]
         return self._run_in_reactor(with_reactor)
-
-
-def register(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
-    """
-    Have *function* called when the interpreter exits, the last registered first.
-
-    The same as ``atexit.register``. What is registered after :func:`setup` is called while the
-    reactor still runs.
-
-    Call it from any thread. Blocks never.
-    """
-    atexit.register(function, *args, **kwargs)
 
 
 def deferred_result(depth: int) -> type[EventualResult[object]]:
