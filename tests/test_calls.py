@@ -264,7 +264,7 @@ class TestDecorating:
     @pytest.mark.parametrize("wrap", [lambda it: it, staticmethod, classmethod, functools.partial])
     def test_refuses_generator_functions(self, decorate: Any, wrap: Any) -> None:
         """
-        Their bodies would run in the thread that iterates.
+        Their bodies would run in the thread that iterates. ``run_in_reactor`` warns of plain ones.
         """
 
         def numbers() -> Iterator[int]:
@@ -273,9 +273,28 @@ class TestDecorating:
         async def async_numbers() -> AsyncIterator[int]:
             yield 7
 
-        for function in (numbers, async_numbers):
+        is_wait_for = isinstance(decorate, functools.partial)
+        for function in (numbers, async_numbers) if is_wait_for else (async_numbers,):
             with pytest.raises(TypeError, match=r"numbers\(\) is a generator function.*inlineCall"):
                 decorate(wrap(function))
+
+    @pytest.mark.parametrize("wrap", [lambda it: it, staticmethod])
+    def test_warns_of_a_generator_function(
+        self, turning: FakeProcess, call: Any, wrap: Any
+    ) -> None:
+        """
+        In the program's line. Programs written for 2.1.1 may decorate one, and get a generator.
+        """
+
+        def numbers() -> Iterator[int]:
+            yield 7
+
+        with pytest.warns(DeprecationWarning, match=r"numbers\(\) is a generator func") as caught:
+            decorated = turning.run_in_reactor(wrap(numbers))
+        assert [warning.filename for warning in caught] == [__file__]
+        made = call(decorated)
+        assert inspect.isgenerator(made)
+        assert list(made) == [7]
 
     @pytest.mark.parametrize("value", [7, None, "f"])
     def test_refuses_what_is_no_function(self, decorate: Any, value: Any) -> None:

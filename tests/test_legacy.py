@@ -110,6 +110,7 @@ class TestNames:
             old = crochet.DeferredResult
         assert old is EventualResult
         assert [warning.filename for warning in caught] == [__file__]
+        del crochet.DeferredResult
 
     def test_deferred_result_can_be_imported(self) -> None:
         """
@@ -118,6 +119,16 @@ class TestNames:
         with pytest.warns(DeprecationWarning, match="DeferredResult is deprecated"):
             from crochet import DeferredResult
         assert DeferredResult is EventualResult
+        del crochet.DeferredResult
+
+    @pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
+    @pytest.mark.parametrize("name", ["DeferredResult", "wait_for_reactor", "in_reactor"])
+    def test_can_be_deleted(self, name: str) -> None:
+        """
+        If they are there, as MAAS does.
+        """
+        assert hasattr(crochet, name)
+        delattr(crochet, name)
 
     def test_others_are_attribute_errors(self) -> None:
         """
@@ -149,3 +160,73 @@ class TestNames:
             flags=("-W", "ignore::DeprecationWarning"),
         )
         assert finished == (0, "7 7 8\n", "")
+
+
+class TestPrivateNames:
+    """
+    Of version 2.1.1, as far as programs use them.
+    """
+
+    def test_import_from_the_event_loop(self) -> None:
+        """
+        They are the public ones.
+        """
+        from crochet import _eventloop
+
+        for name in ("EventualResult", "ReactorStopped", "TimeoutError"):
+            assert getattr(_eventloop, name) is getattr(crochet, name)
+
+    def test_are_found_without_an_import_of_theirs(self) -> None:
+        """
+        As MAAS' tests do before they call ``setup()``, putting their own class in.
+        """
+        finished = run_python(
+            """
+            import crochet
+
+            if hasattr(crochet.EventLoop, "wait_for_reactor"):
+                del crochet.EventLoop.wait_for_reactor
+            assert isinstance(crochet._main, crochet.EventLoop)
+
+            class EventualResult(crochet.EventualResult):
+                pass
+
+            crochet._eventloop.EventualResult = crochet.EventualResult = EventualResult
+            try:
+                crochet._main._registry
+            except AttributeError:
+                print("no results are known")
+            """
+        )
+        assert finished == (0, "no results are known\n", "")
+
+    def test_logging_is_switched_off(self) -> None:
+        """
+        By None, as MAAS has it.
+        """
+        finished = run_python(
+            """
+            import logging
+            from twisted.logger import Logger
+            import crochet
+
+            class Told(logging.Handler):
+                def emit(self, record):
+                    print("logged", record.getMessage(), flush=True)
+
+            logging.getLogger("twisted").addHandler(Told())
+            assert hasattr(crochet._main, "_startLoggingWithObserver")
+            crochet._main._startLoggingWithObserver = None
+            crochet.setup()
+            Logger().warn("after setup()")
+            crochet.shutdown()
+            with crochet.running():
+                Logger().warn("in running()")
+            print("nothing so far")
+            crochet._main._startLoggingWithObserver = crochet
+            with crochet.running():
+                Logger().warn("the last")
+            """
+        )
+        assert finished.stdout.startswith("nothing so far\n")
+        assert finished.stdout.endswith("logged the last\n")

@@ -43,7 +43,7 @@ _ROOMS = [
     {"_diagnosis", "_awaiting", "_tasks", "_futures", "_event_loops"},
     {"_coroutines"},
     {"_result", "_reactors"},
-    {"_stash", "_choice", "_bell", "_starting", "_patience"},
+    {"_stash", "_choice", "_bell", "_starting", "_patience", "_eventloop"},
     {"_bridge"},
     {
         "_status",

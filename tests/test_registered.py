@@ -282,15 +282,15 @@ class TestPrograms:
                 print("main has ended", flush=True)
                 crochet.register(print, "of a thread", flush=True)
 
-            def start_another():
-                go = threading.Event()
-                threading.Thread(target=go.wait).start()
+            def register_more():
                 crochet.register(go.set)
                 crochet.register(print, "of a function", flush=True)
 
+            go = threading.Event()
+            threading.Thread(target=go.wait).start()
             threading.Thread(target=outlive).start()
             atexit.register(crochet.register, print, "of a hook", flush=True)
-            crochet.register(start_another)
+            crochet.register(register_more)
             """
         )
         assert finished == (0, "of a function\nmain has ended\nof a thread\nof a hook\n", "")

@@ -44,6 +44,7 @@ status: Callable[[], Status] = _entry.status
 run_in_reactor: RunInReactor = cast("RunInReactor", _entry.calls.run_in_reactor)
 wait_for: WaitFor = cast("WaitFor", _entry.calls.wait_for)
 retrieve_result: Callable[[int], EventualResult[object]] = _entry.retrieve_result
+_main = _entry.main
 dump: Dump = Dumper(_entry.bridge).dump  # whatever hangs: it is there, for a signal handler
 
 if TYPE_CHECKING:

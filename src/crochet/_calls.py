@@ -13,6 +13,7 @@ through ``_patience.abandon()``, which sees to that and is itself guarded agains
 from __future__ import annotations
 
 import inspect
+import warnings
 from _thread import allocate_lock, get_ident
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
@@ -182,13 +183,15 @@ class Decorators:
         Call the decorated function from any thread, the reactor's included. Blocks never.
 
         Raises:
-            TypeError: *function* is a generator function, or nothing that can be called.
+            TypeError: *function* is an async generator function, or nothing that can be called. A
+                generator function gets a DeprecationWarning: the answer is a generator, whose body
+                runs in the thread that iterates.
 
         The decorated function raises:
             RuntimeError: :func:`setup` has not been called.
             ReactorStopped: the reactor has stopped; nothing was started.
         """
-        return _decorated(function, self._in_background)
+        return _decorated(function, self._in_background, warns_at=3)
 
     def wait_for(
         self, timeout: Seconds, *, grace: Seconds = 1.0, on_late: OnLate | None = None
@@ -344,16 +347,36 @@ def _limit(timeout: Seconds, what: str = "a timeout") -> float:
 
 
 def _decorated(
-    function: object, wrap: Callable[[str, Callable[..., object]], Callable[..., object]]
+    function: object,
+    wrap: Callable[[str, Callable[..., object]], Callable[..., object]],
+    warns_at: int | None = None,
 ) -> object:
+    """
+    Decorate a function, or what is in a method object.
+
+    Args:
+        function: what to decorate.
+        wrap: makes the wrapper, given a name for texts.
+        warns_at: the ``stacklevel`` of the program, to be warned of a generator function; None is
+            for refusing that.
+    """
     if isinstance(function, (staticmethod, classmethod)):
         method = cast("staticmethod[..., object]", function)
         kind = cast("Callable[[object], object]", type(method))
-        return kind(_decorated(method.__func__, wrap))
+        return kind(_decorated(method.__func__, wrap, warns_at and warns_at + 1))
     if not callable(function):
         raise TypeError(f"only functions can be run in the reactor, not {function!r}")
     name = name_of_function(function)
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if inspect.isgeneratorfunction(function) and warns_at is not None:
+        # Programs written for 2.1.1 decorate them, and then call the undecorated function only.
+        warnings.warn(
+            f"{name}() is a generator function: calling it runs nothing, and the generator's body "
+            "runs in the thread that iterates. Decorate it with @inlineCallbacks first, or return "
+            "a list",
+            DeprecationWarning,
+            stacklevel=warns_at,
+        )
+    elif inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
             f"{name}() is a generator function: calling it runs nothing, and its body would run in "
             "the thread that iterates. Decorate it with @inlineCallbacks first, make it an "

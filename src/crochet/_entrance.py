@@ -33,6 +33,7 @@ import os
 import sys
 import time
 from _thread import get_ident
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from . import _errors
@@ -73,6 +74,8 @@ class Entrance:
         self.retrieve_result = stash.take
         self.bridge = Bridge(_errors.not_set_up, stash)
         self.calls = Decorators(self.bridge)
+        # What ``crochet._main`` is. MAAS sets this to None, for setup() to leave logs alone.
+        self.main = SimpleNamespace(_startLoggingWithObserver=True)
         self._birthplace = os.getpid()
         # The first is the process's; see the head of this file.
         self._loops: list[EventLoop] = []
@@ -119,7 +122,7 @@ class Entrance:
         def set_up(loop: EventLoop | None) -> None:
             if loop is not None:  # else this has interrupted another that is at it
                 loop.setup(
-                    logging=logging,
+                    logging=self._hands_on_logs(logging),
                     stall_warning=stall_warning,
                     reactor=reactor,
                     loop_factory=loop_factory,
@@ -194,12 +197,15 @@ class Entrance:
             Exception: what ``setup()`` and ``shutdown()`` raise.
         """
         return self.event_loop("running").running(
-            logging=logging,
+            logging=self._hands_on_logs(logging),
             stall_warning=stall_warning,
             timeout=timeout,
             reactor=reactor,
             loop_factory=loop_factory,
         )
+
+    def _hands_on_logs(self, logging: bool) -> bool:
+        return logging and self.main._startLoggingWithObserver is not None
 
     def status(self) -> Status:
         """
@@ -306,10 +312,6 @@ class Entrance:
         Raises:
             AttributeError: there is no such name.
         """
-        if name == "DeferredResult":
-            from ._legacy import deferred_result
-
-            return deferred_result(2)  # entered nowhere: it is to warn each time
         return names.setdefault(name, self._looked_up(name, names))
 
     def _looked_up(self, name: str, names: dict[str, object]) -> object:
@@ -329,6 +331,14 @@ class Entrance:
             from ._registered import register
 
             return register
+        if name in ("EventLoop", "_eventloop"):
+            from ._eventloop import EventLoop  # which enters the module, too
+
+            return EventLoop if name == "EventLoop" else names[name]
+        if name == "DeferredResult":
+            from ._legacy import deferred_result
+
+            return deferred_result(3)
         if name in ("in_reactor", "wait_for_reactor"):
             from ._legacy import Legacy
 

@@ -84,7 +84,8 @@ class Legacy:
 
 def deferred_result(depth: int) -> type[EventualResult[object]]:
     """
-    Return what ``DeferredResult`` stands for.
+    Return what ``DeferredResult`` stands for. It is entered in the package, to be deleted by those
+    who want it gone, as MAAS does; so it warns once.
 
     Args:
         depth: how many calls there are between this and the program.

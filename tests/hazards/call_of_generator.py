@@ -1,8 +1,11 @@
 """
-Generator functions, whose body would run in the caller's thread, are refused when decorating.
+Generator functions, whose body would run in the caller's thread, are refused when decorating, or
+warned of.
 """
 
-from _verdict import judge, refusal_of
+import warnings
+
+from _verdict import check, judge, refusal_of
 
 import crochet
 
@@ -16,10 +19,14 @@ async def async_generator():
 
 
 def hazard():
-    for function in (generator, async_generator):
-        refusal_of(lambda function=function: crochet.run_in_reactor(function), TypeError)
-        refusal_of(lambda function=function: crochet.wait_for(1)(function), TypeError)
-    return "4 of 4 refused with TypeError"
+    refusal_of(lambda: crochet.wait_for(1)(generator), TypeError)
+    refusal_of(lambda: crochet.wait_for(1)(async_generator), TypeError)
+    refusal_of(lambda: crochet.run_in_reactor(async_generator), TypeError)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        crochet.run_in_reactor(generator)
+    check([each.category for each in caught] == [DeprecationWarning], f"warned of: {caught}")
+    return "3 refused with TypeError, 1 with a DeprecationWarning"
 
 
 judge(hazard)
