@@ -35,6 +35,14 @@ def test_a_result_is_retrieved_once(result: EventualResult[Any]) -> None:
         stash.take(uid)
 
 
+def test_a_result_is_retrieved_by_the_arguments_name(result: EventualResult[Any]) -> None:
+    """
+    That of version 2.1.1.
+    """
+    stash = Stash()
+    assert stash.take(result_id=stash.put(result)) is result
+
+
 def test_each_stashing_allows_one_retrieval(result: EventualResult[Any]) -> None:
     """
     Of the same result, by different numbers.

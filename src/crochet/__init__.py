@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ._loop import EventLoop
     from ._registered import register
     from ._status import CallInFlight, Lag, Status
-    from ._ways_in import Running, Setup, Shutdown
+    from ._ways_in import RetrieveResult, Running, Setup, Shutdown
 
 __version__ = "3.0.0"
 
@@ -43,7 +43,7 @@ shutdown: Shutdown = _entry.shutdown
 status: Callable[[], Status] = _entry.status
 run_in_reactor: RunInReactor = cast("RunInReactor", _entry.calls.run_in_reactor)
 wait_for: WaitFor = cast("WaitFor", _entry.calls.wait_for)
-retrieve_result: Callable[[int], EventualResult[object]] = _entry.retrieve_result
+retrieve_result: RetrieveResult = _entry.retrieve_result
 _main = _entry.main
 dump: Dump = Dumper(_entry.bridge).dump  # whatever hangs: it is there, for a signal handler
 

@@ -35,7 +35,7 @@ class Stash:
             if self._results.setdefault(uid, result) is result:
                 return uid
 
-    def take(self, uid: int) -> EventualResult[object]:
+    def take(self, result_id: int) -> EventualResult[object]:
         """
         Take out the result of that number.
 
@@ -45,7 +45,7 @@ class Stash:
             KeyError: there is none, or no more.
         """
         # Only a plain int: True and 1.0 are equal to one, and a list cannot even be looked up.
-        result = self._results.pop(uid, None) if type(uid) is int else None
+        result = self._results.pop(result_id, None) if type(result_id) is int else None
         if result is None:
             raise KeyError(
                 "no result is stashed under this number: it was never given out, it was "

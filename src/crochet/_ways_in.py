@@ -1,5 +1,6 @@
 """
-How the ways in may be called: the types of ``setup()``, ``shutdown()`` and ``running()``.
+How the ways in may be called: the types of ``setup()``, ``shutdown()``, ``running()`` and
+``retrieve_result()``.
 
 For type checkers, to which the package's names are variables. Nothing loads this at run time.
 """
@@ -11,6 +12,7 @@ from typing import Protocol
 
 from ._choice import ReactorChoice
 from ._event_loops import LoopFactory
+from ._result import EventualResult
 from ._timeouts import STALL_WARNING, Seconds
 
 
@@ -59,5 +61,17 @@ class Running(Protocol):
     ) -> AbstractContextManager[None]:
         """
         Have the reactor run for the length of a ``with`` block.
+        """
+        ...
+
+
+class RetrieveResult(Protocol):
+    """
+    The type of :func:`retrieve_result`.
+    """
+
+    def __call__(self, result_id: int) -> EventualResult[object]:
+        """
+        Take a result out of the stash.
         """
         ...

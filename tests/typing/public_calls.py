@@ -319,6 +319,7 @@ assert_type(result.add_done_callback(tell), None)
 # Covariant: a result of a str is a result of an object.
 wider: EventualResult[object] = result
 assert_type(retrieve_result(1), EventualResult[object])
+assert_type(retrieve_result(result_id=1), EventualResult[object])
 register(print, "bye", sep="")
 register(tell, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
