@@ -931,3 +931,15 @@ class TestEnds:
         assert called == []
         with pytest.raises(ReactorStopped, match="forked"):
             result.wait(0)
+
+
+def test_a_program_may_set_attributes(stepped: FakeProcess) -> None:
+    """
+    As it could in 2.1.1: what a result is for, say.
+    """
+    result: Any = _new_result(stepped.bridge)
+    with pytest.raises(AttributeError):
+        _ = result.purpose
+    result.purpose = "to be shown"
+    assert result.purpose == "to be shown"
+    assert vars(result) == {"purpose": "to be shown"}

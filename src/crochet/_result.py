@@ -137,6 +137,7 @@ class EventualResult(Generic[T_co]):
     """
 
     __slots__ = (
+        "__dict__",  # for the attributes of programs, which 2.1.1 allowed
         "__weakref__",
         "_caller",
         "_home",
