@@ -5,6 +5,8 @@ Exceptions, and what they say.
 from __future__ import annotations
 
 import builtins
+import copy
+import errno
 import math
 import pickle
 import traceback
@@ -53,6 +55,56 @@ def test_timeout_error_can_be_subclassed_beside_another() -> None:
 
     with pytest.raises(LookupError, match="page 7"):
         raise PageTimedOut("page 7 took too long")
+
+
+@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("first", [errno.ETIMEDOUT, "GET"])
+def test_timeout_error_keeps_what_it_is_given(number: int, first: object) -> None:
+    """
+    As an Exception does, which it was in 2.1.1; an OSError loses the third.
+    """
+    given = (first, "two", "three", 4, "five", "six")[:number]
+    error, plain = crochet.TimeoutError(*given), Exception(*given)
+    error.state = "busy"
+    for each in (error, copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+        assert type(each) is crochet.TimeoutError
+        assert (each.args, str(each), each.state) == (plain.args, str(plain), "busy")
+        assert repr(each) == f"Timeout{repr(plain).replace('Exception', 'Error')}"
+
+
+def test_timeout_error_has_the_errno_that_it_is_given() -> None:
+    """
+    As the builtin one does.
+    """
+    error = crochet.TimeoutError(errno.ETIMEDOUT, "it took too long")
+    assert (error.errno, error.strerror) == (errno.ETIMEDOUT, "it took too long")
+
+
+def test_timeout_error_takes_no_keywords() -> None:
+    """
+    But a subclass may.
+    """
+
+    class TimedOut(crochet.TimeoutError):
+        def __init__(self, *page: object, seconds: float) -> None:
+            self.seconds = seconds
+
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        crochet.TimeoutError(seconds=5.0)  # type: ignore[call-arg]
+    error = TimedOut("page", 7, "GET", seconds=5.0)
+    assert (error.args, error.seconds) == (("page", 7, "GET"), 5.0)
+
+
+def test_timeout_error_of_a_subclass_says_what_that_makes_of_it() -> None:
+    """
+    As usual.
+    """
+
+    class TimedOut(crochet.TimeoutError):
+        def __init__(self, page: int, url: str, seconds: float) -> None:
+            super().__init__(f"page {page} took {seconds} s")
+
+    assert str(TimedOut(7, "/", 5.0)) == "page 7 took 5.0 s"
 
 
 def test_deadlock_error_is_a_runtime_error() -> None:

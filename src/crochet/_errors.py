@@ -11,9 +11,12 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ._places import Place
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class TimeoutError(builtins.TimeoutError):
@@ -45,6 +48,20 @@ class TimeoutError(builtins.TimeoutError):
     ended: bool = False
     stack: tuple[Place, ...] = ()
     awaits: tuple[Place, ...] = ()
+
+    # An OSError takes its third argument for the name of a file and drops it from args, and keeps
+    # none in a subclass with an __init__(). Here all that is given is kept, as in an Exception.
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        error = super().__new__(cls, *args)  # which also finds errno, where there is one
+        error.args = args
+        return error
+
+    # Subclasses may take keywords; this one does not.
+    def __init__(self, *args: object) -> None:  # pyright: ignore[reportInconsistentConstructor]
+        self.args = args
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
 
 
 class ReactorStopped(Exception):
