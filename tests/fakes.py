@@ -391,6 +391,8 @@ class FakeLogs(Recorder):
     A log bridge that bridges nothing.
     """
 
+    patience: float | None = None  # that finish() was given
+
     def start(self) -> None:
         self._note("start")
 
@@ -399,6 +401,7 @@ class FakeLogs(Recorder):
         return True
 
     def finish(self, timeout: float) -> bool:
+        self.patience = timeout
         self._note("finish")
         return True
 

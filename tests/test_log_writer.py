@@ -14,7 +14,6 @@ import sys
 import threading
 import tracemalloc
 import weakref
-from collections import deque
 from contextlib import suppress
 
 import pytest
@@ -22,7 +21,7 @@ import pytest
 import log_fakes
 from crochet import _log_writer
 from crochet._log_writer import Writer
-from fakes import Background
+from fakes import Background, FakeLock
 from log_fakes import BOUND, Collector, Gate, fail
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork()")
@@ -565,86 +564,30 @@ def test_order_of_each_thread_under_stress(world):
     assert writer._bytes_in == writer._bytes_out
 
 
-# How long the end waits, in virtual time
+# How long the end waits
 
 
-class Pause(BaseException):
+@pytest.mark.parametrize("timeout", [5.0, 0.0, float("inf")])
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_patience(timeout, is_slow):
     """
-    Ends a drain after a record, as if the handler were busy with the next one.
+    Handlers are waited for once, for the time that was given.
     """
+    locks = []
 
+    def allocate_lock():
+        locks.append(FakeLock(lambda _: None if is_slow else writer.drain()))
+        return locks[-1]
 
-class VirtualWriter:
-    """
-    A writer whose records take virtual seconds each, handled only while somebody waits for it.
-    """
-
-    def __init__(self, monkeypatch, costs):
-        self.now = self.deadline = 0.0
-        self.costs = deque(costs)
-        monkeypatch.setattr(_log_writer, "monotonic", lambda: self.now)
-        self.handler = Collector(self.handle)
-        logger = logging.Logger("slow")
-        logger.addHandler(self.handler)
-        self.writer = Writer(logger, 10**9, lambda: VirtualLock(self))
-        self.writer.has_ended = False
-
-    def next_comes_too_late(self):
-        return bool(self.costs) and self.now + self.costs[0] > self.deadline
-
-    def handle(self, record):
-        self.now += self.costs.popleft()
-        if self.next_comes_too_late():
-            raise Pause
-
-    def wait(self, seconds):
-        self.deadline = self.now + max(seconds, 1e-6)  # as real time cannot but pass
-        with suppress(Pause):
-            if not self.next_comes_too_late():
-                self.writer.drain()
-        if self.costs:
-            self.costs[0] -= self.deadline - self.now
-            self.now = self.deadline
-
-
-class VirtualLock(SteppedLock):
-    """
-    A raw lock whose waits pass virtual time.
-    """
-
-    def __init__(self, virtual):
-        super().__init__()
-        self._virtual = virtual
-
-    def acquire(self, blocking=True, timeout=-1):
-        if not self._lock.acquire(False):
-            self._virtual.wait(timeout)
-            return self._lock.acquire(False)
-        return True
-
-
-@pytest.mark.parametrize(
-    ("costs", "has_flushed", "took"),
-    [
-        pytest.param([0.001] * 10_000, True, 10.0, id="many, steadily"),
-        pytest.param([0.001] * 100 + [1e9], False, 5.1, id="stuck after a hundred"),
-        pytest.param([1e9], False, 5.0, id="stuck from the start"),
-        pytest.param([3.0] * 100, False, 5.0, id="each slow"),
-        pytest.param([0.001] * 6000 + [1e9], False, 11.0, id="stuck after a long while"),
-        pytest.param([], True, 0.0, id="nothing queued"),
-    ],
-)
-def test_patience(monkeypatch, costs, has_flushed, took):
-    """
-    Handlers that get on with it are waited for; stuck and slow ones for the time that was given.
-    """
-    virtual = VirtualWriter(monkeypatch, costs)
-    for _ in costs:
-        virtual.writer.put(logging.makeLogRecord({"msg": "text", "levelno": 20}), 0)
-    assert virtual.writer.flush(5.0) is has_flushed
-    assert virtual.now == pytest.approx(took, abs=0.01)
-    left = 0 if has_flushed else len(costs) - len(virtual.handler.records)
-    assert virtual.writer.unwritten() == left
+    logger = logging.Logger("slow")
+    logger.addHandler(Collector())
+    writer = Writer(logger, 10**9, allocate_lock)
+    writer.has_ended = False
+    for _ in range(3):
+        writer.put(logging.makeLogRecord({"msg": "text", "levelno": 20}), 0)
+    assert writer.flush(timeout) is not is_slow
+    assert locks[-1].waits == [min(timeout, threading.TIMEOUT_MAX)]
+    assert writer.unwritten() == (3 if is_slow else 0)
 
 
 # Forks and rest, in processes of their own

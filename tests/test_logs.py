@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 import log_fakes
 from crochet import _logs
 from crochet._logs import LogBridge
+from fakes import FakeClock
 from log_fakes import BOUND, PRELUDE, Collector, Gate, call_in_thread, fail, start_thread
 
 # Fixtures, which pytest finds here by these names.
@@ -626,23 +627,52 @@ def test_exit_writes_ten_thousand_queued_records(run):
     assert (done.status, done.err) == (7, "")
 
 
-def test_exit_writes_a_slow_handlers_records(run):
+def test_exit_waits_for_later_events_with_what_is_left(world, monkeypatch):
     """
-    A handler that gets on, though it takes longer than the timeout in all, is waited for.
+    However many exit hooks log, all of exit has one bound.
+    """
+    waits, clock = [], FakeClock()
+
+    def flush(timeout):
+        waits.append(timeout)
+        clock.now += 2.0
+        return True
+
+    monkeypatch.setattr(world.bridge._writer, "flush", flush)
+    with monkeypatch.context() as patch:
+        patch.setattr(_logs, "monotonic", clock)
+        assert world.bridge.finish(5.0)
+        for number in range(4):
+            world.log.info("{number}", number=number)
+    assert waits == [5.0, 3.0, 1.0]
+
+
+@pytest.mark.parametrize("timeout", ["float('inf')", "0.0"])
+def test_exit_writes_a_slow_handlers_records(run, timeout):
+    """
+    For as long as is asked for; what it does not wait for is counted.
     """
     done = run(
-        """
+        f"""
         log_to_file()
+        go_on = threading.Event()
         class Slow(logging.Handler):
             def emit(self, record):
-                time.sleep(0.01)
+                go_on.wait()
         logging.getLogger().addHandler(Slow())
-        set_up(1.0)
+        timeout = {timeout}
+        set_up(timeout)
         for number in range(200):
-            log.info("{number}", number=number)
+            log.info("{{number}}", number=number)
+        if timeout:
+            atexit.register(go_on.set)
         """
     )
-    assert (done.status, done.err, len(done.log)) == (0, "", 200)
+    assert done.status == 0
+    if timeout == "0.0":
+        assert done.err.startswith("crochet: 200 log records were not written: ")
+    else:
+        assert (done.err, len(done.log)) == ("", 200)
 
 
 @pytest.mark.parametrize("emit", ["log.info", "legacy.msg"])

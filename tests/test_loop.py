@@ -5,11 +5,13 @@ One event loop in a thread of its own, from ``setup()`` to the interpreter's exi
 from __future__ import annotations
 
 import gc
+import math
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from crochet._threads import start_thread
 from fakes import (
     BOUND,
     Background,
+    FakeClock,
     FakeProcess,
     FakeThread,
     LoggedFailures,
@@ -707,10 +710,7 @@ class TestExit:
         assert capsys.readouterr() == ("", "")
 
     def test_is_not_held_up_for_ever(
-        self,
-        threaded: FakeProcess,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
+        self, threaded: FakeProcess, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """
         By a reactor that is blocked; it is said where.
@@ -724,9 +724,8 @@ class TestExit:
         threaded.loop.setup()
         threaded.run_in_reactor(a_blocking_body)()
         assert blocked.wait(BOUND)
-        with monkeypatch.context() as patch:
-            patch.setattr(_loop, "EXIT_PATIENCE", 0.01)
-            threaded.exit()
+        threaded.loop.setup(exit_patience=0.01)
+        threaded.exit()
         said = capsys.readouterr().err
         assert "the reactor thread has not stopped within 0.01 s" in said
         assert "in a_blocking_body" in said
@@ -801,6 +800,267 @@ class TestExit:
         assert logged.take() == [error]
         assert process.logs.calls == []
         assert result.done()
+
+
+class TestExitPatience:
+    """
+    ``setup(exit_patience=...)``
+    """
+
+    @pytest.mark.parametrize(
+        ("patience", "reactor", "futures", "logs"),
+        [
+            ({}, 4.9, 1.9, 2.0),
+            ({"exit_patience": 20}, 19.9, 16.9, 17.0),
+            ({"exit_patience": 2.0}, 1.9, 0.0, 0.0),
+            ({"exit_patience": 0}, 0.0, 0.0, 0.0),
+            ({"exit_patience": 0.5}, 0.45, 0.0, 0.0),
+        ],
+    )
+    def test_is_one_for_all_that_exit_waits_for(
+        self,
+        process: FakeProcess,
+        monkeypatch: pytest.MonkeyPatch,
+        patience: dict[str, float],
+        reactor: float,
+        futures: float,
+        logs: float,
+    ) -> None:
+        """
+        The reactor thread takes three seconds here. Something is kept for the logs.
+        """
+        clock = FakeClock()
+        waits: list[float | None] = []
+
+        def join(timeout: float | None = None) -> None:
+            waits.append(timeout)
+            clock.now += 3.0
+
+        process.loop.setup(**patience)
+        (thread,) = process.threads.started
+        with monkeypatch.context() as patch:
+            clock.install(patch)
+            patch.setattr(_loop, "monotonic", clock)
+            patch.setattr(thread, "join", join)
+            patch.setattr(process.loop, "_deliveries", SimpleNamespace(stop=waits.append))
+            process.exit()
+        assert waits == pytest.approx([reactor, futures])
+        assert process.logs.patience == pytest.approx(logs)
+        process.run_reactor()
+
+    def test_none_waits_as_long_as_it_takes(self, process: FakeProcess) -> None:
+        """
+        As far as a lock can be told.
+        """
+        waits: list[float | None] = []
+        process.loop.setup(exit_patience=None)
+        (thread,) = process.threads.started
+        thread.join = waits.append  # type: ignore[assignment]
+        process.exit()
+        assert waits == [threading.TIMEOUT_MAX]
+        assert process.logs.patience == threading.TIMEOUT_MAX
+        process.run_reactor()
+
+    def test_leaves_half_of_a_short_one_after_the_cleanup(self, process: FakeProcess) -> None:
+        """
+        So that what does not clean up is not what exit waits for in vain.
+        """
+        process.loop.setup(exit_patience=0.5)
+        process.exit()
+        assert process.loop._life is not None
+        assert process.loop._life._grace == 0.25
+        process.run_reactor()
+
+    @pytest.mark.parametrize(
+        ("wrong", "kind", "text"),
+        [
+            ("1", TypeError, "number of seconds"),
+            (print, TypeError, "number of seconds"),
+            (-1, ValueError, "exit_patience cannot be -1 s: give a number of seconds from 0 up"),
+            (float("nan"), ValueError, "NaN"),
+        ],
+    )
+    def test_is_checked(self, process: FakeProcess, wrong: Any, kind: Any, text: str) -> None:
+        """
+        Before anything is changed.
+        """
+        with pytest.raises(kind, match=text):
+            process.loop.setup(exit_patience=wrong, stall_warning=9.0)
+        assert process.threads.started == []
+        assert process.loop._stall_warning == 1.0
+
+    def test_what_was_given_last_holds(self, process: FakeProcess) -> None:
+        """
+        What was not given changes nothing; a forked child has what its parent was given.
+        """
+        loop, seen = process.loop, list[float]()
+        for given in [{}, {"exit_patience": 2}, {}, {"exit_patience": None}, {}]:
+            loop.setup(**given)  # type: ignore[arg-type]
+            seen.append(loop._exit_patience)
+        assert seen == [5.0, 2.0, 2.0, math.inf, math.inf]
+        process.fork()
+        loop.setup()
+        assert loop._exit_patience == math.inf
+        process.exit()
+        process.run_reactor()
+
+    def test_of_running(self, threaded: FakeProcess) -> None:
+        """
+        The same.
+        """
+        with threaded.loop.running(exit_patience=3.0, timeout=BOUND):
+            assert threaded.loop._exit_patience == 3.0
+        assert threaded.loop._exit_patience == 3.0
+
+    @pytest.mark.parametrize("patience", ["None", "float(sys.argv[1])"])
+    def test_work_of_the_thread_pool_is_finished(self, patience: str) -> None:
+        """
+        Which was under way when the reactor began to stop.
+        """
+        finished = run_python(
+            f"""
+            import sys, threading
+            import crochet
+            crochet.setup(exit_patience={patience})
+
+            from twisted.internet import reactor
+            from twisted.internet.threads import deferToThread
+
+            has_begun, stops = threading.Event(), threading.Event()
+
+            def work():
+                has_begun.set()
+                assert stops.wait()
+                print("finished", flush=True)
+
+            @crochet.wait_for(float(sys.argv[1]))
+            def begin():
+                reactor.addSystemEventTrigger("before", "shutdown", stops.set)
+                deferToThread(work)
+
+            begin()
+            has_begun.wait()
+            """
+        )
+        assert finished == (0, "finished\n", "")
+
+    def test_what_is_cut_off_is_said_in_a_line(self) -> None:
+        """
+        Each function that the pool was at, one in C included, and how many wait for a thread.
+        """
+        finished = run_python(
+            """
+            import _thread, functools, sys, threading
+            import crochet
+            crochet.setup(exit_patience=0.2)
+
+            from twisted.internet import reactor
+            from twisted.internet.threads import deferToThread
+
+            class Report:
+                def write(self):
+                    has_begun.release()
+                    threading.Event().wait()
+
+            has_begun = threading.Semaphore(0)
+            stuck = _thread.allocate_lock()
+            stuck.acquire()
+
+            @crochet.wait_for(float(sys.argv[1]))
+            def begin():
+                reactor.suggestThreadPoolSize(3)
+                for work in (Report().write, functools.partial(Report().write), stuck.acquire, int):
+                    deferToThread(work)
+
+            begin()
+            has_begun.acquire()
+            has_begun.acquire()
+            while not any(
+                sys._current_frames().get(each.ident, sys._getframe()).f_code.co_name
+                == "callWithContext" for each in reactor.threadpool.threads
+            ):
+                pass
+            """
+        )
+        assert finished.stderr == (
+            "crochet: cut off at exit, in the reactor's thread pool, for it was not done within "
+            "0.2 s: Report.write(), Report.write(), lock.acquire(), 1 that had not begun. "
+            "crochet.setup(exit_patience=None) waits for it.\n"
+        )
+
+    def test_a_blocked_reactor_and_work_in_its_pool_are_both_said(self) -> None:
+        """
+        The former with its stack, for it is a mistake.
+        """
+        finished = run_python(
+            """
+            import threading
+            import crochet
+            crochet.setup(exit_patience=0.2)
+
+            from twisted.internet.threads import deferToThread
+
+            def work():
+                both.wait()
+                threading.Event().wait()
+
+            both = threading.Barrier(3)
+
+            @crochet.run_in_reactor
+            def body():
+                deferToThread(work)
+                work()
+
+            body()
+            both.wait()
+            """
+        )
+        line, rest = finished.stderr.split("\n", 1)
+        assert line.startswith("crochet: cut off at exit, in the reactor's thread pool")
+        assert "within 0.2 s: work(). " in line
+        assert rest.startswith("crochet: the reactor thread has not stopped within 0.2 s")
+        assert "in body" in rest
+
+    def test_none_at_all_is_quiet(self) -> None:
+        """
+        Who does not wait is not told that the reactor was still stopping.
+        """
+        finished = run_python(
+            """
+            import crochet
+            crochet.setup(exit_patience=0)
+            assert crochet.wait_for(30)(lambda: 7)() == 7
+            """
+        )
+        assert finished == (0, "", "")
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+    def test_of_a_forked_child(self) -> None:
+        """
+        It is its parent's.
+        """
+        finished = run_python(
+            """
+            import os, sys, threading
+            import crochet
+            crochet.setup(exit_patience=0.1)
+            has_begun = threading.Event()
+
+            @crochet.run_in_reactor
+            def body():
+                has_begun.set()
+                threading.Event().wait()
+
+            child = os.fork()
+            if child:
+                os.waitpid(child, 0)
+            else:
+                body()
+                has_begun.wait()
+            """,
+            flags=(),
+        )
+        assert "the reactor thread has not stopped within 0.1 s" in finished.stderr
 
 
 class TestFork:

@@ -41,7 +41,7 @@ from ._bridge import Bridge
 from ._calls import Decorators
 from ._clock import monotonic
 from ._stash import Stash
-from ._timeouts import STALL_WARNING, Seconds, seconds
+from ._timeouts import EXIT_PATIENCE, STALL_WARNING, Seconds, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +87,7 @@ class Entrance:
         *,
         logging: bool = True,
         stall_warning: Seconds = STALL_WARNING,
+        exit_patience: Seconds = EXIT_PATIENCE,
         reactor: ReactorChoice | None = None,
         loop_factory: LoopFactory | None = None,
     ) -> None:
@@ -103,6 +104,10 @@ class Entrance:
             stall_warning: seconds that the reactor thread may be busy with one thing, while calls
                 wait, before that is logged; ``None`` and infinity for never. Where it is given, it
                 holds from now on, even if the reactor runs already, and also after ``no_setup()``.
+            exit_patience: seconds that the interpreter's exit may wait for the reactor to stop, for
+                work that was given to ``deferToThread()``, for callbacks of futures and for logs to
+                be written, all together; ``None`` and infinity for as long as they take. What is
+                not done by then is cut off, and said on stderr. Where it is given, likewise.
             reactor: which one it is to be: ``"asyncio"``, ``"epoll"``, ``"poll"``, ``"select"``,
                 ``"default"`` or the one that is installed. None is for any.
             loop_factory: makes the event loop of the asyncio reactor, such as
@@ -113,10 +118,10 @@ class Entrance:
                 for, or that is not available; or no thread can be started. Nothing was changed,
                 and setup() may be called again.
             OSError: no file descriptor is left for the reactor. Likewise.
-            TypeError: *stall_warning* is no number, *reactor* is no reactor, or *loop_factory*
-                makes no event loops.
-            ValueError: *stall_warning* is not above zero; there is no reactor of that name, or it
-                runs on no event loop.
+            TypeError: *stall_warning* or *exit_patience* is no number, *reactor* is no reactor, or
+                *loop_factory* makes no event loops.
+            ValueError: *stall_warning* is not above zero, or *exit_patience* below; there is no
+                reactor of that name, or it runs on no event loop.
         """
 
         def set_up(loop: EventLoop | None) -> None:
@@ -124,6 +129,7 @@ class Entrance:
                 loop.setup(
                     logging=self._hands_on_logs(logging),
                     stall_warning=stall_warning,
+                    exit_patience=exit_patience,
                     reactor=reactor,
                     loop_factory=loop_factory,
                 )
@@ -175,6 +181,7 @@ class Entrance:
         *,
         logging: bool = True,
         stall_warning: Seconds = STALL_WARNING,
+        exit_patience: Seconds = EXIT_PATIENCE,
         timeout: Seconds = 10.0,
         reactor: ReactorChoice | None = None,
         loop_factory: LoopFactory | None = None,
@@ -189,6 +196,7 @@ class Entrance:
         Args:
             logging: as for ``setup()``.
             stall_warning: likewise.
+            exit_patience: likewise.
             timeout: as for ``shutdown()``.
             reactor: as for ``setup()``.
             loop_factory: as for ``setup()``.
@@ -199,6 +207,7 @@ class Entrance:
         return self.event_loop("running").running(
             logging=self._hands_on_logs(logging),
             stall_warning=stall_warning,
+            exit_patience=exit_patience,
             timeout=timeout,
             reactor=reactor,
             loop_factory=loop_factory,

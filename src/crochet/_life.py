@@ -37,6 +37,7 @@ from ._bell import Bell, hang_up
 from ._bridge import Bridge, Refusal
 from ._companions import Children, Watching
 from ._event_loops import end_tasks, run_in_thread
+from ._places import above_the_reactor, is_of_the_program, stack_of
 from ._reactors import (
     Reactor,
     Timer,
@@ -255,6 +256,13 @@ class Life:
         """
         thread = self.thread
         return thread.ident if thread and self.has_begun and not self.has_ended else None
+
+    def is_in_program(self) -> bool:
+        """
+        Tell whether the reactor thread is in code of the program, and not in Twisted's only.
+        """
+        called = above_the_reactor(stack_of(self._ident or 0))
+        return any(is_of_the_program(place.file) for place in called)
 
     def whereabouts(self) -> str:
         """

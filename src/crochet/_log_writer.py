@@ -4,8 +4,7 @@ Records, handed to a logger by a thread that may block, for threads that must no
 What must always hold:
 
 1. Whoever puts a record, the reactor thread above all, never waits for a log handler.
-2. Records are handled in the queue's order; what must be dropped is counted and said. Nothing that
-   waits in the queue is lost at exit while handlers get on with it.
+2. Records are handled in the queue's order; what must be dropped is counted and said.
 3. Nothing a handler does ends the writer: not raising, not logging to Twisted, not calling us.
 4. Behind a stuck handler the queue holds about ``limit_bytes``, and no more.
 5. At rest the writer is blocked on a raw lock, and keeps nothing of the last record alive.
@@ -53,8 +52,6 @@ from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import NamedTuple, Protocol
 
-from ._clock import monotonic
-
 # Of a record and its entry, without text, at most. Measured: it is half of that where records share
 # the names of their attributes, which they do from Python 3.11 on, until the program's have had a
 # few dozen different ones. test_log_writer.py would notice too small a figure.
@@ -64,8 +61,6 @@ _RECORD_BYTES = 1_700
 _LOOKED_INTO = (TracebackType, FrameType, BaseException, tuple, list, dict, set, frozenset, deque)
 _MOST_LOOKED_AT = 300
 _LEAST_BYTES_HELD = 10_000  # for what is not looked into
-# Records a second. Handlers that write fewer get `timeout` seconds in all at exit.
-_STEADY = 10
 _RAISED = "A log handler raised, and this record was given up"
 # How many handlers have led to the code that runs. The note in _logs tells what for.
 handler_depth: ContextVar[int] = ContextVar("crochet_log_depth", default=0)
@@ -125,7 +120,6 @@ class Writer:
         self._bytes_out = 0
         self._records_out = 0
         self._dropped_told = 0
-        self._last_out = 0.0
         self._is_handling = False
 
     def start(self, start_thread: StartThread) -> None:
@@ -179,8 +173,7 @@ class Writer:
 
     def flush(self, timeout: float, *, is_end: bool = False) -> bool:
         """
-        Wait until what is queued now has been handled. Blocks up to *timeout* seconds from the last
-        time that a handler returned, but no longer in all if handlers are slow.
+        Wait until what is queued now has been handled. Blocks up to *timeout* seconds.
 
         Args:
             timeout: seconds.
@@ -197,14 +190,7 @@ class Writer:
             self.drain()
         if handler_depth.get() or sys.is_finalizing():
             timeout = 0.0  # a handler would wait for itself; and frozen threads do not come
-        began, done, wait = monotonic(), self._records_out, timeout
-        while not mark.reached.acquire(True, min(wait, threading.TIMEOUT_MAX)):
-            now = monotonic()
-            wait = timeout - (now - max(began, self._last_out))
-            is_slow = self._records_out - done < _STEADY * (now - began)
-            if wait <= 0 or (is_slow and now - began >= timeout):
-                return False
-        return True
+        return mark.reached.acquire(True, min(timeout, threading.TIMEOUT_MAX))
 
     def end(self, timeout: float) -> bool:
         """
@@ -266,7 +252,6 @@ class Writer:
                 self._is_handling = False
                 self._bytes_out += entry.size
                 self._records_out += 1
-                self._last_out = monotonic()
         self._tell_dropped(self._dropped)
 
     def complain(self, what: str, error: BaseException | None = None) -> None:

@@ -7,7 +7,7 @@ What must always hold:
    ``logging``'s.
 2. Each event becomes one record, those that Twisted has buffered before we start included.
 3. No handler is called without end by what it logs to Twisted itself.
-4. At exit, events are waited for as long as handlers get on with them, and stuck ones given up.
+4. At exit, events are waited for as long as exit has patience, and stuck ones given up.
 
 How records wait for the thread that hands them to handlers is told in ``_log_writer``.
 
@@ -113,7 +113,7 @@ class LogBridge:
         self._is_starting = False
         self._stand_in: LogPublisher | None = None
         self._set_aside: list[ILogObserver] = []
-        # The thread that runs the hooks at exit, and how many seconds it has for a stuck handler.
+        # The thread that runs the hooks at exit, and how many seconds it has left for handlers.
         self._finisher: int | None = None
         self._patience = 0.0
 
@@ -145,7 +145,7 @@ class LogBridge:
     def stop(self, timeout: float) -> bool:
         """
         Hand on no more events, and end the thread once all is written. Blocks up to *timeout*
-        seconds from the last time that a handler returned, but no longer in all if they are slow.
+        seconds.
 
         Returns:
             True if all is written. If not, the thread goes on, and ends when it is.
@@ -166,9 +166,9 @@ class LogBridge:
         Write what is queued and, from now on, wait for the events that the calling thread emits.
 
         Call it in a hook at exit: those that run later may log as well. Blocks up to *timeout*
-        seconds from the last time that a handler returned, but no longer in all if they are slow.
-        If that is not enough, it says on stderr how many records were not written, no later event
-        is waited for, and ``logging`` is kept from waiting for the stuck handlers.
+        seconds, for what is queued now and for those later events together. If that is not enough,
+        it says on stderr how many records were not written, no later event is waited for, and
+        ``logging`` is kept from waiting for the stuck handlers.
 
         Returns:
             True if all is written.
@@ -197,13 +197,15 @@ class LogBridge:
 
     def _catch_up(self) -> bool:
         began = monotonic()
-        if self._writer.flush(self._patience):
+        has_written = self._writer.flush(self._patience)
+        took = monotonic() - began
+        if has_written or not self._writer.unwritten():
+            self._patience = max(self._patience - took, 0.0)
             return True
         self._patience = 0.0
         say(
             f"{self._writer.unwritten()} log records were not written: the handlers of logger "
-            f"{self._logger.name!r} did not get done within {monotonic() - began:.1f} s at "
-            "exit\n"
+            f"{self._logger.name!r} did not get done within {took:.1f} s at exit\n"
         )
         _spare_exit_stuck_handlers()
         return False

@@ -4,7 +4,7 @@ The event loop of a process: set up, shut down, forked, and at the interpreter's
 What must always hold:
 
 1. Of any number of ``setup()`` calls one acts; one that fails leaves everything as it was.
-2. Exit is never held up for longer than EXIT_PATIENCE by the reactor, nor by anything for ever.
+2. Exit is held up for *exit_patience* seconds at most, by all that is waited for together.
 3. A fork leaves the parent undisturbed, and the child as if ``setup()`` had just been called.
 
 Exit: the reactor's thread and its pool's workers are daemons, so Python first waits for the
@@ -43,16 +43,27 @@ from ._host import Host
 from ._inheritance import Inheritance
 from ._life import GRACE, Life, took
 from ._parking import AtFork, Parking
-from ._reactors import Reactor, is_pool_worker
+from ._reactors import Reactor, is_pool_worker, work_in_pool
 from ._status import Status, snapshot
 from ._threads import StartThread
-from ._timeouts import STALL_WARNING, Seconds, seconds, stall_seconds
+from ._timeouts import (
+    EXIT_PATIENCE,
+    STALL_WARNING,
+    Seconds,
+    exit_seconds,
+    left_until,
+    seconds,
+    stall_seconds,
+)
 
 # Seconds that a fork waits for a setup() in another thread.
 _STARTING_TAKES = 1.0
 
-# Seconds that the interpreter's exit waits for the reactor thread, and for log handlers.
-EXIT_PATIENCE = 5.0
+# Seconds that setup() waits for the thread of a reactor that has ended.
+_ENDING_TAKES = 5.0
+
+# Seconds of exit's that are kept for log handlers, should all else be stuck.
+_FOR_LOGS = 0.1
 
 
 class EventLoop:
@@ -110,6 +121,7 @@ class EventLoop:
         self._life: Life | None = None  # the present one of a reactor that is ours, or the last
         self._host: Host | None = None  # a reactor that the program runs; never beside a life
         self._stall_warning = float(STALL_WARNING)  # a forked child's, too
+        self._exit_patience = float(EXIT_PATIENCE)  # likewise
         self._loop_factory: LoopFactory | None = None  # makes the event loops of ours, if told
         self._inheritance = Inheritance()
         self._birthplace = birthplace
@@ -119,14 +131,19 @@ class EventLoop:
         *,
         logging: bool = True,
         stall_warning: Seconds = STALL_WARNING,
+        exit_patience: Seconds = EXIT_PATIENCE,
         reactor: ReactorChoice | None = None,
         loop_factory: LoopFactory | None = None,
     ) -> None:
         """
         Start the reactor in a thread of its own, unless it runs. See ``Entrance.setup``.
         """
+        patience = self._exit_patience
+        if exit_patience is not EXIT_PATIENCE:
+            patience = exit_seconds(exit_patience)
         if stall_warning is not STALL_WARNING:
             self._warn_of_stalls(stall_seconds(stall_warning))
+        self._exit_patience = patience
         if self._is_set_up and reactor is None and loop_factory is None:
             return
         choice = Choice(reactor, loop_factory)
@@ -165,7 +182,7 @@ class EventLoop:
         if self._is_exiting:
             raise RuntimeError("setup() was called while the interpreter exits: it is too late")
         if self._life is not None:
-            self._lay_to_rest(self._life, EXIT_PATIENCE)
+            self._lay_to_rest(self._life, _ENDING_TAKES)
         reactor = choice.obtain(self._import_reactor, self._loop_factory)
         self._loop_factory = choice.loop_factory or self._loop_factory
         self._inheritance.make_runnable(reactor, self._loop_factory)
@@ -291,6 +308,7 @@ class EventLoop:
         *,
         logging: bool = True,
         stall_warning: Seconds = STALL_WARNING,
+        exit_patience: Seconds = EXIT_PATIENCE,
         timeout: Seconds = 10.0,
         reactor: ReactorChoice | None = None,
         loop_factory: LoopFactory | None = None,
@@ -301,6 +319,7 @@ class EventLoop:
         self.setup(
             logging=logging,
             stall_warning=stall_warning,
+            exit_patience=exit_patience,
             reactor=reactor,
             loop_factory=loop_factory,
         )
@@ -348,20 +367,21 @@ class EventLoop:
 
     def _exit(self) -> None:
         """
-        Stop the reactor and write out what is left to be logged. Blocks for EXIT_PATIENCE, twice.
+        Stop the reactor and write what is left to be logged. Blocks up to *exit_patience* seconds.
         """
         self._is_exiting = True
+        patience = self._exit_patience
+        for_logs = min(_FOR_LOGS, patience / 10)
+        end = monotonic() + patience
         life = self._life
-        has_ended = life is None or life.end(_errors.exiting, GRACE, EXIT_PATIENCE)
-        if life is not None and not has_ended and sys.stderr is not None:  # pythonw has none
-            sys.stderr.write(
-                f"crochet: the reactor thread has not stopped within {EXIT_PATIENCE:g} s; "
-                f"exiting without it. It is here:\n{life.whereabouts()}"
-            )
-        self._deliveries.stop(EXIT_PATIENCE)
+        if life is not None:
+            grace = min(GRACE, patience / 2)
+            if not life.end(_errors.exiting, grace, left_until(end - for_logs)):
+                _tell_what_is_cut_off(life, patience)
+        self._deliveries.stop(left_until(end - for_logs))
         report_all(self.bridge.uncollected)
         if self._has_logs:
-            self._logs.finish(EXIT_PATIENCE)
+            self._logs.finish(left_until(end))
 
     def _before_fork(self) -> None:
         # Another thread that sets up may be importing Twisted's reactor, whose lock the child would
@@ -418,3 +438,22 @@ class EventLoop:
         except Exception as error:
             return error
         return None
+
+
+def _tell_what_is_cut_off(life: Life, patience: float) -> None:
+    """
+    Say on stderr what exit does not wait for any longer.
+    """
+    if sys.stderr is None:  # pythonw has none
+        return
+    work = work_in_pool(life.reactor)
+    if work:
+        sys.stderr.write(
+            f"crochet: cut off at exit, in the reactor's thread pool, for it was not done within "
+            f"{patience:g} s: {', '.join(work)}. crochet.setup(exit_patience=None) waits for it.\n"
+        )
+    if life.is_in_program() or not (work or patience == 0):
+        sys.stderr.write(
+            f"crochet: the reactor thread has not stopped within {patience:g} s; exiting without "
+            f"it. It is here:\n{life.whereabouts()}"
+        )

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, NoReturn, Protocol, cast
 
 from twisted.internet.interfaces import IReactorThreads
@@ -20,6 +20,7 @@ from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 
 from ._event_loops import LoopFactory, loop_of, new_loop
+from ._places import short
 
 
 class Timer(Protocol):
@@ -381,6 +382,34 @@ def is_pool_worker(reactor: Any) -> bool:
     """
     pool = getattr(reactor, "threadpool", None)
     return threading.current_thread() in getattr(pool, "threads", ())
+
+
+def work_in_pool(reactor: Any) -> list[str]:
+    """
+    Return what the reactor's pool has to do: the function of each thread that is at work there,
+    which was given to ``deferToThread()`` or the like, and how many more wait for one.
+
+    Call it from any thread.
+    """
+    pool = getattr(reactor, "threadpool", None)
+    if pool is None:
+        return []
+    frames, work = sys._current_frames(), list[str]()
+    for thread in list(pool.threads):
+        frame, function = frames.get(thread.ident), cast("object", None)
+        while frame is not None:
+            # This of twisted.python.context calls what the pool is given. The outermost one, for
+            # that may come back to it. (Of a function in C there is no frame.)
+            if frame.f_code.co_name == "callWithContext":
+                function = cast("object", frame.f_locals.get("func"))
+            frame = frame.f_back
+        while isinstance(function, partial):
+            function = cast("object", function.func)
+        if function is not None:
+            name = getattr(function, "__qualname__", None) or type(function).__qualname__
+            work.append(f"{short(str(name))}()")
+    waiting = pool.q.qsize()
+    return [*work, f"{waiting} that had not begun"] if waiting else work
 
 
 def use_daemon_threads(reactor: Reactor) -> None:

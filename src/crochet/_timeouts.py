@@ -5,7 +5,7 @@ Seconds, as a caller gives them and as a raw lock takes them.
 from __future__ import annotations
 
 import math
-from _thread import LockType
+from _thread import TIMEOUT_MAX, LockType
 from typing import SupportsFloat, SupportsIndex
 
 from ._clock import monotonic
@@ -30,6 +30,9 @@ class _Unsaid(float):
 
 # Seconds of a stall that are logged unless setup() is told otherwise.
 STALL_WARNING = _Unsaid(1.0)
+
+# Seconds that the interpreter's exit is held up at most, likewise.
+EXIT_PATIENCE = _Unsaid(5.0)
 
 
 def seconds(timeout: Seconds) -> float:
@@ -76,6 +79,30 @@ def stall_seconds(limit: Seconds) -> float:
             "for no warnings"
         )
     return value
+
+
+def exit_seconds(limit: Seconds) -> float:
+    """
+    Return how many seconds exit may take; ``math.inf`` stands for as long as it takes.
+
+    Raises:
+        TypeError: it is no real number.
+        ValueError: it is NaN or negative.
+    """
+    value = seconds(limit)
+    if value < 0:
+        raise ValueError(
+            f"exit_patience cannot be {value:g} s: give a number of seconds from 0 up, or None to "
+            "have exit take as long as it takes"
+        )
+    return value
+
+
+def left_until(end: float) -> float:
+    """
+    Return the seconds until a moment of ``time.monotonic()``, or infinity, as a lock takes them.
+    """
+    return min(max(end - monotonic(), 0.0), TIMEOUT_MAX)
 
 
 def acquire_until(lock: LockType, end: float, longest: float | None = None) -> bool:

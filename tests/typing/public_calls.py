@@ -50,6 +50,8 @@ assert_type(setup(), None)
 assert_type(setup(logging=False), None)
 assert_type(setup(stall_warning=0.5), None)
 assert_type(setup(stall_warning=None), None)
+assert_type(setup(exit_patience=8), None)
+assert_type(setup(exit_patience=None), None)
 assert_type(setup(reactor="asyncio"), None)
 assert_type(setup(reactor="default", logging=False), None)
 assert_type(setup(reactor="asyncio", loop_factory=asyncio.new_event_loop), None)
@@ -68,7 +70,7 @@ shutdown("5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 with running() as nothing:
     assert_type(nothing, None)
-with running(logging=False, stall_warning=None, timeout=2.5):
+with running(logging=False, stall_warning=None, exit_patience=8.0, timeout=2.5):
     pass
 with running(reactor="asyncio", loop_factory=asyncio.SelectorEventLoop):
     pass
