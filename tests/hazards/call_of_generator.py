@@ -1,6 +1,5 @@
 """
-Generator functions, whose body would run in the caller's thread, are refused when decorating, or
-warned of.
+Generator functions, whose body would run in the caller's thread, are refused or warned of.
 """
 
 import warnings
