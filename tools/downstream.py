@@ -6,6 +6,8 @@ Run public programs that depend on crochet with this checkout in its place.
 - fedora-messaging: the unit suite of its source distribution. It uses no_setup() beside a
   reactor that runs already, run_in_reactor, and results waited for by a blocking command.
 - Scrapy: a crawl by CrawlerRunner under wait_for, from a plain script (examples/scrapy_crawl.py).
+- autobahn-sync: a session with a small router in the same reactor. Its thread for callbacks is no
+  daemon, and is told to end by what it gives to register(); so what is seen is that this ends.
 
 Each gets an environment of its own below .venv/downstream. Ends with status 1 if one failed.
 """
@@ -42,6 +44,49 @@ FEDORA_MESSAGING_NEEDS = [
     "pytest-mock",
     "pytest-twisted",
 ]
+
+AUTOBAHN_SYNC = """
+import json, threading
+import crochet
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn_sync import AutobahnSync
+
+HELLO, WELCOME, GOODBYE, PUBLISH, SUBSCRIBE, SUBSCRIBED, EVENT = 1, 2, 6, 16, 32, 33, 36
+
+class Router(WebSocketServerProtocol):
+    def onConnect(self, request):
+        return "wamp.2.json"
+
+    def onMessage(self, payload, isBinary):
+        kind, *rest = json.loads(payload)
+        answer = {
+            HELLO: lambda: [WELCOME, 1, {"roles": {"broker": {}}}],
+            SUBSCRIBE: lambda: [SUBSCRIBED, rest[0], 5],
+            PUBLISH: lambda: [EVENT, 5, 7, {}, *rest[3:]],
+            GOODBYE: lambda: [GOODBYE, {}, "wamp.close.goodbye_and_out"],
+        }[kind]()
+        self.sendMessage(json.dumps(answer).encode())
+
+crochet.setup()
+
+@crochet.wait_for(timeout=30)
+def listen():
+    from twisted.internet import reactor
+    factory = WebSocketServerFactory(protocols=["wamp.2.json"])
+    factory.protocol = Router
+    return reactor.listenTCP(0, factory, interface="127.0.0.1").getHost().port
+
+app, heard = AutobahnSync(), threading.Event()
+app.run(url=f"ws://127.0.0.1:{listen()}/ws")
+
+@app.subscribe("com.example.greeting")
+def greet(name):
+    print("hello", name, flush=True)
+    heard.set()
+
+app.session.publish("com.example.greeting", "world")
+assert heard.wait(30)
+"""
 
 
 class Failed(Exception):
@@ -113,20 +158,29 @@ def scrapy() -> None:
     run(python, ROOT / "examples" / "scrapy_crawl.py")
 
 
+def autobahn_sync() -> None:
+    """
+    Run the session.
+    """
+    python = environment("autobahn-sync", "autobahn-sync")
+    run(python, "-c", AUTOBAHN_SYNC)
+
+
 def main() -> int:
     """
     Run all programs and print a summary.
     """
     shutil.rmtree(WORK, ignore_errors=True)
     failures = 0
-    for program in (fedora_messaging, scrapy):
+    programs = (fedora_messaging, scrapy, autobahn_sync)
+    for program in programs:
         print(f"==== {program.__name__}", flush=True)
         try:
             program()
         except (Failed, subprocess.TimeoutExpired) as error:
             print(f"FAILED: {error}", flush=True)
             failures += 1
-    print(f"{2 - failures} of 2 programs work")
+    print(f"{len(programs) - failures} of {len(programs)} programs work")
     return 1 if failures else 0
 
 
