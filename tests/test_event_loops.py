@@ -208,6 +208,12 @@ class TestEnd:
         if sys.version_info >= (3, 11):
             assert isinstance(tasks[0].exception(), SystemExit)
 
+    def test_in_no_time_is_no_error(self, reactor: Any) -> None:
+        """
+        If there is nothing to end: as for ``shutdown(0)``, or an exit without patience.
+        """
+        Background(end_tasks, reactor, 0.0).outcome()
+
     def test_of_a_closed_loop(self, reactor: Any) -> None:
         """
         The program has done it all.
