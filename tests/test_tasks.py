@@ -21,7 +21,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from crochet import _drivers
+from crochet import _drivers, _tasks
 from crochet._coroutines import follow
 from crochet._drivers import accept_deferreds
 from fakes import BOUND, run_python
@@ -312,6 +312,50 @@ class TestMixture:
         loop.outcome(waiting)
         assert order == ["fired", "waited"] * 2
 
+    def test_a_task_goes_on_in_its_own_context(self, loop: Loop) -> None:
+        """
+        Whichever that of the callback is in which a Deferred fires.
+        """
+        deferred: Deferred[None] = Deferred()
+
+        async def child() -> list[str]:
+            _colour.set("red")
+            await deferred
+            return [_colour.get()]
+
+        async def body() -> object:
+            task = asyncio.ensure_future(child())
+            await asyncio.sleep(0)
+            loop.loop.call_soon(deferred.callback, None, context=Context())
+            return await task
+
+        assert loop.run(body()) == ["red"]
+
+    @needs_3_11
+    def test_a_deferred_that_fires_in_the_tasks_context(self, loop: Loop) -> None:
+        """
+        That is entered already, so the task goes on in the next turn.
+        """
+        deferred: Deferred[str] = Deferred()
+        context = Context()
+        order: list[str] = []
+
+        async def child() -> None:
+            order.append(await deferred)
+
+        def fire() -> None:
+            deferred.callback("went on")
+            order.append("fired")
+
+        async def body() -> None:
+            task = loop.loop.create_task(child(), context=context)  # type: ignore[call-arg]
+            await asyncio.sleep(0)
+            loop.loop.call_soon(fire, context=context)
+            await task
+
+        loop.run(body())
+        assert order == ["fired", "went on"]
+
     def test_a_factory_of_the_programs_is_kept(self, loop: Loop) -> None:
         """
         It gets coroutines that yield futures only.
@@ -392,7 +436,7 @@ class TestTask:
         async def child() -> None: ...
 
         coroutine = child()
-        _drivers.Driver(_drivers.Steps(coroutine, loop.loop, _drivers._call)).close()
+        _drivers.Driver(coroutine, loop.loop).close()
         assert inspect.getcoroutinestate(coroutine) == "CORO_CLOSED"
 
     def test_tells_its_coroutine(self, loop: Loop) -> None:
@@ -514,7 +558,6 @@ class TestTask:
         seen = loop.outcome(loop.start(body(), context))
         assert seen == ["red", "red", "green", "green", "green"]
         assert _colour.get() == "none"
-        assert context[_colour] == "green"
 
     def test_starts_at_once(self, loop: Loop) -> None:
         """
@@ -537,21 +580,26 @@ class TestTask:
         loop.do(both)
         assert order == ["begun", "started", "resumed", "fired"]
 
-    def test_in_a_task_it_is_twisteds(self, loop: Loop) -> None:
+    def test_in_a_task_it_is_another(self, loop: Loop) -> None:
         """
-        A task is being stepped, such as the one in which a program runs its reactor. No other can
-        be, meanwhile.
+        One is being stepped, and so none else can be before Python 3.12: it starts a turn later.
         """
 
         async def body() -> object:
-            return await succeed("driven by Twisted")
+            return asyncio.current_task(), await succeed(3)
 
-        async def outer() -> None:
+        async def outer() -> object:
             started_as_deferred(body()).addCallback(seen.append)
+            assert bool(seen) == (sys.version_info >= (3, 12))
+            await asyncio.sleep(0)
+            return asyncio.current_task()
 
-        seen: list[object] = []
-        loop.loop.run_until_complete(outer())
-        assert seen == ["driven by Twisted"]
+        seen: list[Any] = []
+        task = loop.loop.run_until_complete(outer())
+        ((inner, value),) = seen
+        assert isinstance(inner, asyncio.Task)
+        assert inner is not task
+        assert value == 3
 
     def test_may_return_a_deferred(self, loop: Loop) -> None:
         """
@@ -582,42 +630,83 @@ class TestTask:
             with pytest.raises(KeyError, match="returned"):
                 loop.run(body(turns))
 
-    def test_turns_are_taken_without_it(self, loop: Loop) -> None:
+    def test_is_a_real_one(self, loop: Loop) -> None:
         """
-        A body that lets the loop turn goes on in the next turn, and no task is made for that.
+        For those who go past its attributes, as C code does, in a body that has not used it before.
         """
-        order: list[object] = []
+        seen: list[object] = []
 
-        async def body() -> None:
-            for number in range(3):
-                order.append(number)
-                await asyncio.sleep(0)
-            order.append(len(asyncio.all_tasks()))
+        async def body(awaited: Any) -> str:
+            task: Any = asyncio.current_task()
+            seen.append(type(task))
+            seen.append(asyncio.Task.get_coro(task).__name__)
+            seen.append(asyncio.all_tasks() == {task})
+            await awaited
+            seen.append(asyncio.all_tasks() == {task})
+            return "ended"
 
-        deferred = loop.start(body())
-        loop.turn()
-        assert order == [0, 1]
-        loop.outcome(deferred)
-        assert order == [0, 1, 2, 0]
+        for awaited in (succeed(None), loop.later(), asyncio.sleep(0)):
+            assert loop.run(body(awaited)) == "ended"
+            assert seen == [asyncio.Task, "body", True, True]
+            seen.clear()
 
-    def test_made_before_a_turn_is_over(self, loop: Loop) -> None:
+    def test_can_be_awaited(self, loop: Loop) -> None:
         """
-        1. A body lets the loop turn.
-        2. Somebody uses its task, which is made and asks for its first step.
-        3. The turn that the body wanted comes. It leaves the step to the task.
+        By somebody else, and without their having looked at it.
         """
         tasks: list[Any] = []
+        awaited: Deferred[None] = Deferred()
 
         async def body() -> str:
             tasks.append(asyncio.current_task())
-            await asyncio.sleep(0)
-            return str(asyncio.current_task() is tasks[0])
+            await awaited
+            return "ended"
 
-        deferred = loop.start(body())
-        assert not tasks[0].done()
-        assert loop.outcome(deferred) == "True"
+        async def other() -> object:
+            loop.loop.call_soon(awaited.callback, None)
+            return await tasks[0]
+
+        loop.start(body())
+        assert loop.run(other()) == "ended"
+
+    def test_is_made_beside_other_calls(self, loop: Loop) -> None:
+        """
+        Such as a finalizer makes, which the garbage collector calls just then.
+        """
+        order: list[object] = []
+
+        class Task(asyncio.Task):  # type: ignore[type-arg]
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                handle = loop.loop.call_soon(order.append, "never")
+                loop.loop.call_soon(order.append, "called")
+                super().__init__(*args, **kwargs)
+                handle.cancel()
+
+        async def body() -> None:
+            order.append("begun")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_tasks, "Task", Task)
+            loop.do(lambda: started_as_deferred(body()))
         loop.turn()
-        assert tasks[0].result() == "True"
+        assert order == ["begun", "called"]
+        assert loop.loop.call_soon.__func__ is type(loop.loop).call_soon  # type: ignore[attr-defined]
+
+    def test_call_soon_of_the_programs_is_kept(self, loop: Loop) -> None:
+        """
+        One that is the loop's own attribute: an instrumented one.
+        """
+
+        def call_soon(*args: Any, **kwargs: Any) -> Any:
+            return type(loop.loop).call_soon(loop.loop, *args, **kwargs)
+
+        async def body() -> str:
+            await asyncio.sleep(0)
+            return "ended"
+
+        vars(loop.loop)["call_soon"] = call_soon
+        assert loop.run(body()) == "ended"
+        assert vars(loop.loop)["call_soon"] is call_soon
 
 
 class TestErrors:
@@ -849,6 +938,21 @@ class TestCancelling:
         for awaitable in (Deferred[None](), asyncio.sleep(1000), asyncio.sleep(0)):
             with pytest.raises(asyncio.CancelledError):
                 loop.run(body(awaitable))
+
+    @pytest.mark.parametrize("turns", [0, 1])
+    def test_by_a_body_that_returns(self, loop: Loop, turns: int) -> None:
+        """
+        It has not been thrown the error, so the caller gets what it returns.
+        """
+
+        async def body() -> str:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task: Any = asyncio.current_task()
+            task.cancel()
+            return "ended"
+
+        assert loop.run(body()) == "ended"
 
     def test_before_what_nobody_can_await(self, loop: Loop) -> None:
         """

@@ -26,7 +26,6 @@ microseconds for which the walk holds it, that dies here instead of there.
 from __future__ import annotations
 
 import gc
-from asyncio import Task
 from contextlib import suppress
 from types import CodeType, FunctionType
 from typing import Any, cast
@@ -132,8 +131,10 @@ def _next(here: object, found: list[Place]) -> object:
         return _below_deferred(cast("Any", here), found)
     if _has(here, "get_coro"):
         task: Any = here
-        _down(task.get_coro(), found)
-        return cast("object", task._fut_waiter)
+        coroutine = task.get_coro()
+        _down(getattr(coroutine, "coroutine", coroutine), found)  # of our driver, its own
+        awaited = task._fut_waiter
+        return getattr(awaited, "deferred", awaited)
     # A future. One that Deferred.asFuture() has made has a callback that is a closure over that.
     for callback in getattr(here, "_callbacks", None) or ():
         for content in _contents(callback[0]):
@@ -147,10 +148,9 @@ def _below_deferred(deferred: Any, found: list[Place]) -> object:
         return cast("object", deferred._chainedTo)
     if deferred.called and not deferred.paused:
         return None  # it has fired, and is about to be looked at
-    body = getattr(deferred, "body", None)  # of a coroutine that _tasks.py drives
-    if body is not None:
-        _down(body.coroutine, found)
-        return _below_body(body)
+    task = getattr(deferred, "task", None)  # of a coroutine that _tasks.py drives
+    if task is not None:
+        return cast("object", task)
     canceller = deferred._canceller
     for content in _contents(canceller):
         if isinstance(content, _STATUS):
@@ -166,17 +166,6 @@ def _below_deferred(deferred: Any, found: list[Place]) -> object:
         return cast("object", next(iter(left), None))
     found.append(_end(deferred, canceller))
     return None
-
-
-def _below_body(body: Any) -> object:
-    deferred = body.awaited_deferred
-    if deferred is not None:
-        return cast("object", deferred)
-    # Whoever looks at a task that nobody has looked at before makes it a real one. Not here.
-    waiter = Task.__dict__.get("_fut_waiter")
-    task = body._task
-    is_lazy = task is None or type(task).__name__ == "_LazyTask"
-    return None if is_lazy or waiter is None else cast("object", waiter.__get__(task))
 
 
 def _driven(awaited: Any, status: object) -> object:

@@ -1,9 +1,9 @@
 """
 Has tasks of asyncio's take coroutines that await Deferreds.
 
-Between a task and its coroutine stands a ``Driver``, whose ``Steps`` hand on what the coroutine
-yields, but for a Deferred, which they have the task take for a future (``Awaited``). A loop's task
-factory sees to that for all tasks but those of bodies; they have steps of their own, see _tasks.py.
+Between a task and its coroutine stands a ``Driver``. It hands on what the coroutine yields, but for
+a Deferred, which it has the task take for a future (``Awaited``). A loop's task factory sees to
+that for all tasks but those of bodies, which are made in _tasks.py.
 
 What must always hold:
 
@@ -22,6 +22,7 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop, Future, Task, current_task
 from asyncio import CancelledError as TaskCancelledError
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, cast
 
@@ -67,12 +68,15 @@ class Awaited:
         wakeup = self._wakeup
         if wakeup is not None:
             self._wakeup = None
-            # Nobody expects a task to go on while he is cancelling it.
+            context = self._context
+            assert context is not None
             try:
+                # Nobody expects a task to go on while it is being cancelled.
                 if self._cancellation is None and current_task(self._loop) is None:
-                    wakeup(self)
-                else:
-                    self._loop.call_soon(wakeup, self, context=self._context)
+                    with suppress(RuntimeError):  # the context is entered already
+                        context.run(wakeup, self)
+                        return outcome
+                self._loop.call_soon(wakeup, self, context=context)
             finally:
                 # The frames of an error that is raised now lead back to this one.
                 del wakeup
@@ -91,7 +95,7 @@ class Awaited:
     def get_loop(self) -> AbstractEventLoop:
         return self._loop
 
-    def add_done_callback(self, wakeup: Wakeup, *, context: Context | None = None) -> None:
+    def add_done_callback(self, wakeup: Wakeup, *, context: Context) -> None:
         if self.has_fired:  # cancelled by a task that was not told of it before
             self._loop.call_soon(wakeup, self, context=context)
         else:
@@ -121,91 +125,76 @@ def error_of(failure: Any) -> BaseException:
     return error.with_traceback(failure.tb)
 
 
-class Steps:
+class Driver:
     """
-    Makes the steps of a coroutine that may yield Deferreds.
+    A coroutine that may yield Deferreds, as one that yields futures only. Its task calls it.
 
     Args:
-        coroutine: whose.
-        loop: its tasks' loop.
-        run: calls a method of the coroutine's with an argument.
+        coroutine: whose steps these are.
+        loop: its task's loop.
     """
 
-    __slots__ = ("_awaited", "_loop", "_run", "coroutine")
+    __slots__ = ("awaited", "coroutine", "loop")
 
     def __init__(
-        self,
-        coroutine: Coroutine[object, object, object],
-        loop: AbstractEventLoop,
-        run: Callable[..., object],
+        self, coroutine: Coroutine[object, object, object], loop: AbstractEventLoop
     ) -> None:
         self.coroutine = coroutine
-        self._loop = loop
-        self._run = run
-        self._awaited: Awaited | None = None
+        self.loop = loop
+        # What the coroutine awaits, if that is a Deferred.
+        self.awaited: Awaited | None = None
 
-    def send(self, value: None) -> object:
+    def send(self, value: object, error: BaseException | None = None) -> object:
         """
-        Go on; called by the task.
+        Go on until something is awaited that is not there yet, and return it as a future.
         """
-        awaited = self._awaited
-        if awaited is None:
-            return self._advance(None, None)
-        self._awaited = None
-        return self._advance(*awaited.take())
-
-    def throw(self, error: BaseException) -> object:
-        """
-        Go on with an error; called by the task.
-        """
-        self._awaited = None
-        return self._advance(None, error)
-
-    def _advance(self, value: object, error: BaseException | None) -> object:
+        awaited = self.awaited
+        if awaited is not None:
+            self.awaited = None
+            if error is None:
+                value, error = awaited.take()
         coroutine = self.coroutine
         try:
             while True:
-                if error is None:
-                    yielded = self._run(coroutine.send, value)
-                else:
-                    yielded = self._run(coroutine.throw, error)
+                yielded = coroutine.send(value) if error is None else coroutine.throw(error)
                 if not isinstance(yielded, Deferred):
                     return yielded
-                awaited = Awaited(cast("Deferred[object]", yielded), self._loop)
+                awaited = Awaited(cast("Deferred[object]", yielded), self.loop)
                 awaited.deferred.addBoth(awaited.fire)
                 if not awaited.has_fired:
-                    self._awaited = awaited
+                    self.awaited = awaited
                     return awaited
                 value, error = awaited.take()
+        except BaseException as end:
+            self.note_end(end)
+            raise
         finally:
             # Its traceback holds this frame.
-            error = awaited = None  # type: ignore[assignment]
+            error = awaited = None
 
+    def note_end(self, end: BaseException) -> None:
+        """
+        Take note that the coroutine has returned, which is a StopIteration, or raised.
+        """
 
-class Driver:
-    """
-    A coroutine that may yield Deferreds, as one that yields futures only.
+    def throw(self, error: BaseException) -> object:
+        """
+        Go on with an error.
+        """
+        return self.send(None, error)
 
-    It is for the task, and for those who look into that. Apart from the steps, for asking an object
-    that has a ``__getattr__`` for anything takes Python several times as long.
-    """
-
-    def __init__(self, steps: Steps) -> None:
-        self._coroutine = coroutine = steps.coroutine
-        self.send = steps.send
-        self.throw = steps.throw
-        self.close = coroutine.close
+    def close(self) -> None:
+        """
+        Give the coroutine up, of a task that was never stepped.
+        """
+        self.coroutine.close()
 
     def __getattr__(self, name: str) -> object:
-        # Its name, cr_frame and the like.
-        return getattr(self._coroutine, name)
+        # For those who look into tasks: the coroutine's name, cr_frame and the like.
+        return getattr(self.coroutine, name)
 
 
 cast("Any", Coroutine).register(Driver)
-
-
-def _call(function: Callable[..., object], argument: object) -> object:
-    return function(argument)
 
 
 class TaskFactory:
@@ -225,7 +214,7 @@ class TaskFactory:
         coroutine: Coroutine[object, object, object],
         **arguments: object,
     ) -> Future[object]:
-        driver: Any = Driver(Steps(coroutine, loop, _call))
+        driver: Any = Driver(coroutine, loop)
         if self._make is None:
             named: Any = arguments
             return Task(driver, loop=loop, **named)
