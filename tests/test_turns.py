@@ -91,6 +91,7 @@ def test_is_quiet_while_the_reactor_waits(reactor: Polled) -> None:
     reactor.poller.meanwhile = meanwhile
     seen.turns.ask_in_reactor()
     assert not seen.turns.is_quiet
+    assert not seen.turns.is_blind
     assert seen.turns.turned_at == 1.0
     assert reactor.poll(0.5) == "events"
     assert during == [True]
@@ -144,9 +145,10 @@ def test_poller_can_be_used_meanwhile() -> None:
 
 def test_other_reactors_are_never_quiet() -> None:
     """
-    They tell that they turn, and no more.
+    They tell that they turn, and no more; and that this is so.
     """
     seen = Seen(Polled("select"))
     seen.turns.ask_in_reactor()
     assert seen.turns.turned_at == 1.0
     assert not seen.turns.is_quiet
+    assert seen.turns.is_blind

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from crochet import DeadlockError, _watch
@@ -228,6 +229,39 @@ class TestSleep:
 
         waits = stepped.run(stepped.call, nothing, be_quiet, stir, be_quiet, nothing)
         assert waits[:5] == [-1, 0.1, 0.1, -1, 0.1]
+
+    def test_reactor_that_it_cannot_see_into(self, stepped: Stepped) -> None:
+        """
+        It rests between one answer and the next question, each time for longer, until a call comes.
+        """
+        hang = Decorators(stepped.bridge).run_in_reactor(Deferred[None])
+        ask, answer = nothing, stepped.turn
+        waits = stepped.run(
+            *(hang, ask, answer, nothing),
+            *(ask, answer, nothing),
+            *(ask, answer, nothing),
+            *(ask, answer, nothing),
+            *(ask, answer, stepped.call),
+            *(ask, answer, nothing),
+        )
+        assert waits[:3] == [-1, 0.1, 0.1]
+        assert waits[3::3] == [0.1, 0.4, 1.6, 5.0, 5.0, 0.1]
+        assert {*waits[4::3], *waits[5::3]} == {0.1}
+
+    def test_reactor_that_is_busy_after_a_rest(self, log: Logged) -> None:
+        """
+        The rest is not counted as part of a stall.
+        """
+        stepped = Stepped(stall_warning=0.3)
+        hang = Decorators(stepped.bridge).run_in_reactor(Deferred[None])
+        ask, answer = nothing, stepped.turn
+        waits = stepped.run(
+            *(hang, ask, answer, nothing),
+            *(ask, answer, nothing),
+            *(ask, nothing, answer),
+        )
+        assert waits[:9] == pytest.approx([-1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.4, 0.1, 0.1])
+        assert log.events == []
 
     def test_stir_while_it_is_awake(self, stepped: Stepped) -> None:
         """

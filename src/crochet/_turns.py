@@ -12,8 +12,8 @@ or asyncio's loop, looks for the one that waits for events:
 Verdict: as long as ``is_quiet`` is True no callback runs. What happens between 1 and 2, and after
 3, is not seen; whoever is told in 3 asks again.
 
-Turns that nobody asked about are as ever. Reactors that wait in another way (select, gtk) are never
-quiet, as far as this can tell.
+Turns that nobody asked about are as ever. Reactors that wait in another way (select, gtk, asyncio's
+on uvloop) are never quiet, as far as this can tell: it is blind to that.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Turns:
         self._clock = clock
         # All written in the reactor thread, read by any.
         self.is_quiet = False
+        self.is_blind = False  # it cannot tell, and has found that out
         self.turned_at = 0.0  # when the reactor was last seen between two callbacks
         self._is_asked = False
 
@@ -64,6 +65,8 @@ class Turns:
         elif hasattr(getattr(self._reactor, "_poller", None), "poll"):
             self._is_asked = True
             self._reactor._poller = _Poller(self._reactor, self._wait)
+        else:
+            self.is_blind = True
 
     def _wait(self, poll: Callable[..., object], args: tuple[object, ...]) -> object:
         self._is_asked = False

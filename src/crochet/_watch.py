@@ -11,7 +11,9 @@ What must always hold:
 
 1. Nothing runs at rest: while no call is in flight, or the reactor has nothing to do, this thread
    sleeps on a raw lock, and has no reference to a result.
-2. It does not sleep while a call is in flight and the reactor has something to do.
+2. It does not sleep while a call is in flight and the reactor has something to do. Of some reactors
+   it cannot be told whether they have. With such a one it rests for longer and longer between two
+   looks, up to 5 s, for as long as no call is made and the reactor turns.
 3. It is in nobody's way: the reactor thread and the callers never wait for it.
 
 The looks are 0.1 s apart, the first comes 0.1 s after the call that woke it. So most calls are over
@@ -70,6 +72,8 @@ _log = Logger(namespace="crochet")
 # Seconds between looks.
 _INTERVAL = 0.1
 _SHORTEST = 0.01
+# Seconds that it rests while a call is in flight; see the head of this file.
+_LONGEST_REST = 5.0
 # Seconds that a life's end waits for this thread, which may be logging something.
 _PATIENCE = 1.0
 
@@ -119,6 +123,7 @@ class Watch:
         self._asked_at: float | None = None
         self._has_warned = False
         self._stalled_since = 0.0
+        self._rest = _INTERVAL
 
     def start(self) -> None:
         """
@@ -203,13 +208,20 @@ class Watch:
             return not self._turns.is_quiet
         return self._lender.is_owed or (self._has_warned and self._has_turned())
 
+    def _may_rest(self) -> bool:
+        # The reactor has answered, and was not asked again; see _look().
+        is_at_work = self._asked_at is not None or self._has_warned or self._lender.is_owed
+        return self._turns.is_blind and not is_at_work and not self._relay.is_under_way()
+
     def _sleep(self) -> None:
         """
         Sleep until there is something to look at. Blocks for as long.
         """
         self._bridge.rouse = self.rouse  # before looking; see the head of this file
-        if not self._is_needed() and not self._is_stopped:
-            self._lock.acquire()
+        seconds = self._rest if self._is_needed() else -1.0
+        if (seconds < 0 or self._may_rest()) and not self._is_stopped:
+            is_roused = self._lock.acquire(True, seconds)
+            self._rest = _INTERVAL if is_roused else min(4 * self._rest, _LONGEST_REST)
             if self._has_turned():
                 self._roused_at = self._clock()
         self._bridge.rouse = None
@@ -230,11 +242,13 @@ class Watch:
 
     def _look(self) -> None:
         self._relay.mind()
+        has_asked = self._asked_at is not None
         self._check_stall()
         if self._bridge.flights:
             self._bridge.look_for_stranded()
             self._check_deadlock()
-            if self._asked_at is None and not self._turns.is_quiet:
+            is_answered = has_asked and self._turns.is_blind  # rest before asking again
+            if self._asked_at is None and not is_answered and not self._turns.is_quiet:
                 self._ask()
         self._lender.look()
 
