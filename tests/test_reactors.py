@@ -505,3 +505,55 @@ class TestPool:
         Not every reactor has one.
         """
         use_daemon_threads(object())  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there select() takes any number")
+@pytest.mark.parametrize("installs", [False, True])
+def test_select_beyond_its_descriptors(installs: bool) -> None:
+    """
+    setup() refuses, and nothing is changed: of a reactor that is not installed yet, or is to be
+    revived; or of one that the program has installed.
+    """
+    run_python(
+        """
+        import os, resource, sys, threading
+        import crochet
+
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limits[1] != resource.RLIM_INFINITY and limits[1] < 1200:
+            sys.exit()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1200, limits[1]))
+
+        def refused(installs=False):
+            opened = []
+            while not opened or opened[-1] < 1030:
+                opened.append(os.open(os.devnull, os.O_RDONLY))
+            if installs:
+                from twisted.internet import selectreactor
+                selectreactor.install()
+            before = len(os.listdir("/dev/fd"))
+            for _ in range(2):
+                try:
+                    crochet.setup(reactor="select")
+                except RuntimeError as error:
+                    assert "select() takes only low ones" in str(error), error
+                else:
+                    sys.exit("not refused")
+                assert threading.active_count() == 1, threading.enumerate()
+                assert len(os.listdir("/dev/fd")) == before
+            for fd in opened:
+                os.close(fd)
+
+        if sys.argv[2] == "True":
+            refused(installs=True)
+            sys.exit()
+        refused()
+        assert "twisted.internet.reactor" not in sys.modules
+        for _ in range(2):
+            crochet.setup(reactor="select")
+            assert crochet.wait_for(float(sys.argv[1]))(int)() == 0
+            crochet.shutdown()
+            refused()
+        """,
+        str(installs),
+    )

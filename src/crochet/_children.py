@@ -52,6 +52,7 @@ import errno
 import functools
 import importlib
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -164,10 +165,8 @@ def _is_beyond_select(reactor: object, fd: int) -> bool:
     """
     if fd < _SELECT_LIMIT:
         return False
-    # Imported here, as hardly anybody needs it.
-    from twisted.internet.selectreactor import SelectReactor
-
-    return isinstance(reactor, SelectReactor)
+    module = sys.modules.get("twisted.internet.selectreactor")  # there, if there is one of its
+    return module is not None and isinstance(reactor, module.SelectReactor)
 
 
 def _is_registered(module: Any, pid: int, process: object) -> bool:

@@ -18,7 +18,7 @@ from twisted.internet.error import ReactorAlreadyInstalledError
 from twisted.internet.interfaces import IReactorCore
 
 from ._event_loops import LoopFactory, new_loop
-from ._reactors import Reactor, imported_reactor, refuse_gevent, release
+from ._reactors import Reactor, imported_reactor, refuse_beyond_select, refuse_gevent, release
 
 ReactorName = Literal["asyncio", "default", "epoll", "poll", "select"]
 
@@ -138,10 +138,14 @@ class Choice:
                 loop.close()
             raise
         try:
+            refuse_beyond_select(reactor)
             cast("Any", main).installReactor(reactor)
         except ReactorAlreadyInstalledError:
             release(reactor)
             return False
+        except RuntimeError:
+            release(reactor)
+            raise
         return True
 
 

@@ -8,6 +8,7 @@ installs the default one, which is the program's decision and not that of ``impo
 from __future__ import annotations
 
 import os
+import select
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -104,6 +105,31 @@ def refuse_gevent() -> None:
             )
 
 
+def refuse_beyond_select(reactor: Any) -> None:
+    """
+    Raise RuntimeError if a reactor waits by ``select()``, which does not take its descriptors.
+
+    On POSIX it takes none whose number is FD_SETSIZE or higher, 1,024 as a rule. Twisted drops such
+    a one, and if it is its waker, nothing wakes the reactor any more.
+    """
+    module = sys.modules.get("twisted.internet.selectreactor")  # there, if there is one of its
+    if module is None or not isinstance(reactor, module.SelectReactor):
+        return
+    for number in [each.fileno() for each in (*reactor.getReaders(), *reactor.getWriters())]:
+        with suppress(OSError):  # closed
+            try:
+                select.select([number], [], [], 0)
+            except ValueError as error:
+                if number < 0:
+                    continue  # likewise
+                raise RuntimeError(
+                    f"the select reactor's descriptor has the number {number}, and select() takes "
+                    "only low ones: this process has opened about as many files. Close some, or "
+                    "call setup() before they are opened, or choose another reactor, such as "
+                    'setup(reactor="default")'
+                ) from error
+
+
 def make_runnable(reactor: Reactor, loop_factory: LoopFactory | None = None) -> None:
     """
     Revive a reactor that has run before, so that it can run again, or raise and say what to do.
@@ -118,7 +144,7 @@ def make_runnable(reactor: Reactor, loop_factory: LoopFactory | None = None) -> 
 
     Raises:
         RuntimeError: it runs already, or is of a kind that cannot be revived; or its event loop
-            runs, for something else.
+            runs, for something else; or it cannot wait for its own descriptors.
         OSError: no descriptor is left.
     """
     if reactor.running:
@@ -130,6 +156,12 @@ def make_runnable(reactor: Reactor, loop_factory: LoopFactory | None = None) -> 
     if getattr(reactor, "_startedBefore", False):
         release(reactor)
         _initialize(reactor, loop_factory)
+        try:
+            refuse_beyond_select(reactor)
+        except RuntimeError:
+            release(reactor)
+            raise
+    refuse_beyond_select(reactor)
     loop = loop_of(reactor)
     if loop is not None and loop.is_running():
         raise RuntimeError(
