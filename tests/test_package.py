@@ -8,6 +8,7 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -70,11 +71,17 @@ def _tree(module: str) -> ast.Module:
     return ast.parse((_SOURCE / f"{module}.py").read_text())
 
 
-def _imports(module: str) -> Iterator[str]:
+def _imports(module: str, *, in_functions: bool = False) -> Iterator[str]:
     """
     Yield the names of all that a module imports, anywhere in it, for typing only or not.
+
+    Args:
+        module: the module.
+        in_functions: those that its functions import only.
     """
-    for node in ast.walk(_tree(module)):
+    tree = _tree(module)
+    bodies = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    for node in (node for body in (bodies if in_functions else [tree]) for node in ast.walk(body)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -414,19 +421,17 @@ class TestLoading:
             warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
 
             def report():
-                loaded = {{name for name in sys.modules if name.startswith("crochet")}} - before
+                loaded = set(sys.modules) - before
                 print(*sorted(loaded - told), end="")
                 told.update(loaded)
 
             told = set()
             atexit.register(report)  # so as to be called after ours
             crochet.{set_up}
-            before = {{name for name in sys.modules if name.startswith("crochet")}} | {{"secrets"}}
-            assert "secrets" in sys.modules
+            from twisted.internet import reactor  # of a program after no_setup()
+            before = set(sys.modules)
             """
             """
-            from twisted.internet import reactor
-
             bound = float(sys.argv[1])
             if not reactor.running:
                 threading.Thread(target=reactor.run, args=(False,), daemon=True).start()
@@ -508,6 +513,97 @@ class TestLoading:
             """
         )
         assert finished[:2] == (0, "")
+
+    def test_functions_import_what_is_loaded_by_then(self) -> None:
+        """
+        By setup(), unless they are what a program asks for by name, as its other modules.
+        """
+        names = {
+            f"crochet.{name.lstrip('.')}" if name.startswith(".") else name
+            for module in set().union(*_ROOMS) - {"mypy", "__init__", "_prompts", "_ipython"}
+            for name in _imports(module, in_functions=True)
+        }
+        assert {"crochet._diagnosis.explain", "secrets"} < names
+        finished = run_python(
+            """
+            import sys
+            import crochet
+
+            crochet.setup()
+            for name in sys.argv[2:]:
+                if name not in sys.modules and name.rpartition(".")[0] not in sys.modules:
+                    print(name)
+            """,
+            *sorted(names),
+        )
+        loaded_for_a_name = {"crochet._ipython.Extension"} | {
+            f"crochet._legacy.{name}" for name in ("Legacy", "deferred_result", "register")
+        }
+        assert set(finished.stdout.split()) == loaded_for_a_name
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+    def test_nothing_needs_a_descriptor_after_setup(self) -> None:
+        """
+        Of what signal handlers and the victims of a leak call.
+        """
+        run_python(
+            """
+            import logging, os, resource, sys, time
+            from io import StringIO
+            from twisted.internet.defer import Deferred
+            import crochet
+
+            logging.getLogger("twisted").addHandler(logging.NullHandler())
+            bound = float(sys.argv[1])
+
+            def expect(kind, function, *args):
+                try:
+                    function(*args)
+                except kind as error:
+                    return str(error)
+                raise AssertionError(kind)
+
+            @crochet.run_in_reactor
+            def busy():
+                time.sleep(0.05)
+
+            @crochet.wait_for(bound)
+            def seven():
+                return 7
+
+            @crochet.wait_for(bound)
+            def waits_here():
+                seven()
+
+            @crochet.wait_for(bound)
+            def visits():
+                return crochet.run_in_caller(os.getpid)
+
+            crochet.setup()
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (100, limit))
+            try:
+                while True:
+                    os.dup(0)
+            except OSError:
+                pass
+            pending = crochet.run_in_reactor(Deferred)()
+            assert seven() == 7
+            assert visits() == os.getpid()
+            assert "1" in str(crochet.status())
+            crochet.dump(StringIO())
+            busy()
+            assert "busy" in expect(crochet.TimeoutError, crochet.wait_for(0.001)(Deferred))
+            expect(crochet.DeadlockError, waits_here)
+            expect(ZeroDivisionError, crochet.wait_for(bound)(lambda: 1 / 0))
+            expect(crochet.TimeoutError, pending.wait, 0.001)
+            assert crochet.run_in_reactor(int)().as_future().result(bound) == 0
+            assert crochet.retrieve_result(crochet.run_in_reactor(int)().stash()).wait(bound) == 0
+            pending.cancel()
+            expect(Exception, pending.wait, bound)
+            crochet.shutdown()
+            """
+        )
 
     def test_an_interruption_of_it_finds_setup_under_way(self) -> None:
         """

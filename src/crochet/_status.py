@@ -230,10 +230,12 @@ def _kind(reactor: object) -> str:
 
 
 def _lag(bridge: Bridge) -> Lag | None:
-    from statistics import median  # takes as long to import as a third of crochet
-
-    lags = list(copied(bridge.lags))
-    return Lag(median(lags), max(lags)) if lags else None
+    lags = sorted(copied(bridge.lags))
+    if not lags:
+        return None
+    middle = len(lags) // 2
+    # No import of `statistics`, in a function that signal handlers call: it may block, and fail.
+    return Lag((lags[middle] + lags[~middle]) / 2, lags[-1])
 
 
 def _head(status: Status) -> list[str]:
