@@ -65,26 +65,41 @@ class TestImport:
         """
         assert import_reactor() is installed
 
-    @pytest.mark.parametrize("module", ["threading", "select"])
-    def test_refuses_what_gevent_has_replaced(
-        self, monkeypatch: pytest.MonkeyPatch, module: str
+    @pytest.mark.parametrize(
+        ("patcher", "name", "module"),
+        [
+            ("gevent.monkey", "is_module_patched", "threading"),
+            ("gevent.monkey", "is_module_patched", "select"),
+            ("eventlet.patcher", "is_monkey_patched", "thread"),
+            ("eventlet.patcher", "is_monkey_patched", "select"),
+        ],
+    )
+    def test_refuses_what_greenlets_have_replaced(
+        self, monkeypatch: pytest.MonkeyPatch, patcher: str, name: str, module: str
     ) -> None:
         """
-        In which no reactor can run beside the program.
+        In which no reactor can run beside the program. What is said first is what always helps.
         """
-        monkey = SimpleNamespace(is_module_patched=lambda name: name == module)
-        monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
-        with pytest.raises(RuntimeError, match=rf"gevent.*'{module}'.*patch_all\(thread=False"):
+        package = patcher.partition(".")[0]
+        patched = SimpleNamespace(**{name: lambda asked: asked == module})
+        monkeypatch.setitem(sys.modules, patcher, patched)
+        match = rf"{package}.*'{module}'.*-k gthread.*{package}\.monkey.*\(thread=False"
+        with pytest.raises(RuntimeError, match=match):
             import_reactor()
 
-    def test_accepts_a_gevent_that_left_them_alone(
-        self, installed: object, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("patcher", ["gevent.monkey", "eventlet.patcher"])
+    def test_accepts_greenlets_that_left_them_alone(
+        self, installed: object, monkeypatch: pytest.MonkeyPatch, patcher: str
     ) -> None:
         """
-        Which is what the refusal asks for.
+        As a program can have it.
         """
-        monkey = SimpleNamespace(is_module_patched=lambda name: name == "socket")
-        monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
+
+        def is_patched(module: str) -> bool:
+            return module == "socket"
+
+        patched = SimpleNamespace(is_module_patched=is_patched, is_monkey_patched=is_patched)
+        monkeypatch.setitem(sys.modules, patcher, patched)
         assert import_reactor() is installed
 
 

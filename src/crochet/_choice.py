@@ -18,7 +18,13 @@ from twisted.internet.error import ReactorAlreadyInstalledError
 from twisted.internet.interfaces import IReactorCore
 
 from ._event_loops import LoopFactory, new_loop
-from ._reactors import Reactor, imported_reactor, refuse_beyond_select, refuse_gevent, release
+from ._reactors import (
+    Reactor,
+    imported_reactor,
+    refuse_beyond_select,
+    refuse_green_threads,
+    release,
+)
 
 ReactorName = Literal["asyncio", "default", "epoll", "poll", "select"]
 
@@ -93,7 +99,7 @@ class Choice:
             Exception: what the loop factory raises.
         """
         if self._asked in _KINDS and imported_reactor() is None:
-            refuse_gevent()
+            refuse_green_threads()
             if self._install(self._asked):
                 return import_reactor()
         reactor = import_reactor()

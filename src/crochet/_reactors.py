@@ -73,9 +73,9 @@ def import_reactor() -> Reactor:
     Return the process's reactor, installing the default one if the program has installed none.
 
     Raises:
-        RuntimeError: gevent has replaced what threads are made of.
+        RuntimeError: gevent or eventlet has replaced what threads are made of.
     """
-    refuse_gevent()
+    refuse_green_threads()
     from twisted.internet import reactor
 
     return cast("Reactor", reactor)
@@ -88,21 +88,41 @@ def imported_reactor() -> Reactor | None:
     return cast("Reactor | None", sys.modules.get("twisted.internet.reactor"))
 
 
-def refuse_gevent() -> None:
+# Who puts greenlets in the place of threads: the module in which it does, the function there that
+# tells so, the modules asked about, and how a program has it leave them alone.
+_GREEN = (
+    (
+        "gevent",
+        "gevent.monkey",
+        "is_module_patched",
+        ("threading", "select"),
+        "gevent.monkey.patch_all(thread=False, select=False)",
+    ),
+    (
+        "eventlet",
+        "eventlet.patcher",
+        "is_monkey_patched",
+        ("thread", "select"),
+        "eventlet.monkey_patch(thread=False, select=False)",
+    ),
+)
+
+
+def refuse_green_threads() -> None:
     """
-    Raise RuntimeError if gevent has replaced what threads are made of.
+    Raise RuntimeError if gevent or eventlet has replaced what threads are made of.
     """
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None:
-        return
-    for module in ("threading", "select"):
-        if monkey.is_module_patched(module):
-            raise RuntimeError(
-                f"gevent's monkey-patching has replaced Python's {module!r} module, and the "
-                "reactor needs a real thread and a real poll. Call "
-                "gevent.monkey.patch_all(thread=False, select=False), or serve this program with "
-                "threads or processes instead of gevent"
-            )
+    for name, patcher, is_patched, modules, instead in _GREEN:
+        tells = getattr(sys.modules.get(patcher), is_patched, None)
+        for module in modules:
+            if tells is not None and tells(module):
+                raise RuntimeError(
+                    f"{name}'s monkey-patching has replaced Python's {module!r} module, and the "
+                    "reactor needs a real thread and a real poll. Serve this program with threads "
+                    f"or processes instead of {name}: with gunicorn, `-k gthread`. A program that "
+                    f"does the patching itself may call {instead}, but then each wait stops all "
+                    "its greenlets"
+                )
 
 
 def refuse_beyond_select(reactor: Any) -> None:
