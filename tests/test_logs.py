@@ -308,6 +308,47 @@ def test_disabled_logging_is_heeded(world, monkeypatch):
     assert world.written() == ["above", "above its parent"]
 
 
+def test_disabled_by_a_configuration_of_logging(run):
+    """
+    dictConfig() disables the logger with all that it does not know: errors that nobody took are
+    told on stderr then, and nothing else; those of a logger that is configured are not.
+    """
+    done = run(
+        """
+        import gc, logging.config
+        import crochet
+
+        def settle():
+            crochet.wait_for(60)(gc.collect)()
+            assert crochet._event_loop._logs._writer.flush(60)
+
+        crochet.setup()
+        logging.config.dictConfig({"version": 1, "root": {"level": "INFO"}})
+        Logger("program").info("an info")
+        for number in (0, 0.0):
+            crochet.run_in_reactor(lambda: 1 / number)()
+            settle()
+        logger = logging.getLogger("twisted")
+        logger.setLevel(logging.CRITICAL + 1)
+        crochet.run_in_reactor(lambda: {}["muted"])()
+        settle()
+        logger.setLevel(logging.NOTSET)
+        logger.disabled = False
+        logger.addHandler(logging.NullHandler())
+        logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
+        crochet.run_in_reactor(lambda: {}["configured"])()
+        settle()
+        """
+    )
+    assert done.status == 0
+    assert done.err.count("was disabled by logging.config") == 1
+    assert done.err.count("ZeroDivisionError: division by zero") == 1
+    assert done.err.count("ZeroDivisionError: float division by zero") == 1
+    assert done.err.count("Unhandled error in EventualResult of <lambda>()") == 2
+    assert "KeyError" not in done.err
+    assert "an info" not in done.err
+
+
 def test_filters_and_parents_are_heeded(world):
     """
     Filters of the logger apply, and records reach the handlers of its parents.

@@ -287,7 +287,10 @@ class Writer:
     def _handle(self, record: logging.LogRecord, depth: int) -> None:
         token = handler_depth.set(depth + 1)
         try:
-            self._logger.handle(record)
+            if self._logger.disabled and record.levelno >= logging.CRITICAL and logging.lastResort:
+                logging.lastResort.handle(record)  # see LogBridge._is_cut_off()
+            else:
+                self._logger.handle(record)
         except Exception as error:  # it is not for whoever logged
             self.complain(_RAISED, error)
         finally:
@@ -310,8 +313,14 @@ def is_wanted(logger: logging.Logger, level: int) -> bool:
     """
     Tell whether a logger takes records of that level, without taking logging's lock.
     """
-    is_muted = logger.disabled or level <= logger.manager.disable
-    return not is_muted and level >= logger.getEffectiveLevel()
+    return not logger.disabled and is_admitted(logger, level)
+
+
+def is_admitted(logger: logging.Logger, level: int) -> bool:
+    """
+    Tell whether a logger would take records of that level if it were not disabled. Likewise.
+    """
+    return level > logger.manager.disable and level >= logger.getEffectiveLevel()
 
 
 def _guess_bytes_held(roots: Iterable[object], limit: int) -> int:

@@ -7,7 +7,9 @@ What must always hold:
    ``logging``'s.
 2. Each event becomes one record, those that Twisted has buffered before we start included.
 3. No handler is called without end by what it logs to Twisted itself.
-4. At exit, events are waited for as long as exit has patience, and stuck ones given up.
+4. Errors that nobody took do not vanish because ``dictConfig()`` has disabled a logger that it was
+   not told of. They are told on stderr then.
+5. At exit, events are waited for as long as exit has patience, and stuck ones given up.
 
 How records wait for the thread that hands them to handlers is told in ``_log_writer``.
 
@@ -55,7 +57,7 @@ from twisted.python.failure import Failure
 from twisted.python.reflect import safe_str
 
 from ._clock import monotonic
-from ._log_writer import RawLock, StartThread, Writer, handler_depth, is_wanted, say
+from ._log_writer import RawLock, StartThread, Writer, handler_depth, is_admitted, is_wanted, say
 
 LIMIT_BYTES = 20_000_000
 _LEVELS: dict[object, int] = {
@@ -67,6 +69,11 @@ _LEVELS: dict[object, int] = {
 }
 _BETWEEN = {"twisted.python.log", "twisted.python.threadable", __name__}
 _UNKNOWN = ("(unknown file)", 0, "(unknown function)")
+_CUT_OFF = (
+    "The logger 'twisted' was disabled by logging.config, which disables those that it is not told "
+    "of. Errors that nobody took are told on stderr. Name the logger in the configuration, or add "
+    "'disable_existing_loggers': False"
+)
 _ECHOED = "A log handler logs to Twisted whatever it handles: what it logged of that was dropped"
 
 ExcInfo = tuple[type[BaseException], BaseException, "TracebackType | None"]
@@ -103,6 +110,7 @@ class LogBridge:
         # start() looks for the one named "twisted": dictConfig() disables those that exist before.
         self._has_own_logger = logger is not None
         self._logger = logging.root if logger is None else logger
+        self._canary: logging.Logger = logging.root  # see _is_cut_off()
         self._limit = limit_bytes
         self._allocate_lock = allocate_lock
         self._writer = self._new_writer()
@@ -128,6 +136,7 @@ class LogBridge:
             return
         if not self._has_own_logger:
             self._logger = logging.getLogger("twisted")
+        self._canary = self._logger.getChild("crochet")
         writer = self._new_writer()
         writer.start(self._start_thread)
         self._writer = writer
@@ -247,7 +256,11 @@ class LogBridge:
             if self._is_starting:
                 self._early[id(event)] = event
             level = _LEVELS.get(event.get("log_level"), logging.INFO)
-            if not is_wanted(self._logger, level) or writer.is_full():
+            if not is_wanted(self._logger, level):
+                if not self._is_cut_off(level):
+                    return
+                writer.complain(_CUT_OFF)
+            if writer.is_full():
                 return
             if depth > 1:
                 writer.complain(_ECHOED)
@@ -257,6 +270,16 @@ class LogBridge:
             writer.complain("A log event could not be made a record, and was lost", error)
         if self._patience and not depth and self._finisher == threading.get_ident():
             self._catch_up()
+
+    def _is_cut_off(self, level: int) -> bool:
+        """
+        Tell whether an error would vanish because the logger was disabled along with all others.
+
+        A program that disables this one on purpose does not disable another that it has never
+        heard of.
+        """
+        is_disabled = self._logger.disabled and self._canary.disabled
+        return is_disabled and level >= logging.CRITICAL and is_admitted(self._logger, level)
 
     def _record(self, event: LogEvent, level: int, is_early: bool) -> logging.LogRecord:
         text, failure = formatEvent(event), event.get("log_failure")
