@@ -132,7 +132,7 @@ class TestCrash:
         for call in (lambda: result.wait(0), process.run_in_reactor(int)):
             with pytest.raises(ReactorStopped, match="crash"):
                 call()
-        assert process.watch.calls == ["start", "stop"]
+        assert process.watch.calls == ["start", "stop", "join"]
         assert process.bridge.reactor_thread is None
 
     def test_may_be_followed_by_another_run(self, process: FakeProcess) -> None:
@@ -153,7 +153,7 @@ class TestCrash:
         assert answers == [7]
         with pytest.raises(ReactorStopped, match="the reactor has stopped"):
             process.run_in_reactor(int)()
-        assert process.watch.calls == ["start", "stop"] * 2
+        assert process.watch.calls == ["start", "stop", "join"] * 2
 
 
 class TestWatch:
@@ -185,7 +185,7 @@ class TestWatch:
         process.reactor.callWhenRunning(process.reactor.stop)
         limits: list[float] = []
         process.reactor.run(installSignalHandlers=False)
-        assert process.watch.calls == ["start", "stop"]
+        assert process.watch.calls == ["start", "stop", "join"]
         assert limits == [2.0]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fakes import Finished, run_python
+from fakes import BOUND, Finished, run_python
 from test_fork import REACTORS
 
 _BEGINNING = """
@@ -564,3 +564,45 @@ class TestReactorOfTheProgram:
             assert said
             """
         )
+
+
+@pytest.mark.parametrize("reactor", REACTORS)
+@pytest.mark.parametrize("set_up", ["setup", "no_setup"])
+def test_end_of_a_subinterpreter(reactor: str, set_up: str) -> None:
+    """
+    CPython aborts the process if it has threads left then; and its descriptors are given back.
+    """
+    pytest.importorskip("_testcapi", reason="it has what runs code in a subinterpreter")
+    program = f"""
+        import os, sys, threading
+        from importlib import import_module
+        import_module("twisted.internet.{reactor}reactor").install()
+        import crochet
+        from twisted.internet import reactor
+        from twisted.internet.defer import Deferred
+        from twisted.internet.threads import deferToThread
+
+        crochet.{set_up}()
+        if "{set_up}" == "no_setup":
+            threading.Thread(target=reactor.run, args=(False,)).start()
+        pending = crochet.run_in_reactor(Deferred)()
+        assert crochet.wait_for({BOUND})(deferToThread)(int) == 0
+        assert crochet.run_in_reactor(int)().as_future().result({BOUND}) == 0
+        if "{set_up}" == "no_setup":
+            reactor.callFromThread(reactor.stop)
+    """
+    finished = run_python(
+        """
+        import os, sys, textwrap
+        import _testcapi
+
+        before = os.listdir("/dev/fd")
+        path = f"import sys; sys.path[:] = {sys.path!r}" + chr(10)
+        ended = _testcapi.run_in_subinterp(path + textwrap.dedent(sys.argv[2]))
+        print("ended", ended, len(os.listdir("/dev/fd")) - len(before))
+        """,
+        program,
+        flags=(),
+    )
+    left = 0 if set_up == "setup" else int(finished.stdout.split()[-1])
+    assert finished.stdout == f"ended 0 {left}\n", finished.stderr

@@ -126,6 +126,7 @@ class Host:
             self._bell = None
         if self.watch is not None:
             self.watch.stop()
+            self.watch.join()  # a subinterpreter cannot end before all threads have
             self.watch = None
 
     def _lose_in_reactor(self) -> None:

@@ -45,7 +45,7 @@ from ._life import GRACE, Life, took
 from ._parking import AtFork, Parking
 from ._reactors import Reactor, is_pool_worker, work_in_pool
 from ._status import Status, snapshot
-from ._threads import StartThread
+from ._threads import StartThread, in_subinterpreter
 from ._timeouts import (
     EXIT_PATIENCE,
     STALL_WARNING,
@@ -118,6 +118,7 @@ class EventLoop:
         self._has_logs = False
         self._wants_logs = False  # a forked child does, too
         self._is_exiting = False
+        self._is_in_subinterpreter = False
         self._life: Life | None = None  # the present one of a reactor that is ours, or the last
         self._host: Host | None = None  # a reactor that the program runs; never beside a life
         self._stall_warning = float(STALL_WARNING)  # a forked child's, too
@@ -355,6 +356,7 @@ class EventLoop:
         self.bridge.deliver = self._deliveries
         self.bridge.blocked_in = blocked_in
         if took(self._hooks_ticket):
+            self._is_in_subinterpreter = in_subinterpreter()
             self._at_exit(self._exit)
             self._at_fork(
                 before=self._before_fork,
@@ -368,6 +370,9 @@ class EventLoop:
     def _exit(self) -> None:
         """
         Stop the reactor and write what is left to be logged. Blocks up to *exit_patience* seconds.
+
+        In a subinterpreter end every thread and give back the descriptors, too: CPython aborts the
+        process when one ends that has threads, and the process goes on without it.
         """
         self._is_exiting = True
         patience = self._exit_patience
@@ -378,10 +383,13 @@ class EventLoop:
             grace = min(GRACE, patience / 2)
             if not life.end(_errors.exiting, grace, left_until(end - for_logs)):
                 _tell_what_is_cut_off(life, patience)
+            elif self._is_in_subinterpreter:
+                life.bury()
         self._deliveries.stop(left_until(end - for_logs))
         report_all(self.bridge.uncollected)
         if self._has_logs:
-            self._logs.finish(left_until(end))
+            logs = self._logs
+            (logs.stop if self._is_in_subinterpreter else logs.finish)(left_until(end))
 
     def _before_fork(self) -> None:
         # Another thread that sets up may be importing Twisted's reactor, whose lock the child would

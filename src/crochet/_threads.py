@@ -4,8 +4,10 @@ Threads: starting them, and what they are called.
 
 from __future__ import annotations
 
+import _thread
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from typing import cast
 
 # Starts a daemon thread of that target and name.
@@ -40,3 +42,19 @@ def name_of_thread(ident: int) -> str:
     """
     name = known_name(ident)
     return f"an unnamed thread ({ident:#x})" if name is None else repr(name)
+
+
+def in_subinterpreter() -> bool:
+    """
+    Tell whether this is one of the process's interpreters that ends before the process does.
+
+    Call it in ``setup()``, for it may import something.
+    """
+    is_main = getattr(_thread, "_is_main_interpreter", None)  # from Python 3.12 on
+    if is_main is not None:
+        return not is_main()
+    try:
+        interpreters = import_module("_xxsubinterpreters")
+    except ImportError:
+        return False  # this Python has none
+    return bool(interpreters.get_current() != interpreters.get_main())
