@@ -104,7 +104,7 @@ def end_tasks(reactor: object, grace: float) -> None:
         task.cancel()
     if tasks:
         _finish(loop, asyncio.wait(tasks, timeout=grace))
-    # Given no time at all it would not begin, and be an error, though there is hardly ever one left.
+    # Given no time at all it would not begin, and be an error.
     _finish(loop, asyncio.wait_for(loop.shutdown_asyncgens(), max(grace, 0.001)))
     asyncio.set_event_loop(None)
 
