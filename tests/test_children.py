@@ -8,7 +8,6 @@ once for each reactor, with real children: a process has one SIGCHLD and one run
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import errno
 import faulthandler
 import functools
@@ -34,6 +33,7 @@ from twisted.python.failure import Failure
 
 from crochet import _children
 from crochet._children import ChildWatcher, ExitStatusUnknown
+from crochet._threads import start_thread
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Twisted needs no help on Windows")
 
@@ -643,7 +643,7 @@ def test_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(_children, "platform", SimpleNamespace(isWindows=lambda: True))
     monkeypatch.setattr(_children, "importlib", None)
-    watcher = ChildWatcher(FakeReactor())
+    watcher = ChildWatcher(FakeReactor(), start_thread)
     watcher.start()
     watcher.stop()
     watcher.forget_after_fork()
@@ -672,20 +672,6 @@ def test_exit_status_unknown_says_what_to_do() -> None:
     assert "Child process 42 has ended" in str(error)
     assert "signal.SIG_DFL" in str(error)
     assert "os.waitpid(-1" in str(error)
-
-
-def test_daemon_thread_has_an_empty_context() -> None:
-    """
-    A waiting thread keeps no context of whoever spawned the child.
-    """
-    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable")
-    variable.set(1)
-    seen: list[object] = []
-    thread = _children.start_daemon_thread(lambda: seen.append(variable.get(None)), "crochet test")
-    thread.join(BOUND)
-    assert seen == [None]
-    assert thread.daemon
-    assert thread.name == "crochet test"
 
 
 # ------------------------------------------------------- the functions that ask a real kernel
@@ -869,7 +855,7 @@ class Program:
 
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
-        self.watcher = ChildWatcher(reactor)
+        self.watcher = ChildWatcher(reactor, start_thread)
         self.process = importlib.import_module("twisted.internet.process")
         self.failures: list[str] = []
         globalLogPublisher.addObserver(self.observe)

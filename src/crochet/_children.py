@@ -46,14 +46,12 @@ Races considered:
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import enum
 import errno
 import functools
 import importlib
 import os
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -177,19 +175,6 @@ def _get_unknown_reason(pid: int, status: int) -> ExitStatusUnknown:
     return ExitStatusUnknown(pid)
 
 
-def start_daemon_thread(target: Callable[[], None], name: str) -> threading.Thread:
-    """
-    Start a daemon thread, in an empty context.
-
-    Call it from any thread. Blocks never. Raises RuntimeError if no thread can be started.
-    """
-    # From Python 3.14 on it may keep alive the context of whoever spawned the child, otherwise.
-    run = contextvars.Context().run
-    thread = threading.Thread(target=run, args=(target,), name=name, daemon=True)
-    thread.start()
-    return thread
-
-
 class _Watch:
     """
     One child that is watched, and the reactor's reader if a descriptor is what watches it.
@@ -244,9 +229,7 @@ class ChildWatcher:
     """
 
     def __init__(
-        self,
-        reactor: Any,
-        start_thread: Callable[[Callable[[], None], str], object] = start_daemon_thread,
+        self, reactor: Any, start_thread: Callable[[Callable[[], None], str], object]
     ) -> None:
         self._reactor = reactor
         self._start_thread = start_thread

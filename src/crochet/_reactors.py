@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from contextvars import Context
 from functools import partial, wraps
 from typing import Any, NoReturn, Protocol, cast
 
@@ -490,7 +491,9 @@ class _Worker(threading.Thread):
 
     def start(self) -> None:
         try:
-            super().start()
+            # Not in a copy of this one's, which Python 3.14 can be told to make: jobs of any
+            # caller run there.
+            Context().run(super().start)
         except RuntimeError as error:
             if "interpreter shutdown" not in str(error):
                 raise

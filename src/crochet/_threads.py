@@ -7,6 +7,7 @@ from __future__ import annotations
 import _thread
 import threading
 from collections.abc import Callable
+from contextvars import Context
 from importlib import import_module
 from typing import cast
 
@@ -16,10 +17,12 @@ StartThread = Callable[[Callable[[], object], str], threading.Thread]
 
 def start_thread(target: Callable[[], object], name: str) -> threading.Thread:
     """
-    Start a daemon thread.
+    Start a daemon thread, in an empty context.
     """
     thread = threading.Thread(target=target, name=name, daemon=True)
-    thread.start()
+    # Python 3.14 can start a thread in a copy of this one's context (-X thread_inherit_context):
+    # a deadline would bound whatever the new thread waits for, and what it holds would live on.
+    Context().run(thread.start)
     return thread
 
 
