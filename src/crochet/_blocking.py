@@ -327,7 +327,9 @@ def _result_in(frame: FrameType, frames: dict[int, FrameType]) -> _Link:
     for ident, each in frames.items():
         here: FrameType | None = each
         while here is not None:
-            if _name_in(here) == _WORK_ITEM and _local(here, "self").future is future:
+            # Of two there from 3.14 on one has no future, and an item that has failed is None.
+            work = _local(here, "self") if _name_in(here) == _WORK_ITEM else None
+            if work is not None and getattr(work, "future", None) is future:
                 what = f"for a future that {_quoted(ident)} works on"
                 return _Link(what, place_of(frame), to=ident, has_timeout=has_timeout)
             here = here.f_back
