@@ -194,8 +194,9 @@ class SteppedDict(dict):  # type: ignore[type-arg]
         _step(self, "after_set")
 
 
-# Nothing comes at one of those, and those of a `try` are not in it.
-_NOP = opmap["NOP"]
+# Nothing comes at one of those, and those before a `try` are not in it. The second marks a branch,
+# from Python 3.14 on.
+_IDLE = {opmap.get(name) for name in ("NOP", "NOT_TAKEN")}
 # Begins the handling of an exception: the function of C before it has raised that.
 _HANDLES = opmap.get("PUSH_EXC_INFO")
 
@@ -250,7 +251,7 @@ class Steps:
         last, self._last = self._last, code
         if code == _HANDLES:
             return self._trace
-        if code != _NOP and (not self._is_signal or code in _LOOKS or last in _CALLS):
+        if code not in _IDLE and (not self._is_signal or code in _LOOKS or last in _CALLS):
             self._left -= 1
             if self._left < 0:
                 self.is_over = True

@@ -16,7 +16,7 @@ from twisted.internet import default
 
 from crochet import _choice
 from crochet._choice import Choice
-from fakes import FakeProcess, close_reactor, new_real_reactor, run_python
+from fakes import Background, FakeProcess, close_reactor, new_real_reactor, run_python
 
 NAMES = ["asyncio", "epoll", "poll", "select"]
 
@@ -115,19 +115,22 @@ class TestInstalling:
 
     def test_with_a_loop(self) -> None:
         """
-        Of a factory's, which is not set as this thread's.
+        Of a factory's, which is not set as the thread's.
         """
         made: list[Any] = []
-        threads_own: Any = asyncio.events.get_event_loop_policy()._local  # type: ignore
-        before = threads_own._loop
 
         def factory() -> Any:
             made.append(asyncio.new_event_loop())
             return made[-1]
 
-        reactor: Any = Choice("asyncio", factory).obtain(_installed, None)
-        assert [reactor._asyncioEventloop] == made
-        assert threads_own._loop is before
+        def obtain() -> Any:
+            reactor = Choice("asyncio", factory).obtain(_installed, None)
+            with pytest.raises(RuntimeError, match="no current event loop"):
+                asyncio.get_event_loop()
+            return reactor
+
+        # In the main thread, asking would make one.
+        assert [Background(obtain).outcome()._asyncioEventloop] == made
 
     def test_nothing_if_the_factory_fails(self) -> None:
         """

@@ -300,6 +300,7 @@ class TestChild:
         """
         run(
             """
+            import ctypes  # as Twisted does; some libffi keep a descriptor open once it is used
             before = descriptors()
             crochet.setup(logging=False)
             add(1, 2)
