@@ -78,7 +78,8 @@ def pytest_collection_finish() -> None:
     Leave what is imported by now out of the garbage collections after each test.
     """
     gc.collect()
-    gc.freeze()
+    if hasattr(gc, "freeze"):  # PyPy has none
+        gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -281,7 +281,7 @@ def test_full_queue_costs_no_formatting(make_world):
     """
     Behind a stuck handler, an event that will be dropped is not formatted first.
     """
-    world = make_world(Gate(), limit_bytes=10_000)
+    world = make_world(Gate(), limit=10)
     world.bridge.start()
     for _ in range(100):
         world.log.info("text")

@@ -6,7 +6,8 @@ What must always hold:
 1. Whoever puts a record, the reactor thread above all, never waits for a log handler.
 2. Records are handled in the queue's order; what must be dropped is counted and said.
 3. Nothing a handler does ends the writer: not raising, not logging to Twisted, not calling us.
-4. Behind a stuck handler the queue holds about ``limit_bytes``, and no more.
+4. Behind a stuck handler the queue holds ``limit`` records, one more for each thread that was just
+   making one, and no others; all but a few hold no traceback, which would keep frames alive.
 5. At rest the writer is blocked on a raw lock, and keeps nothing of the last record alive.
 
 Waking the writer. ``_wake`` is a raw lock, locked while there is nothing to heed:
@@ -31,14 +32,16 @@ that logs, as they always do in ``logging``, and ``os._exit()`` loses nothing.
 
 No locks but ``_wake`` and those of marks, raw ones, which are handed over and never held: a signal
 handler or a ``__del__`` that logs may interrupt any step, and a fork any thread. Counters are added
-to without one: CPython to 3.13 does not switch threads within ``+=``, and what an interrupted
-emitter reserved is given back when the queue is empty. Not ``queue.Queue``: a signal's exception
-can leave its locks locked.
+to without one: CPython to 3.14 does not switch threads within ``+=``. (PyPy does: there a number
+that is told of dropped records can be too small, by one for each such switch.) Not ``queue.Queue``:
+a signal's exception can leave its locks locked.
+
+Why a number and not an amount of memory? What a record takes can only be guessed, for its traceback
+reaches the whole program; the guess costs the reactor time, and ``sys.getsizeof()`` is CPython's.
 """
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import select
@@ -46,21 +49,13 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from types import FrameType, TracebackType
 from typing import NamedTuple, Protocol
 
-# Of a record and its entry, without text, at most. Measured: it is half of that where records share
-# the names of their attributes, which they do from Python 3.11 on, until the program's have had a
-# few dozen different ones. test_log_writer.py would notice too small a figure.
-_RECORD_BYTES = 1_700
-# What is looked into to see how much memory a failure keeps alive. Not objects at large: by way
-# of ``self`` they reach the whole program, which is alive anyhow.
-_LOOKED_INTO = (TracebackType, FrameType, BaseException, tuple, list, dict, set, frozenset, deque)
-_MOST_LOOKED_AT = 300
-_LEAST_BYTES_HELD = 10_000  # for what is not looked into
+# One record in so many may wait with its traceback; later ones wait with its text instead.
+_TRACEBACKS = 100
 _RAISED = "A log handler raised, and this record was given up"
 # How many handlers have led to the code that runs. The note in _logs tells what for.
 handler_depth: ContextVar[int] = ContextVar("crochet_log_depth", default=0)
@@ -80,7 +75,6 @@ class RawLock(Protocol):
 
 class _Entry(NamedTuple):
     record: logging.LogRecord
-    size: int
     depth: int
     dropped: int  # so far, when this was queued
 
@@ -101,10 +95,10 @@ class Writer:
     """
 
     def __init__(
-        self, logger: logging.Logger, limit_bytes: int, allocate_lock: Callable[[], RawLock]
+        self, logger: logging.Logger, limit: int, allocate_lock: Callable[[], RawLock]
     ) -> None:
         self._logger = logger
-        self._limit = limit_bytes
+        self._limit = limit
         self._allocate_lock = allocate_lock
         self._queue: deque[_Entry | _Mark | _Errand] = deque()
         self._wake = allocate_lock()
@@ -112,12 +106,10 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._complaints: set[str] = set()
         self.has_ended = True
-        # Added to by emitters: bytes and records that entered the queue, records that did not.
-        self._bytes_in = 0
+        # Added to by emitters: records that entered the queue, and that did not.
         self._records_in = 0
         self._dropped = 0
         # Written by whoever takes entries, hardly ever two at once.
-        self._bytes_out = 0
         self._records_out = 0
         self._dropped_told = 0
         self._is_handling = False
@@ -138,34 +130,22 @@ class Writer:
         """
         Tell, and count, that one more record would be dropped, before it is made.
         """
-        if self._bytes_in - self._bytes_out + _RECORD_BYTES <= self._limit:
+        if len(self._queue) < self._limit:
             return False
         self._dropped += 1
         return True
 
     def put(self, record: logging.LogRecord, depth: int) -> None:
         """
-        Queue a record, or count it as dropped. From any thread; blocks never, while there is a
+        Queue a record, for which there was room. From any thread; blocks never, while there is a
         thread to handle it.
         """
-        size = _RECORD_BYTES + sys.getsizeof(record.msg) + sys.getsizeof(record.exc_text)
-        if record.exc_info:
-            # A traceback keeps frames alive, whose size is a guess. Behind slow handlers, it gives
-            # way to its text.
-            held = _guess_bytes_held(record.exc_info[1:], self._limit)
-            if self._bytes_in - self._bytes_out + size + held > self._limit // 2:
-                record.exc_text = logging.Formatter().formatException(record.exc_info)
-                record.exc_info = None
-                held = sys.getsizeof(record.exc_text)
-            size += held
-        self._bytes_in += size  # reserved, before another emitter looks
-        if self._bytes_in - self._bytes_out > self._limit:
-            self._bytes_in -= size
-            self._dropped += 1
-            return
+        if record.exc_info and len(self._queue) >= self._limit // _TRACEBACKS:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+            record.exc_info = None
         self._records_in += 1
         try:
-            self._queue.append(_Entry(record, size, depth, self._dropped))
+            self._queue.append(_Entry(record, depth, self._dropped))
         finally:
             self._awake()
         if self._is_alone() and depth == 0:  # deeper, whoever called the handler comes for it
@@ -250,7 +230,6 @@ class Writer:
                 self._handle(entry.record, entry.depth)
             finally:
                 self._is_handling = False
-                self._bytes_out += entry.size
                 self._records_out += 1
         self._tell_dropped(self._dropped)
 
@@ -278,7 +257,6 @@ class Writer:
         while not self.has_ended:
             try:
                 self.drain()
-                self._bytes_out = self._bytes_in
                 if not self.has_ended:
                     self._wake.acquire()
             except BaseException as error:  # a handler's SystemExit ends no thread
@@ -304,7 +282,7 @@ class Writer:
         name, level = self._logger.name, logging.WARNING
         if is_wanted(self._logger, level):
             text = f"{number} log records were dropped: log handlers were stuck or too slow, and "
-            text += f"about {self._limit} bytes of records were waiting for them"
+            text += f"{self._limit} records were waiting for them"
             note = self._logger.makeRecord(name, level, __file__, 0, text, (), None)
             self._handle(note, 1)
 
@@ -321,26 +299,6 @@ def is_admitted(logger: logging.Logger, level: int) -> bool:
     Tell whether a logger would take records of that level if it were not disabled. Likewise.
     """
     return level > logger.manager.disable and level >= logger.getEffectiveLevel()
-
-
-def _guess_bytes_held(roots: Iterable[object], limit: int) -> int:
-    """
-    Guess how much memory objects keep alive, up to *limit* or so.
-    """
-    things, seen, total = list(roots), set[int](), 0
-    for thing in things:  # which grows
-        if id(thing) in seen:
-            continue
-        seen.add(id(thing))
-        with suppress(Exception):  # of a __sizeof__ of the program's
-            total += sys.getsizeof(thing)
-        if total > limit or len(seen) > _MOST_LOOKED_AT:
-            break
-        if isinstance(thing, FrameType):
-            seen.update((id(thing.f_globals), id(thing.f_builtins)))
-        if issubclass(type(thing), _LOOKED_INTO):
-            things.extend(gc.get_referents(thing))
-    return max(total, _LEAST_BYTES_HELD)
 
 
 def say(text: str) -> None:

@@ -15,9 +15,9 @@ How records wait for the thread that hands them to handlers is told in ``_log_wr
 
 A record is made, and its text formatted, where the event is emitted. Later would be cheaper for
 the reactor, but formatting runs code of the program's objects, which are seldom made for another
-thread and may have changed by then, and only text can be measured. Events below the logger's
-level are dropped first. ``Logger.isEnabledFor()`` is not asked: it takes logging's lock, which
-``dictConfig()`` holds while it builds handlers, and the reactor would wait for those.
+thread and may have changed by then. Events below the logger's level are dropped first.
+``Logger.isEnabledFor()`` is not asked: it takes logging's lock, which ``dictConfig()`` holds while
+it builds handlers, and the reactor would wait for those.
 
 An event does not say who emitted it, but it is handed on by plain calls: the first frame outside of
 Twisted's logging is the caller, and gives the record its file, line and function. The event's
@@ -59,7 +59,7 @@ from twisted.python.reflect import safe_str
 from ._clock import monotonic
 from ._log_writer import RawLock, StartThread, Writer, handler_depth, is_admitted, is_wanted, say
 
-LIMIT_BYTES = 20_000_000
+LIMIT = 10_000  # 10 to 20 MB of ordinary lines
 _LEVELS: dict[object, int] = {
     LogLevel.debug: logging.DEBUG,
     LogLevel.info: logging.INFO,
@@ -90,7 +90,7 @@ class LogBridge:
         publisher: whose events.
         beginner: what buffers and prints that publisher's events until logging begins.
         logger: takes the records; by default the one named ``twisted``.
-        limit_bytes: about how much memory records may take that wait for handlers.
+        limit: how many records may wait for handlers.
         allocate_lock: makes a raw lock.
     """
 
@@ -101,7 +101,7 @@ class LogBridge:
         publisher: LogPublisher = globalLogPublisher,
         beginner: LogBeginner = globalLogBeginner,
         logger: logging.Logger | None = None,
-        limit_bytes: int = LIMIT_BYTES,
+        limit: int = LIMIT,
         allocate_lock: Callable[[], RawLock] = _thread.allocate_lock,
     ) -> None:
         self._start_thread = start_thread
@@ -111,7 +111,7 @@ class LogBridge:
         self._has_own_logger = logger is not None
         self._logger = logging.root if logger is None else logger
         self._canary: logging.Logger = logging.root  # see _is_cut_off()
-        self._limit = limit_bytes
+        self._limit = limit
         self._allocate_lock = allocate_lock
         self._writer = self._new_writer()
         self._observer = cast(ILogObserver, self._observe)
