@@ -10,13 +10,14 @@
 #   make downstream	public programs that depend on crochet, with this one in its place
 #   make hazards	what can go wrong, here and with other bridges, as a table
 #   make matrix	the suite on the built wheel, on every other supported Python that is found
+#   make python3.14	the core's suite on a CPython 3.14 of Debian's; as root
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/$(VENV)/pyright
 
-.PHONY: demo test reactors reactor-rooms lint docs bench hazards matrix downstream clean
+.PHONY: demo test reactors reactor-rooms lint docs bench hazards matrix python3.14 downstream clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.stamp
@@ -46,7 +47,7 @@ reactors reactor-rooms:
 lint: $(VENV)/test.stamp $(VENV)/examples.stamp $(VENV)/notebook.stamp $(VENV)/lint.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	for version in 3.10 3.13; do \
+	for version in 3.10 3.14; do \
 	    $(BIN)/mypy --python-version $$version || exit 1; \
 	    $(BIN)/pyright --pythonversion $$version || exit 1; \
 	done
@@ -83,6 +84,10 @@ $(OTHERS)/%.stamp:
 
 matrix: $(VENV)/pip.stamp
 	$(BIN)/python tools/matrix.py --lowest
+
+# Not by matrix.py, for it costs minutes and half a gigabyte. TESTS are arguments of pytest's.
+python3.14:
+	tools/python3.14.sh $(TESTS)
 
 downstream: $(VENV)/pip.stamp
 	$(BIN)/python tools/downstream.py
