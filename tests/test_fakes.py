@@ -233,7 +233,7 @@ class TestLock:
         """
         lock.acquire()
         lock.release()
-        with pytest.raises(RuntimeError, match="release unlocked lock"):
+        with pytest.raises(RuntimeError, match=r"release un.* lock"):
             lock.release()
 
     @pytest.mark.parametrize("is_fake", [True, False], ids=["fake", "real"])
@@ -376,7 +376,11 @@ def test_logs_are_started_and_stopped(make: Callable[[], Any]) -> None:
     assert logs.stop(BOUND) is True
 
 
-@pytest.mark.parametrize("make", [lambda _: FakeChildren(), ChildWatcher], ids=["fake", "real"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda _: FakeChildren(), lambda reactor: ChildWatcher(reactor, start_thread)],
+    ids=["fake", "real"],
+)
 def test_children_are_watched(make: Callable[[Any], Any]) -> None:
     """
     From a start to a stop, any number of times, and to a fork.
