@@ -499,7 +499,7 @@ class TestStalls:
             stepped.turn()
             return {threading.get_ident(): sys._getframe()}
 
-        monkeypatch.setattr(_watch.sys, "_current_frames", current_frames)
+        monkeypatch.setattr(sys, "_current_frames", current_frames)
         stepped.run(stepped.call, *[nothing] * 15)
         assert log.texts == []
 

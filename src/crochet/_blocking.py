@@ -42,7 +42,7 @@ from typing import Any, NamedTuple, cast
 from . import _result, _starting
 from ._bridge import Bridge
 from ._places import line_in
-from ._threads import known_name
+from ._threads import frames_of_threads, known_name
 
 
 class Wait(NamedTuple):
@@ -128,7 +128,7 @@ def blocked_in(ident: int, bridge: Bridge, *, reads_source: bool = True) -> Bloc
         reads_source: look for locks, too. Whoever does that over and over, with a thread that is
             at work, keeps the source of all that it does in memory.
     """
-    frames = sys._current_frames()
+    frames = frames_of_threads()
     frames.pop(get_ident(), None)  # this one leads back here, and waits for nobody
     links: dict[int, _Link] = {}
     here: int | None = ident

@@ -4,7 +4,6 @@ Runs a test's body in the reactor thread, for a thread that waits for it no long
 
 from __future__ import annotations
 
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Coroutine, Mapping
@@ -18,6 +17,7 @@ from ._awaits import awaits
 from ._errors import TimeoutError
 from ._loop import EventLoop
 from ._result import EventualResult
+from ._threads import frames_of_threads
 
 # Seconds that a body has for its cleanup once it was cancelled.
 _GRACE = 1.0
@@ -98,7 +98,7 @@ def stacks() -> str:
     """
     Return what the reactor thread is doing, and all others but this one and the log's.
     """
-    frames = sys._current_frames()
+    frames = frames_of_threads()
     frames.pop(threading.get_ident(), None)
     text = ""
     for thread in sorted(threading.enumerate(), key=lambda each: each.name != "crochet-reactor"):

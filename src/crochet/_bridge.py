@@ -54,6 +54,7 @@ Why not reactor.callFromThread() per call? It makes a burst of calls ten times s
 
 from __future__ import annotations
 
+from _thread import get_ident
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -77,6 +78,7 @@ _log = Logger(namespace="crochet")
 
 if TYPE_CHECKING:
     from ._diagnosis import Blocked
+    from ._forks import Mark
 
 # Builds the error by which a call to the function of that name is refused.
 Refusal = Callable[[str], Exception]
@@ -193,6 +195,9 @@ class Bridge:
         self.blocked_in: Callable[[int, Bridge], Blocked | None] | None = None
         # Wakes what watches the reactor, while that sleeps. Written by it alone; see _watch.py.
         self.rouse: Callable[[], object] | None = None
+        # Wiped by a fork; then on_fork() is to be called. The loop hands in both; see _forks.py.
+        self.mark: Mark = [1]
+        self.on_fork: Callable[[], object] = int
         # The calls, and what was posted: EventualResult and _Posted.
         self._queue: deque[Any] = deque()
         # How many of those may wait before further calls are refused; None for any number.
@@ -308,6 +313,8 @@ class Bridge:
         Raises:
             Exception: the bridge is closed, or the queue is full; nothing was queued.
         """
+        if not self.mark[0]:
+            self.on_fork()
         refusal = self.refusal
         if refusal is not None:
             error = refusal(_result.name_of(result))
@@ -381,6 +388,7 @@ class Bridge:
                     queue[0].call_in_reactor(queue)
                 else:
                     start(queue, relay)
+            self.notice_fork()  # the last body's: this is to end, and not to poll the parent's
             self._wake_for_calls()
         except BaseException:
             # Only an exception thrown into this thread from outside gets here.
@@ -401,6 +409,7 @@ class Bridge:
         It is called in the reactor's next turn, before the calls that are queued. Whoever asks has
         been told of a reactor. One that has ended calls nothing any more.
         """
+        self.notice_fork()
         if self._call_from_thread is None:
             return
         try:
@@ -410,10 +419,25 @@ class Bridge:
             if self.refusal is None:
                 self._call_from_thread(function, *args)
 
+    def notice_fork(self) -> None:
+        """
+        Disown what is a parent's, should this be a child that was forked behind Python's back.
+        """
+        if not self.mark[0]:
+            self.on_fork()
+
+    def is_reactor_thread(self) -> bool:
+        """
+        Tell whether this is it. In such a child, another thread may have got the ident of that.
+        """
+        self.notice_fork()
+        return get_ident() == self.reactor_thread
+
     def explain(self, result: EventualResult[object]) -> Reason:
         """
         Tell why a call has no answer yet. From any thread; blocks never.
         """
+        self.notice_fork()
         from ._diagnosis import explain  # setup() has loaded it
 
         return explain(self, result, self.blocked_in)

@@ -275,7 +275,7 @@ class Decorators:
         first = min(terms.limit, LONGEST)
 
         def wait_for_reactor(*args: object, **kwargs: object) -> object:
-            if get_ident() == bridge.reactor_thread:
+            if get_ident() == bridge.reactor_thread and bridge.is_reactor_thread():
                 raise _errors.in_reactor_thread(name)
             patience = first
             context = copy_context()

@@ -7,6 +7,7 @@ They are made outside and handed in, so that tests can hand in others.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from ._bridge import Bridge, CallFromThread
@@ -18,6 +19,8 @@ class Logs(Protocol):
     """
     What takes Twisted's log events to the program's logging.
     """
+
+    notice_fork: Callable[[], object]
 
     def start(self) -> None: ...
     def stop(self, timeout: float) -> bool: ...

@@ -23,6 +23,7 @@ import sys
 import time
 from _thread import get_ident
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from types import FrameType
 from typing import Protocol, cast
@@ -30,7 +31,7 @@ from typing import Protocol, cast
 from . import _calls, _result
 from ._bridge import Bridge
 from ._result import EventualResult
-from ._threads import name_of_thread
+from ._threads import frames_of_threads, name_of_thread
 
 # How much is shown: calls in flight, threads, frames of each, characters of a line and of it all.
 _CALLS = 100
@@ -111,8 +112,10 @@ class Dumper:
         # pythonw has no stderr, and a daemon may have closed it.
         if target is None or (file is None and getattr(target, "closed", False)):
             return
+        with suppress(RuntimeError):  # a signal handler's, in the middle of that
+            self._bridge.notice_fork()
         page = _Page()
-        frames = sys._current_frames()
+        frames = frames_of_threads()
         try:
             # As if this were not there.
             frames[get_ident()] = sys._getframe(1)

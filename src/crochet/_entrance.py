@@ -40,6 +40,7 @@ from . import _errors
 from ._bridge import Bridge
 from ._calls import Decorators
 from ._clock import monotonic
+from ._forks import at_fork
 from ._stash import Stash
 from ._timeouts import EXIT_PATIENCE, STALL_WARNING, Seconds, seconds
 
@@ -253,10 +254,11 @@ class Entrance:
             return then(self._loops[0])
         if self._loaders is None:
             self._loaders = []
-            if hasattr(os, "register_at_fork"):
-                os.register_at_fork(
-                    before=self._wait_for_loaders, after_in_child=self._loaders.clear
-                )
+            at_fork(
+                before=self._wait_for_loaders,
+                after_in_parent=_nothing,
+                after_in_child=self._loaders.clear,
+            )
         loaders, ident = self._loaders, get_ident()
         try:
             loaders.append(ident)
@@ -283,7 +285,6 @@ class Entrance:
         from ._debug import ThreadCheck
         from ._logs import LogBridge
         from ._loop import EventLoop
-        from ._parking import at_fork
         from ._reactors import import_reactor
         from ._threads import start_thread
         from ._watch import Watch
@@ -363,6 +364,12 @@ class Entrance:
             bound["unload_ipython_extension"] = extension.unload
             return bound.get(name, extension)
         raise AttributeError(f"module {self._package!r} has no attribute {name!r}")
+
+
+def _nothing() -> None:
+    """
+    Have nothing to do after a fork.
+    """
 
 
 def _entered(loop: EventLoop | None, asked_by: str) -> EventLoop:

@@ -180,6 +180,17 @@ def forked(name: str) -> ReactorStopped:
     )
 
 
+def interrupted_after_fork() -> RuntimeError:
+    """
+    Build the error of what was called while a forked child finds out that it is one.
+    """
+    return RuntimeError(
+        "this process was forked a moment ago, and a signal handler or a garbage collection has "
+        "called a function of Crochet's while another, in the same thread, was giving up what is "
+        "the parent's. Call it when that has returned"
+    )
+
+
 def not_run_in_child(name: str) -> ReactorStopped:
     """
     Build the error, in a forked child, of a call that the program's own reactor would answer.

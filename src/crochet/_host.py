@@ -99,6 +99,7 @@ class Host:
         """
         Make the acquaintance of a reactor that the program runs, in its thread.
         """
+        self._bridge.notice_fork()  # before there is one in this process that would be disowned
         self._bridge.reactor_thread = threading.get_ident()
         with suppress(OSError):  # no descriptor is left; calls go without
             self._bell = hang_up(self.reactor, self._bridge.drain_in_reactor, self._bridge.relay)

@@ -18,10 +18,10 @@ Threads: look() is the watch's; the pool is touched in the reactor thread only, 
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from ._blocking import is_in_wait
+from ._threads import frames_of_threads
 
 # How many threads are lent at most.
 MOST = 100
@@ -64,7 +64,7 @@ class Lender:
         """
         Count the workers that are in waits of ours.
         """
-        frames = sys._current_frames()
+        frames = frames_of_threads()
         try:
             return sum(is_in_wait(frames.get(thread.ident)) for thread in list(pool.threads))
         finally:

@@ -21,7 +21,6 @@ calls is the reactor thread's; the rest may be called by any.
 
 from __future__ import annotations
 
-import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -50,7 +49,7 @@ from ._reactors import (
     use_daemon_threads,
     wind_up,
 )
-from ._threads import StartThread
+from ._threads import StartThread, frames_of_threads
 
 _log = Logger(namespace="crochet")
 
@@ -269,7 +268,7 @@ class Life:
         Return the stack of the reactor thread.
         """
         thread = self.thread
-        frame = sys._current_frames().get(thread.ident or 0) if thread else None
+        frame = frames_of_threads().get(thread.ident or 0) if thread else None
         return "".join(traceback.format_stack(frame)) if frame else "(nowhere)\n"
 
 

@@ -124,6 +124,8 @@ class LogBridge:
         # The thread that runs the hooks at exit, and how many seconds it has left for handlers.
         self._finisher: int | None = None
         self._patience = 0.0
+        # Has reset_after_fork() called in a child that no hook has told; see _forks.py.
+        self.notice_fork: Callable[[], object] = int
 
     def start(self) -> None:
         """
@@ -249,6 +251,7 @@ class LogBridge:
         """
         Take an event, in whichever thread emits it. Blocks never, but see :meth:`finish`.
         """
+        self.notice_fork()
         writer, depth = self._writer, handler_depth.get()
         try:
             if id(event) in self._early:

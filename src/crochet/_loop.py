@@ -12,7 +12,8 @@ program's own threads, which are served as ever, and then calls our hook.
 
 Fork: the hook before it parks our threads (_parking.py). The hook after it, in the child,
 only notes what happened and answers what is pending; most children run another program at once.
-The first call, or setup(), then starts a life of the child's own.
+The first call, or setup(), then starts a life of the child's own. A child that no hook has told
+(see _forks.py) does all of that when it first comes here.
 
 Threads: any may call setup(), no_setup() and shutdown(). The lock is reentrant, for a garbage
 collection or a signal handler in the middle of setup() may call setup(); it finds the work under
@@ -25,8 +26,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 from . import _errors
 from ._blocking import blocked_in
@@ -38,14 +42,16 @@ from ._companions import Children, Logs, Watch, Watching
 from ._debug import ThreadCheck
 from ._event_loops import LoopFactory
 from ._faults import report_all
+from ._forks import AtFork, ForkWatch, new_mark
 from ._futures import Deliveries
 from ._host import Host
 from ._inheritance import Inheritance
 from ._life import GRACE, Life, took
-from ._parking import AtFork, Parking
+from ._parking import Parking
 from ._reactors import Reactor, is_pool_worker, work_in_pool
+from ._relay import is_a_handlers
 from ._status import Status, snapshot
-from ._threads import StartThread, in_subinterpreter
+from ._threads import StartThread, expect_ghosts, in_subinterpreter
 from ._timeouts import (
     EXIT_PATIENCE,
     STALL_WARNING,
@@ -145,6 +151,7 @@ class EventLoop:
         if stall_warning is not STALL_WARNING:
             self._warn_of_stalls(stall_seconds(stall_warning))
         self._exit_patience = patience
+        self.bridge.notice_fork()
         if self._is_set_up and reactor is None and loop_factory is None:
             return
         choice = Choice(reactor, loop_factory)
@@ -231,6 +238,7 @@ class EventLoop:
         """
         Leave the reactor to the program, which runs it itself. See ``Entrance.no_setup``.
         """
+        self.bridge.notice_fork()
         self._prepare()
         with self._setup_lock:
             if self._life is not None:
@@ -260,16 +268,17 @@ class EventLoop:
         Stop the reactor, give back what ``setup()`` took. See ``Entrance.shutdown``.
         """
         limit = min(max(seconds(timeout), 0.0), threading.TIMEOUT_MAX)
-        if threading.get_ident() == self.bridge.reactor_thread:
+        if self.bridge.is_reactor_thread():
             raise _errors.shutdown_in_reactor_thread()
         life = self._life
         if life is not None and is_pool_worker(life.reactor):
             raise _errors.shutdown_in_pool()
         deadline = monotonic() + limit
-        lock = self._setup_lock  # a fork in the middle replaces it
-        if not lock.acquire(timeout=limit):
-            raise _errors.not_down(limit, life.whereabouts() if life else "(nowhere)\n")
+        lock: Any = self._setup_lock  # a fork in the middle replaces it
+        is_inner = lock._is_owned()  # this has interrupted setup(), say, which will release it
         try:
+            if not is_inner and not lock.acquire(timeout=limit):
+                raise _errors.not_down(limit, life.whereabouts() if life else "(nowhere)\n")
             if self._host is not None:
                 raise RuntimeError(
                     "shutdown() stops a reactor that setup() started, and after no_setup() the "
@@ -283,7 +292,14 @@ class EventLoop:
             finally:
                 self._is_stopping = False
         finally:
-            lock.release()
+            # No call before release(): CPython looks for signals after calls, not between.
+            if not is_inner:
+                try:
+                    lock.release()
+                except RuntimeError as error:
+                    if is_a_handlers(error):
+                        raise
+                    # Not acquired: it was not in time, or a signal's exception came first.
 
     def _stop(self, limit: float, deadline: float) -> None:
         life = self._life
@@ -317,22 +333,27 @@ class EventLoop:
         """
         Have the reactor run for the length of a ``with`` block. See ``Entrance.running``.
         """
-        self.setup(
-            logging=logging,
-            stall_warning=stall_warning,
-            exit_patience=exit_patience,
-            reactor=reactor,
-            loop_factory=loop_factory,
-        )
+        before, has_entered = self._life, False
         try:
+            self.setup(
+                logging=logging,
+                stall_warning=stall_warning,
+                exit_patience=exit_patience,
+                reactor=reactor,
+                loop_factory=loop_factory,
+            )
+            has_entered = True
             yield
         finally:
-            self.shutdown(timeout)
+            # A signal's exception may leave setup() when it is done.
+            if has_entered or self._life is not before:
+                self.shutdown(timeout)
 
     def status(self) -> Status:
         """
         Tell what the bridge to the reactor thread does now. See ``Entrance.status``.
         """
+        self.bridge.notice_fork()
         return snapshot(self.bridge, self._reactor)
 
     @property
@@ -357,6 +378,11 @@ class EventLoop:
         self.bridge.blocked_in = blocked_in
         if took(self._hooks_ticket):
             self._is_in_subinterpreter = in_subinterpreter()
+            mark = new_mark()
+            give_up = partial(self._after_fork_in_child, is_told=False)
+            forks = ForkWatch(mark, give_up, _errors.interrupted_after_fork)
+            self.bridge.mark, self.bridge.on_fork = mark, forks.notice
+            self._logs.notice_fork = self.bridge.notice_fork
             self._at_exit(self._exit)
             self._at_fork(
                 before=self._before_fork,
@@ -374,6 +400,7 @@ class EventLoop:
         In a subinterpreter end every thread and give back the descriptors, too: CPython aborts the
         process when one ends that has threads, and the process goes on without it.
         """
+        self.bridge.notice_fork()
         self._is_exiting = True
         patience = self._exit_patience
         for_logs = min(_FOR_LOGS, patience / 10)
@@ -392,10 +419,13 @@ class EventLoop:
             (logs.stop if self._is_in_subinterpreter else logs.finish)(left_until(end))
 
     def _before_fork(self) -> None:
+        self.bridge.notice_fork()
         # Another thread that sets up may be importing Twisted's reactor, whose lock the child would
-        # then wait for, for ever.
-        if self._is_starting and self._setup_lock.acquire(timeout=_STARTING_TAKES):
-            self._setup_lock.release()
+        # then wait for, for ever. Looked at over and over: a lock taken here might be left locked.
+        lock: Any = self._setup_lock
+        end = monotonic() + _STARTING_TAKES
+        while self._is_starting and not lock._is_owned() and monotonic() < end:
+            time.sleep(0.001)
         threads: list[CallFromThread] = []
         call_writer = self._logs.get_caller() if self._has_logs else None
         if call_writer is not None:
@@ -410,9 +440,10 @@ class EventLoop:
         ident = self.bridge.reactor_thread
         if reactor is not None and ident is not None and ident != threading.get_ident():
             threads.append(self.bridge.call)
-        self._parking.before(*threads)
+        self._parking.before(*threads, is_there=lambda: self.bridge.reactor_thread == ident)
 
-    def _after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self, is_told: bool = True) -> None:
+        expect_ghosts(not is_told)  # or else Python has forgotten the parent's threads
         self._parking.clear()
         self._deliveries.reset_after_fork()
         self._setup_lock = threading.RLock()
@@ -436,6 +467,7 @@ class EventLoop:
             self._inheritance.find()
             if was_starting:
                 self._inheritance.release()
+        self.bridge.mark[0] = 1
 
     def _set_up_in_child(self, name: str) -> Exception | None:
         """

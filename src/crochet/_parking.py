@@ -19,45 +19,14 @@ Threads: before() and after() are the forking thread's; the others run ``_stay``
 
 from __future__ import annotations
 
-import os
 from _thread import LockType, allocate_lock, get_ident
 from collections.abc import Callable
-from typing import Protocol
 
 from ._bridge import CallFromThread
 
 # Seconds that a fork waits for each thread, and that such a thread waits for the fork's end.
 _PATIENCE = 0.5
 _STAY = 5.0
-
-
-class AtFork(Protocol):
-    """
-    How hooks are had called around every fork, like ``os.register_at_fork``.
-    """
-
-    def __call__(
-        self,
-        *,
-        before: Callable[[], object],
-        after_in_parent: Callable[[], object],
-        after_in_child: Callable[[], object],
-    ) -> object: ...
-
-
-def at_fork(
-    *,
-    before: Callable[[], object],
-    after_in_parent: Callable[[], object],
-    after_in_child: Callable[[], object],
-) -> None:
-    """
-    Have hooks called around every fork, where there are such things.
-    """
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=before, after_in_parent=after_in_parent, after_in_child=after_in_child
-        )
 
 
 class Parking:
@@ -69,20 +38,26 @@ class Parking:
         # What lets them go on, for each fork, by the ident of the thread that forks.
         self._exits: dict[int, list[list[LockType]]] = {}
 
-    def before(self, *threads: CallFromThread) -> None:
+    def before(self, *threads: CallFromThread, is_there: Callable[[], bool] = bool) -> None:
         """
         Bring threads to a halt, in that order. Call it from any other; blocks for 0.5 s each.
 
         Args:
             threads: what has each of them call something.
+            is_there: tells whether they all still run.
         """
         ways_out: list[LockType] = []
         self._exits.setdefault(get_ident(), []).append(ways_out)
         for call_from_thread in threads:
             entrance, way_out = _locked(), _locked()
             ways_out.append(way_out)
-            call_from_thread(_stay, entrance, way_out)
-            entrance.acquire(True, _PATIENCE)
+            try:
+                call_from_thread(_stay, entrance, way_out)
+            except Exception:
+                if is_there():
+                    raise  # a signal handler's
+                continue  # the reactor has ended meanwhile, and has closed what it is woken by
+            entrance.acquire(True, _PATIENCE)  # what a signal handler raises here: see _forks.py
 
     def after(self) -> None:
         """

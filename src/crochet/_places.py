@@ -9,12 +9,13 @@ and what is kept is a code object and an offset, or a name, a file and a line.
 from __future__ import annotations
 
 import os
-import sys
 from types import CodeType, FrameType
 from typing import NamedTuple
 
 import twisted
 import zope.interface  # type: ignore[import-untyped]
+
+from ._threads import frames_of_threads
 
 # How many frames of a thread are looked at, innermost first.
 _DEEPEST = 200
@@ -81,7 +82,7 @@ def stack_of(ident: int) -> tuple[Place, ...]:
     at one moment; most threads worth looking at are stuck.
     """
     places: list[Place] = []
-    frame = sys._current_frames().get(ident)
+    frame = frames_of_threads().get(ident)
     while frame is not None and len(places) < _DEEPEST:
         places.append(place_of_frame(frame))
         frame = frame.f_back

@@ -239,6 +239,8 @@ def release_in_child(reactor: Any) -> None:
     reactor._startedBefore = True
     _close_waker(reactor)
     reactor._asyncioEventloop = None
+    if loop.is_closed():
+        return
     selector = getattr(loop, "_selector", None)
     if selector is None:
         _not_to_be_closed.append(loop)  # uvloop's: nobody knows how to close half of one
@@ -249,7 +251,8 @@ def release_in_child(reactor: Any) -> None:
     loop.stop()
     selector.close()
     for end in (loop._ssock, loop._csock):
-        end.close()
+        if end is not None:  # else another thread of the parent was closing the loop
+            end.close()
     loop._closed = True
 
 

@@ -115,6 +115,11 @@ class Home(Protocol):
         """
         ...
 
+    def notice_fork(self) -> None:
+        """
+        Disown what is a parent's, should this be a child that was forked behind Python's back.
+        """
+
     def nudge(self) -> None:
         """
         Wake the reactor for what is queued, even if that seems to have been done.
@@ -213,6 +218,8 @@ class EventualResult(Generic[T_co]):
 
         Call it from any thread. Blocks never.
         """
+        if self._outcome is PENDING:
+            self._home.notice_fork()
         return self._outcome is not PENDING
 
     def wait(self, timeout: Seconds = None) -> T_co:
@@ -251,6 +258,7 @@ class EventualResult(Generic[T_co]):
             del self, outcome
 
     def _block(self, limit: float) -> None:
+        self._home.notice_fork()
         if get_ident() == self._home.reactor_thread:
             raise _errors.in_reactor_thread(self._name)
         now = monotonic()
@@ -294,6 +302,7 @@ class EventualResult(Generic[T_co]):
 
         Call it from any thread. Blocks never.
         """
+        self._home.notice_fork()
         self._is_cancelled = True
         if withdraw(self):
             answer_withdrawn(self, calls_back=False)
@@ -332,6 +341,7 @@ class EventualResult(Generic[T_co]):
 
         Call it from any thread. Blocks never.
         """
+        self._home.notice_fork()  # or it would take this for one of the parent's
         waiter: Callable[[], object] = partial(_call_back, callback, self)
         watched = self._home.watched
         watched.add(self)  # somebody is to be told, even if nobody holds this; see Bridge.flights
@@ -379,6 +389,7 @@ class EventualResult(Generic[T_co]):
             BaseException: whatever the operation raised, or the loop throws in.
         """
         home = self._home
+        home.notice_fork()
         explain = partial(home.explain, self)
         return awaiting(self, self._name, home.reactor_thread, home.call, explain)
 

@@ -5,10 +5,12 @@ Threads: starting them, and what they are called.
 from __future__ import annotations
 
 import _thread
+import sys
 import threading
 from collections.abc import Callable
 from contextvars import Context
 from importlib import import_module
+from types import FrameType
 from typing import cast
 
 # Starts a daemon thread of that target and name.
@@ -45,6 +47,29 @@ def name_of_thread(ident: int) -> str:
     """
     name = known_name(ident)
     return f"an unnamed thread ({ident:#x})" if name is None else repr(name)
+
+
+# Whether Python takes threads of a parent's for threads of this process; see _forks.py.
+_has_ghosts = False
+
+
+def expect_ghosts(has_ghosts: bool) -> None:
+    """
+    Say whether Python lists threads that are not there.
+    """
+    global _has_ghosts
+    _has_ghosts = has_ghosts
+
+
+def frames_of_threads() -> dict[int, FrameType]:
+    """
+    Return where each thread is, by ident; nothing in a child of which Python does not know.
+
+    There, some of them are threads of the parent's, whose stacks are gone, or others use them:
+    CPython from 3.11 on crashes as it looks at one. It would also take one for a new thread that
+    has got its ident.
+    """
+    return {} if _has_ghosts else sys._current_frames()
 
 
 def in_subinterpreter() -> bool:

@@ -44,7 +44,6 @@ the lock of a stream that it was writing to.
 
 from __future__ import annotations
 
-import sys
 import threading
 import traceback
 from _thread import LockType, allocate_lock
@@ -64,6 +63,7 @@ from ._bridge import Bridge
 from ._clock import monotonic
 from ._lending import Lender
 from ._places import line_in
+from ._threads import frames_of_threads
 from ._turns import Turns
 from ._waiting import has_errands, send_errand
 
@@ -300,7 +300,7 @@ class Watch:
         since = self._last_turn()
         if self._has_warned or self._clock() - since < self.stall_warning:
             return
-        frame = sys._current_frames().get(self._bridge.reactor_thread or 0)
+        frame = frames_of_threads().get(self._bridge.reactor_thread or 0)
         # The frame first: if the reactor has not turned by now, it is that of what blocks it.
         if frame is None or self._has_turned():
             return
