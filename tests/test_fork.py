@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from typing import Any
 
 import pytest
@@ -87,8 +88,6 @@ def run(code: str, *args: str, **more: Any) -> Finished:
     """
     Run a program that forks.
     """
-    import textwrap
-
     return run_python(_BEGINNING + textwrap.dedent(code), *args, **more)
 
 
@@ -744,6 +743,306 @@ class TestParent:
             crochet.run_in_reactor(Logger().error)("fork").wait(BOUND)
             assert forked.wait(BOUND)
             end_of(pids[0])
+            """
+        )
+
+
+class TestBehindPythonsBack:
+    """
+    Forks made by C, as uWSGI makes them, of which no hook is told: the child finds out by itself.
+    With the interpreter's lock held (PyDLL) or not, and Python takes the parent's threads for its.
+
+    They fork while all other threads sleep. Else the child may hang in CPython, whatever we do: for
+    one of those threads has the interpreter's lock, or was to get it next.
+    """
+
+    BEGINNING = """
+    import ctypes
+    crochet.setup()
+    c_fork = getattr(ctypes, sys.argv[3])(None).fork
+    assert add(1, 2) == 3
+
+    def asleep():
+        "Return the number of times that each other thread went to sleep, or None."
+        counts = []
+        for name in os.listdir("/proc/self/task"):
+            if name != str(threading.get_native_id()):
+                with open(f"/proc/self/task/{name}/status") as status:
+                    lines = dict(line.split(":", 1) for line in status if ":" in line)
+                counts.append((name, lines["voluntary_ctxt_switches"]))
+                if "S" not in lines["State"].split()[0]:
+                    return None
+        return counts
+
+    def asleep_at_last():
+        before = None
+        while os.path.isdir("/proc/self/task") and (before is None or before != asleep()):
+            before = asleep()
+            time.sleep(0.03)  # who waits for the interpreter's lock looks up every 0.005 s
+
+    def in_c_child(function, *args):
+        "Likewise, past Python, and end as any program does."
+        sys.stdout.flush()
+        asleep_at_last()
+        pid = c_fork()
+        if pid:
+            return pid
+        signal.alarm(int(BOUND))
+        function(*args)
+        sys.exit(0)
+    """
+
+    def run(self, code: str, kind: str, library: str) -> Finished:
+        """
+        Run a program that forks so.
+        """
+        return run(textwrap.dedent(self.BEGINNING) + textwrap.dedent(code), kind, library)
+
+    @pytest.mark.parametrize("library", ["CDLL", "PyDLL"])
+    @pytest.mark.parametrize("kind", REACTORS)
+    def test_enters_by_anything(self, kind: str, library: str) -> None:
+        """
+        A call, setup(), status(), shutdown(), a result of the parent's, a fork, the end: each the
+        first thing done there. Nothing is said on stderr, and the parent goes on.
+        """
+        done = self.run(
+            """
+            pending, uid = hang(), hang().stash()
+
+            def call():
+                assert add(1, 2) == 3
+                assert use_everything() == "done in the pool"
+
+            def set_up():
+                crochet.setup()
+                call()
+
+            def look():
+                status = crochet.status()
+                assert (status.state, status.calls) == ("forked", ()), status
+                call()
+
+            def shut_down():
+                crochet.shutdown()
+                assert "shutdown" in raised(crochet.ReactorStopped, add, 1, 2)
+                set_up()
+
+            def retrieve():
+                assert "forked" in raised(crochet.ReactorStopped, crochet.retrieve_result(uid).wait)
+                call()
+
+            def wait():
+                assert "forked" in raised(crochet.ReactorStopped, pending.wait)
+
+            def poll():
+                assert pending.done()
+                assert "forked" in raised(crochet.ReactorStopped, pending.as_future().result)
+
+            def fork():
+                end_of(in_child(call))
+                end_of(in_c_child(call))
+                call()
+                end_of(in_child(call))
+                end_of(in_c_child(call))
+
+            def dump():
+                with open(os.devnull, "w") as file:
+                    crochet.dump(file)
+                assert "forked" in raised(crochet.ReactorStopped, pending.wait)
+
+            def nothing():
+                pass
+
+            before = descriptors()
+            for each in (
+                call, set_up, look, shut_down, retrieve, wait, poll, fork, dump, nothing
+            ):
+                end_of(in_c_child(each))
+                assert add(1, 2) == 3
+            assert not pending.done() and not crochet.retrieve_result(uid).done()
+            assert use_everything() == "done in the pool"
+            assert descriptors() == before
+            """,
+            kind,
+            library,
+        )
+        assert not done.stderr
+
+    @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc/self/task")
+    @pytest.mark.parametrize("library", ["CDLL", "PyDLL"])
+    @pytest.mark.parametrize("kind", REACTORS)
+    def test_parent_is_not_woken(self, kind: str, library: str) -> None:
+        """
+        By nothing that the child does, be it only to cancel what is the parent's, or to call
+        without waiting.
+        """
+        self.run(
+            """
+            pending = [hang() for _ in range(100)]
+            thread = crochet.run_in_reactor(threading.get_native_id)().wait(BOUND)
+
+            def wake_ups():
+                with open(f"/proc/self/task/{thread}/status") as status:
+                    lines = dict(line.split(":", 1) for line in status if ":" in line)
+                return int(lines["voluntary_ctxt_switches"])
+
+            def first(act):
+                for each in pending:
+                    act(each)
+                for number in range(100):
+                    assert add(number, 1) == number + 1
+                crochet.shutdown()
+
+            acts = [lambda each: each.cancel(), lambda each: crochet.run_in_reactor(id)(each)]
+            for act in acts:
+                add(1, 2)
+                before = wake_ups()
+                end_of(in_c_child(first, act))
+                # It may have been on its way to sleep, on a busy machine. Those of a child that
+                # wakes it would be a hundred.
+                assert wake_ups() <= before + 20, (wake_ups(), before)
+                assert add(1, 2) == 3 and not any(each.done() for each in pending)
+            """,
+            kind,
+            library,
+        )
+
+    @pytest.mark.parametrize("kind", REACTORS)
+    def test_first_calls_may_come_together(self, kind: str) -> None:
+        """
+        From threads that C has started, or the program. One may have the ident of the parent's
+        reactor thread, whose stack it got.
+        """
+        self.run(
+            """
+            sys.setswitchinterval(1e-6)
+
+            def check():
+                barrier = threading.Barrier(16)
+                sums = []
+                def call(number):
+                    barrier.wait(BOUND)
+                    sums.append(add(number, 1) - number)
+                threads = [threading.Thread(target=call, args=(n,)) for n in range(16)]
+                for each in threads: each.start()
+                for each in threads: each.join(BOUND)
+                assert sums == [1] * 16, sums
+
+            for _ in range(10):
+                end_of(in_c_child(check))
+            """,
+            kind,
+            "PyDLL",
+        )
+
+    @pytest.mark.parametrize("kind", REACTORS)
+    def test_body_that_forks(self, kind: str) -> None:
+        """
+        Its clone of the reactor thread does not go on as the parent's, and ends.
+        """
+        self.run(
+            """
+            import socket
+            from twisted.internet import protocol, reactor
+            from twisted.internet.endpoints import TCP4ServerEndpoint
+
+            class Sink(protocol.Protocol):
+                def dataReceived(self, data):
+                    self.transport.write(str(os.getpid()).encode() + b" ")
+
+            @crochet.wait_for(BOUND)
+            def listen():
+                return TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(
+                    protocol.Factory.forProtocol(Sink))
+
+            @crochet.wait_for(BOUND)
+            def fork():
+                asleep_at_last()
+                pid = c_fork()
+                if pid == 0:
+                    signal.alarm(int(BOUND))
+                return pid
+
+            client = socket.create_connection(("127.0.0.1", listen().getHost().port), BOUND)
+            me = str(os.getpid()).encode() + b" "
+            pid = fork()
+            for _ in range(50):
+                client.sendall(b"x")
+                assert client.recv(len(me)) == me
+            end_of(pid)
+            assert add(1, 2) == 3
+            """,
+            kind,
+            "PyDLL",
+        )
+
+    def test_waits_are_watched_without_a_look_at_threads(self) -> None:
+        """
+        Of those that Python lists, some are not there, and CPython crashes as it looks at one. What
+        a timeout says is true, if less.
+        """
+        self.run(
+            """
+            @crochet.wait_for(0.5)
+            def wait():
+                return Deferred()
+
+            @crochet.wait_for(0.5)
+            def block():
+                time.sleep(1)
+
+            def check():
+                text = raised(crochet.TimeoutError, wait)
+                assert "wait() has not answered in 0.5 s" in text and "busy" not in text, text
+                text = raised(crochet.TimeoutError, block)
+                assert "It started" in text, text
+                assert add(1, 2) == 3
+                assert "wait()" not in str(crochet.status())
+
+            for _ in range(3):
+                end_of(in_c_child(check))
+            """,
+            REACTORS[0],
+            "CDLL",
+        )
+
+    def test_what_it_logs_is_not_left_to_a_thread_of_the_parent_s(self) -> None:
+        """
+        Also if it never calls.
+        """
+        done = self.run(
+            """
+            import logging
+            from twisted.logger import Logger
+            logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.WARNING)
+            end_of(in_c_child(lambda: Logger().warn("written in the child")))
+            """,
+            REACTORS[0],
+            "CDLL",
+        )
+        assert done.stdout == "written in the child\n"
+
+    def test_before_the_program_runs_its_own_reactor(self) -> None:
+        """
+        As a program does that becomes a daemon by a library in C: the child runs it.
+        """
+        run(
+            """
+            import ctypes
+            from twisted.internet import reactor
+            crochet.no_setup()
+            pid = ctypes.PyDLL(None).fork()
+            if pid:
+                end_of(pid)
+                sys.exit(0)
+            signal.alarm(int(BOUND))
+            sums = []
+            def call():
+                sums.append(add(1, 2))
+                reactor.callFromThread(reactor.stop)
+            reactor.callWhenRunning(lambda: threading.Thread(target=call).start())
+            reactor.run()
+            assert sums == [3]
             """
         )
 

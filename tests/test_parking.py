@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import sys
 import threading
 import warnings
@@ -21,7 +20,7 @@ from twisted.logger import LogBeginner, LogPublisher
 from crochet import _errors, _parking
 from crochet._bridge import Bridge
 from crochet._logs import LogBridge
-from crochet._parking import Parking, at_fork
+from crochet._parking import Parking
 from crochet._result import EventualResult
 from crochet._stash import Stash
 from crochet._threads import start_thread
@@ -129,6 +128,30 @@ def test_of_a_fork_within_a_fork(parking: Parking, monkeypatch: pytest.MonkeyPat
     assert [way_out.locked() for way_out in ways_out] == [True, False]
     parking.after()
     assert [way_out.locked() for way_out in ways_out] == [False, False]
+
+
+def test_does_not_wait_for_one_that_has_ended(parking: Parking) -> None:
+    """
+    1. This thread is about to fork, and has seen the reactor run. 2. It ends, and another thread
+    closes what it is woken by. 3. To have it called raises. That is no news, but for what a signal
+    handler raises while it runs; the threads after it are held.
+    """
+    calls = Calls()
+
+    def closed(*args: object) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    def come(function: Callable[..., object], /, *args: Any) -> None:
+        calls(function, *args)
+        args[0].release()
+
+    parking.before(closed, come)
+    parking.after()
+    calls.make_next()  # which does not stay
+    with pytest.raises(RuntimeError, match="closed"):
+        parking.before(closed, is_there=lambda: True)
+    parking.after()
+    assert not parking._exits
 
 
 def test_nothing_to_end(parking: Parking, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,19 +383,3 @@ def _nothing(*args: object) -> None:
     """
     Do nothing.
     """
-
-
-def test_a_fork_is_heard_of_where_there_are_forks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Elsewhere nothing is to be done.
-    """
-    registered: list[object] = []
-    monkeypatch.setattr(
-        os, "register_at_fork", lambda **hooks: registered.append(hooks), raising=False
-    )
-    hooks = {"before": int, "after_in_parent": str, "after_in_child": list}
-    at_fork(**hooks)
-    assert registered == [hooks]
-    monkeypatch.delattr(os, "register_at_fork")
-    at_fork(**hooks)
-    assert registered == [hooks]
