@@ -5,13 +5,17 @@ One event loop in a thread of its own, from ``setup()`` to the interpreter's exi
 from __future__ import annotations
 
 import gc
+import itertools
 import math
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from contextvars import ContextVar
-from types import SimpleNamespace
+from dis import opname
+from functools import partial
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +31,7 @@ from fakes import (
     FakeProcess,
     FakeThread,
     LoggedFailures,
+    Steps,
     in_reactor_thread,
     new_real_reactor,
     run_python,
@@ -435,6 +440,27 @@ class TestRestart:
             process.loop.setup()
 
 
+class Looks(Steps):
+    """
+    The same, but only where Python looks for signals, as their exceptions come nowhere else.
+    """
+
+    def __init__(self, at: int, meanwhile: Callable[[], object], source: str) -> None:
+        super().__init__(at, meanwhile, source)
+        self._looks_next: set[FrameType] = set()
+
+    def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
+        looks = frame in self._looks_next
+        self._looks_next.discard(frame)
+        if event == "opcode":
+            name = opname[frame.f_code.co_code[frame.f_lasti]]
+            if name.startswith(("CALL", "RESUME", "JUMP_BACKWARD", "JUMP_ABSOLUTE")):
+                self._looks_next.add(frame)
+            if not looks:
+                return self._trace
+        return super()._trace(frame, event, argument)
+
+
 class TestShutdown:
     """
     ``shutdown()``
@@ -603,6 +629,91 @@ class TestShutdown:
             process.loop.setup()
             assert process.wait_for(BOUND)(lambda: 7)() == 7
             process.loop.shutdown(BOUND)
+
+    def test_interrupted_at_each_point_where_python_looks_for_signals(self) -> None:
+        """
+        By an exception. The lock of setup() and shutdown() is not left locked, for other threads
+        would then wait for it for ever; and what was begun can be done. Python looks when a call
+        has returned, when a function begins, and where a loop begins anew.
+        """
+
+        def shut_down(process: FakeProcess) -> None:
+            process.loop.setup()
+            process.will_run_reactor()
+            process.loop.shutdown(0.1)
+
+        def shut_down_again(process: FakeProcess) -> None:
+            process.loop.setup()
+            with pytest.raises(TimeoutError):
+                process.loop.shutdown(0)
+            process.will_run_reactor()
+            process.loop.shutdown(0)
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        for scene in (
+            shut_down,
+            shut_down_again,
+            lambda process: process.loop.no_setup(),
+            lambda process: process.loop.setup() or process.stay_parent(),
+        ):
+            for at in itertools.count():
+                process = FakeProcess()
+                steps = Looks(at, interrupt, _loop.__file__)
+                with suppress(KeyboardInterrupt):
+                    steps.run(partial(scene, process))
+                lock: Any = process.loop._setup_lock
+                assert not lock._is_owned(), (scene, at)
+                assert Background(lock.acquire, False).outcome()
+                if not steps.is_over:
+                    assert at > 10
+                    break
+
+    def test_refused_in_the_middle_of_setup_leaves_the_lock_to_that(
+        self, process: FakeProcess
+    ) -> None:
+        """
+        It is released once, by whoever has acquired it.
+        """
+
+        def interrupted() -> Any:
+            with pytest.raises(RuntimeError, match="in the middle of"):
+                process.loop.shutdown()
+            assert lock._is_owned()
+            assert not Background(lock.acquire, False).outcome()
+            return process.reactor
+
+        lock: Any = process.loop._setup_lock
+        process.loop._import_reactor = interrupted
+        process.loop.setup()
+        assert not lock._is_owned()
+
+    def test_of_a_block_whose_setup_was_interrupted(
+        self, threaded: FakeProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        By a signal's exception, when it was done: the reactor is shut down all the same. One that
+        ran before is not, nor is one that was not to be set up so.
+        """
+        setup = threaded.loop.setup
+
+        def interrupted(**options: Any) -> None:
+            setup(**options)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threaded.loop, "setup", interrupted)
+            with pytest.raises(KeyboardInterrupt), threaded.loop.running(timeout=BOUND):
+                pass
+            with pytest.raises(ReactorStopped):
+                threaded.run_in_reactor(int)()
+            setup()
+            with pytest.raises(KeyboardInterrupt), threaded.loop.running(timeout=BOUND):
+                pass
+        with pytest.raises(RuntimeError), threaded.loop.running(reactor="select"):
+            pass
+        assert threaded.wait_for(BOUND)(lambda: 7)() == 7
 
     def test_after_a_block(self, threaded: FakeProcess) -> None:
         """

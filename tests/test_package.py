@@ -26,9 +26,9 @@ _PROJECT = Path(__file__).parent.parent
 # Each room may use those above it.
 _ROOMS = [
     {"_clock"},
+    {"_threads", "_forks"},
     {
         "_timeouts",
-        "_threads",
         "_waiting",
         "_relay",
         "_places",
@@ -353,6 +353,7 @@ class TestLoading:
         "_entrance",
         "_errors",
         "_faults",
+        "_forks",
         "_patience",
         "_places",
         "_relay",

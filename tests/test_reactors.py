@@ -311,13 +311,31 @@ class TestRelease:
         Such as uvloop's: it is kept, for a garbage collection would close it.
         """
         stopped: list[None] = []
-        loop = SimpleNamespace(close=pytest.fail, stop=lambda: stopped.append(None))
+        loop = SimpleNamespace(
+            is_closed=lambda: False, close=pytest.fail, stop=lambda: stopped.append(None)
+        )
         reactor = SimpleNamespace(running=True, waker=None, _asyncioEventloop=loop)
         release_in_child(reactor)
         assert stopped  # for a clone of the thread that runs it
         assert reactor._asyncioEventloop is None
         assert not reactor.running
         assert _reactors._not_to_be_closed.pop() is loop
+
+    @pytest.mark.parametrize("step", ["_close_self_pipe", "close", "nothing"])
+    def test_in_a_child_of_a_parent_that_was_closing_the_loop(self, step: str) -> None:
+        """
+        In another thread, at whatever step: shutdown() does. What is open still is closed.
+        """
+        reactor = _new_asyncio_reactor()
+        _run_once(reactor)
+        loop = reactor._asyncioEventloop
+        getattr(loop, step, int)()
+        release_in_child(reactor)
+        assert loop.is_closed()
+        assert reactor._asyncioEventloop is None
+        make_runnable(reactor)
+        _run_once(reactor)
+        release(reactor)
 
 
 class Reader:
