@@ -450,9 +450,9 @@ class Looks(Steps):
         self._looks_next: set[FrameType] = set()
 
     def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
-        looks = frame in self._looks_next
-        self._looks_next.discard(frame)
         if event == "opcode":
+            looks = frame in self._looks_next
+            self._looks_next.discard(frame)
             name = opname[frame.f_code.co_code[frame.f_lasti]]
             if name.startswith(("CALL", "RESUME", "JUMP_BACKWARD", "JUMP_ABSOLUTE")):
                 self._looks_next.add(frame)
