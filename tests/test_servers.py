@@ -1,5 +1,5 @@
 """
-Servers that fork workers from a process in which ``setup()`` was called: gunicorn and Celery.
+Servers that fork workers from a process in which ``setup()`` was called: gunicorn, uWSGI, Celery.
 
 Each runs as its users run it, in processes of its own, with its application in a directory of the
 test's. A Twisted server in another process is what the application asks.
@@ -68,6 +68,38 @@ def view():
     return f"{fetch()} {os.getpid()}"
 """
 )
+
+# For uWSGI, which forks without telling Python. A worker hangs in CPython if another thread has the
+# interpreter's lock then, or waits for it, so they are asleep when this has been imported.
+_SITE_OF_UWSGI = """
+import os, sys, threading, time
+import crochet
+if os.environ["SETUP"] == "early":
+    from site_ import app, fetch
+else:
+    from flask import Flask
+    app = Flask(__name__)
+    @app.get("/")
+    def view():
+        import site_
+        return site_.view()
+
+def asleep():
+    counts = []
+    for name in os.listdir("/proc/self/task"):
+        if name != str(threading.get_native_id()):
+            with open(f"/proc/self/task/{name}/status") as status:
+                lines = dict(line.split(":", 1) for line in status if ":" in line)
+            counts.append((name, lines["voluntary_ctxt_switches"]))
+            if "S" not in lines["State"].split()[0]:
+                return None
+    return counts
+
+before = None
+while before is None or before != asleep():
+    before = asleep()
+    time.sleep(0.03)
+"""
 
 # Asks the site so often, from so many threads; says which workers answered, and what went wrong.
 _LOAD = """
@@ -171,6 +203,7 @@ def directory(tmp_path: Path) -> Path:
     Where the programs are.
     """
     programs = {"origin": _ORIGIN, "site_": _SITE, "load": _LOAD, "tasks": _TASKS}
+    programs["site_of_uwsgi"] = _SITE_OF_UWSGI
     for name, code in {**programs, "ask_celery": _ASK_CELERY}.items():
         (tmp_path / f"{name}.py").write_text(textwrap.dedent(code))
     for name in ("queue", "control", "results"):
@@ -245,6 +278,64 @@ def test_gunicorn_preload(directory: Path, origin: str, worker: str) -> None:
             os.killpg(gunicorn.pid, 0)
     log = (directory / "log").read_text()
     assert "Traceback" not in log, log
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the test looks into /proc")
+@needs("pyuwsgi", "flask")
+@pytest.mark.parametrize(
+    ("how", "setup"),
+    [
+        *[
+            (how, setup)
+            for how in ("", "--lazy-apps", "--threads 2")
+            for setup in ("early", "late")
+        ],
+        ("--py-call-uwsgi-fork-hooks", "early"),
+        ("--py-call-osafterfork", "early"),
+    ],
+)
+def test_uwsgi(directory: Path, origin: str, how: str, setup: str) -> None:
+    """
+    Forks in C, behind Python's back unless it is told otherwise: workers answer all the same, one
+    that was killed is replaced, and all end at once, without a word of ours. With ``setup()`` in
+    the parent, or at a worker's first request.
+    """
+    port = free_port()
+    options = f"--master --processes 2 --enable-threads --need-app {how} --http-socket 127.0.0.1"
+    command = [sys.executable, "-c", "import pyuwsgi; pyuwsgi.run()"]
+    command += f"{options}:{port} --module site_of_uwsgi:app".split()
+
+    def log() -> str:
+        return (directory / "log").read_text()
+
+    def load(requests: int) -> list[int]:
+        workers, errors = said(
+            sys.executable, "load.py", str(port), str(requests), "4", directory=directory
+        )
+        assert not errors, (errors[:5], log())
+        assert sum(workers.values()) == requests
+        return list(map(int, workers))
+
+    def loaded(times: int) -> bool:
+        # A worker that is told to end while it loads the application does not.
+        return log().count("WSGI app 0 ") == (times if "lazy" in how else 1)
+
+    with running(*command, directory=directory, ORIGIN=origin, SETUP=setup) as uwsgi:
+        wait_until(lambda: log().count("spawned uWSGI worker") == 2, "uWSGI has not started")
+        wait_until(lambda: loaded(2), "a worker has not started")
+        wait_until(lambda: is_listening(port), "uWSGI does not listen")
+        workers = load(200)
+        assert uwsgi.pid not in workers
+        os.kill(workers[0], signal.SIGKILL)
+        wait_until(lambda: "Respawned uWSGI worker" in log(), "the worker was not replaced")
+        wait_until(lambda: loaded(3), "the worker that replaces it has not started")
+        assert workers[0] not in load(80)
+        uwsgi.send_signal(signal.SIGINT)
+        assert uwsgi.wait(BOUND) == 0
+        with pytest.raises(ProcessLookupError):
+            os.killpg(uwsgi.pid, 0)
+    for word in ("Traceback", "Segmentation", "crochet: "):
+        assert word not in log(), log()
 
 
 @needs("celery")
