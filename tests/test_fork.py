@@ -888,12 +888,18 @@ class TestBehindPythonsBack:
 
             def first(act):
                 for each in pending:
-                    act(each)
+                    with contextlib.suppress(AttributeError):
+                        act(each)  # asyncio's reactor has no loop before the first call
                 for number in range(100):
                     assert add(number, 1) == number + 1
                 crochet.shutdown()
 
-            acts = [lambda each: each.cancel(), lambda each: crochet.run_in_reactor(id)(each)]
+            from twisted.internet import reactor
+            acts = [
+                lambda each: each.cancel(),
+                lambda each: crochet.run_in_reactor(id)(each),
+                lambda each: reactor.callFromThread(id, each),
+            ]
             for act in acts:
                 add(1, 2)
                 before = wake_ups()
@@ -973,6 +979,56 @@ class TestBehindPythonsBack:
             assert add(1, 2) == 3
             """,
             kind,
+            "PyDLL",
+        )
+
+    @pytest.mark.parametrize("wait", ["forever", "hang().wait"])
+    def test_by_a_signal_handler_in_the_middle_of_a_wait(self, wait: str) -> None:
+        """
+        The child's wait ends when it looks up; the parent's goes on.
+        """
+        self.run(
+            f"""
+            @crochet.wait_for(None)
+            def forever():
+                return pending
+
+            pending, children = Deferred(), []
+            parent = os.getpid()
+
+            def handler(number, frame):
+                pid = c_fork()
+                if pid:
+                    children.append(pid)
+                else:
+                    signal.alarm(int(BOUND))
+
+            def fork_and_finish():
+                time.sleep(0.3)  # it has looked up by then, and sleeps again
+                asleep_at_last()
+                signal.pthread_kill(main, signal.SIGUSR1)
+                while not children:
+                    time.sleep(0.01)
+                crochet.run_in_reactor(pending.callback)(42)
+
+            signal.signal(signal.SIGUSR1, handler)
+            main = threading.main_thread().ident
+            thread = threading.Thread(target=fork_and_finish, daemon=True)
+            thread.start()
+            try:
+                {wait}(*(() if "{wait}" == "forever" else (0.5,)))
+                assert os.getpid() == parent
+            except crochet.ReactorStopped as error:
+                assert os.getpid() != parent, error
+                assert "fork" in str(error), error
+                assert add(1, 2) == 3
+                os._exit(7)
+            except crochet.TimeoutError:
+                assert os.getpid() == parent
+            thread.join(BOUND)
+            assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 7
+            """,
+            REACTORS[0],
             "PyDLL",
         )
 

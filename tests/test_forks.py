@@ -182,6 +182,8 @@ class TestUntoldChild:
             lambda child, result: result.as_future(),
             lambda child, result: result.__await__(),
             lambda child, result: child.bridge.explain(result),
+            lambda child, result: child.bridge.call(int),
+            lambda child, result: child.bridge.call_from_thread(int),
             lambda child, result: child.loop._logs.notice_fork(),
         ],
     )

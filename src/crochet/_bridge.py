@@ -279,6 +279,7 @@ class Bridge:
 
         This is what ``reactor.callFromThread`` is while the bridge carries calls.
         """
+        self.notice_fork()
         posted = _Posted(function, args, kwargs)
         self._queue.append(posted)
         if self._route is None:

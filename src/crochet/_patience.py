@@ -99,7 +99,8 @@ def stay(result: EventualResult[object], gate: LockType, terms: Terms) -> object
         end, limit = deadline, Limit(deadline - result._made, by_deadline=True)
     while result._outcome is PENDING:
         run_errands(gate)
-        if monotonic() >= end or not acquire_until(gate, end):
+        result._home.notice_fork()  # and at each look up: a signal handler may have forked, in C
+        if monotonic() >= end or not acquire_until(gate, end, look=result._home.notice_fork):
             error = _give_up(result, gate, terms, limit)
             if error is not None:
                 return Expired(error)

@@ -273,7 +273,9 @@ class EventualResult(Generic[T_co]):
         self._waiters[waker] = None
         try:
             # The second look; see the head of this file. And a gate may open for an errand.
-            while self._outcome is PENDING and acquire_until(gate, end):
+            # A signal handler may fork, in C.
+            look = self._home.notice_fork
+            while self._outcome is PENDING and acquire_until(gate, end, look=look):
                 if self._outcome is PENDING:
                     run_errands(gate)
             # Somebody who polls must not leave a lock behind each time.

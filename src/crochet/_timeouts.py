@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from _thread import TIMEOUT_MAX, LockType
+from collections.abc import Callable
 from typing import SupportsFloat, SupportsIndex
 
 from ._clock import monotonic
@@ -105,7 +106,12 @@ def left_until(end: float) -> float:
     return min(max(end - monotonic(), 0.0), TIMEOUT_MAX)
 
 
-def acquire_until(lock: LockType, end: float, longest: float | None = None) -> bool:
+def acquire_until(
+    lock: LockType,
+    end: float,
+    longest: float | None = None,
+    look: Callable[[], object] = int,
+) -> bool:
     """
     Acquire a raw lock by *end*, a moment of ``time.monotonic()``, or infinity for whenever.
 
@@ -115,11 +121,13 @@ def acquire_until(lock: LockType, end: float, longest: float | None = None) -> b
         lock: the lock.
         end: the moment.
         longest: seconds of each of the waits that this is made of, if not LONGEST.
+        look: is called after each.
     """
     each = LONGEST if longest is None else longest
     while True:
         left = end - monotonic()
         if lock.acquire(True, min(max(left, 0.0), each)):
             return True
+        look()
         if left <= each or monotonic() >= end:
             return False
