@@ -130,30 +130,6 @@ def test_of_a_fork_within_a_fork(parking: Parking, monkeypatch: pytest.MonkeyPat
     assert [way_out.locked() for way_out in ways_out] == [False, False]
 
 
-def test_does_not_wait_for_one_that_has_ended(parking: Parking) -> None:
-    """
-    1. This thread is about to fork, and has seen the reactor run. 2. It ends, and another thread
-    closes what it is woken by. 3. To have it called raises. That is no news, but for what a signal
-    handler raises while it runs; the threads after it are held.
-    """
-    calls = Calls()
-
-    def closed(*args: object) -> None:
-        raise RuntimeError("Event loop is closed")
-
-    def come(function: Callable[..., object], /, *args: Any) -> None:
-        calls(function, *args)
-        args[0].release()
-
-    parking.before(closed, come)
-    parking.after()
-    calls.make_next()  # which does not stay
-    with pytest.raises(RuntimeError, match="closed"):
-        parking.before(closed, is_there=lambda: True)
-    parking.after()
-    assert not parking._exits
-
-
 def test_nothing_to_end(parking: Parking, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     As after a fork before which there was no reactor thread, and in a child.
@@ -342,6 +318,27 @@ def test_shutdown_waits_its_time_for_another() -> None:
             Background(process.loop.shutdown, 0.01).outcome()
     finally:
         process.loop._setup_lock.release()
+
+
+def test_of_a_reactor_that_ends_meanwhile(
+    process: FakeProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    1. This thread is about to fork, and has seen the reactor run. 2. It ends, and another thread
+    closes what it is woken by. 3. To have it called raises. That is no news for who forks.
+    """
+    monkeypatch.setattr(_parking, "_PATIENCE", 0.01)
+
+    def closed(*args: object) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    process.loop.setup()
+    process.bridge.reactor_thread = -1
+    process.bridge._call_from_thread = process.reactor.callFromThread = closed
+    process.bridge.refuse(_errors.shut_down)
+    process.stay_parent()
+    assert not process.loop._parking._exits
+    process.bridge.reactor_thread = None
 
 
 class TestLives:

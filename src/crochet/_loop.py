@@ -439,8 +439,8 @@ class EventLoop:
         reactor = self._reactor
         ident = self.bridge.reactor_thread
         if reactor is not None and ident is not None and ident != threading.get_ident():
-            threads.append(self.bridge.call)
-        self._parking.before(*threads, is_there=lambda: self.bridge.reactor_thread == ident)
+            threads.append(self.bridge.call)  # not the reactor's, which may have ended meanwhile
+        self._parking.before(*threads)
 
     def _after_fork_in_child(self, is_told: bool = True) -> None:
         expect_ghosts(not is_told)  # or else Python has forgotten the parent's threads

@@ -20,7 +20,6 @@ Threads: before() and after() are the forking thread's; the others run ``_stay``
 from __future__ import annotations
 
 from _thread import LockType, allocate_lock, get_ident
-from collections.abc import Callable
 
 from ._bridge import CallFromThread
 
@@ -38,25 +37,19 @@ class Parking:
         # What lets them go on, for each fork, by the ident of the thread that forks.
         self._exits: dict[int, list[list[LockType]]] = {}
 
-    def before(self, *threads: CallFromThread, is_there: Callable[[], bool] = bool) -> None:
+    def before(self, *threads: CallFromThread) -> None:
         """
         Bring threads to a halt, in that order. Call it from any other; blocks for 0.5 s each.
 
         Args:
             threads: what has each of them call something.
-            is_there: tells whether they all still run.
         """
         ways_out: list[LockType] = []
         self._exits.setdefault(get_ident(), []).append(ways_out)
         for call_from_thread in threads:
             entrance, way_out = _locked(), _locked()
             ways_out.append(way_out)
-            try:
-                call_from_thread(_stay, entrance, way_out)
-            except Exception:
-                if is_there():
-                    raise  # a signal handler's
-                continue  # the reactor has ended meanwhile, and has closed what it is woken by
+            call_from_thread(_stay, entrance, way_out)
             entrance.acquire(True, _PATIENCE)  # what a signal handler raises here: see _forks.py
 
     def after(self) -> None:
