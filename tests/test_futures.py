@@ -6,19 +6,40 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent import futures
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 import crochet
-from crochet import EventualResult, _futures
-from crochet._futures import Deliveries
-from fakes import BOUND, Background, FakeProcess, LoggedFailures, wait_until
+from crochet import EventualResult, _futures, _worker
+from crochet._threads import start_thread
+from fakes import (
+    BOUND,
+    Background,
+    FakeProcess,
+    LoggedFailures,
+    SteppedDeque,
+    close_reactor,
+    new_real_reactor,
+    run_python,
+    wait_until,
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Have threads that see to futures end at once when they have nothing to do.
+    """
+    monkeypatch.setattr(_worker, "_LINGERS", 0.0)
 
 
 def _held(process: FakeProcess) -> tuple[Deferred[Any], EventualResult[Any], list[object]]:
@@ -29,6 +50,19 @@ def _held(process: FakeProcess) -> tuple[Deferred[Any], EventualResult[Any], lis
     deferred: Deferred[Any] = Deferred(told.append)
     result = process.run_in_reactor(lambda: deferred)()
     process.wait_for(BOUND)(lambda: None)()
+    return deferred, result, told
+
+
+def _stepped_held(
+    process: FakeProcess,
+) -> tuple[Deferred[Any], EventualResult[Any], list[object]]:
+    """
+    The same, on a reactor that is stepped.
+    """
+    told: list[object] = []
+    deferred: Deferred[Any] = Deferred(told.append)
+    result = process.run_in_reactor(lambda: deferred)()
+    process.reactor.turn()
     return deferred, result, told
 
 
@@ -118,7 +152,9 @@ class TestFutures:
         called: list[object] = []
         future.add_done_callback(called.append)
         assert future.cancel()
-        assert (future.done(), future.cancelled(), called) == (True, True, [future])
+        assert (future.done(), future.cancelled(), future.running()) == (True, True, False)
+        wait_until(lambda: called == [future], "its callback is not called")
+        assert futures.wait([future], BOUND).done == {future}
         for ask in (future.result, future.exception):
             with pytest.raises(futures.CancelledError):
                 ask(BOUND)
@@ -149,19 +185,290 @@ class TestFutures:
         assert not future.cancel()
         assert future.result() == 7
 
-    def test_raise_what_an_operation_answers_a_cancellation_with(
-        self, running: FakeProcess
+    @pytest.mark.parametrize("ask", ["result", "exception"])
+    def test_release_those_who_wait_when_they_are_cancelled(
+        self, ask: str, running: FakeProcess
     ) -> None:
         """
-        To whoever had asked before; the future itself is cancelled.
+        At once, even if the operation ignores it. Who waits for the result itself waits on, and
+        gets what comes of it.
         """
-        _, result, _ = _held(running)
+        deferred: Deferred[Any] = Deferred()
+        deferred.cancel = lambda: None  # type: ignore[method-assign]
+        result = running.run_in_reactor(lambda: deferred)()
+        running.wait_for(BOUND)(lambda: None)()  # it has started
         future = result.as_future()
-        waiter = Background(future.result, BOUND)
-        wait_until(lambda: len(result._waiters) == 2, "nobody waits")
+        waiters = [Background(getattr(future, ask), BOUND) for _ in range(3)]
+        other = Background(result.wait, BOUND)
+        wait_until(lambda: len(result._waiters) == 5, "nobody waits")
         assert future.cancel()
+        for waiter in waiters:
+            with pytest.raises(futures.CancelledError):
+                waiter.outcome()
+        running.reactor.callFromThread(deferred.callback, 7)
+        assert other.outcome() == 7
+        assert (future.cancelled(), future._gates) == (True, [])
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_cancelled_as_somebody_begins_to_wait(self, when: str, stepped: FakeProcess) -> None:
+        """
+        1. The waiter finds it pending. 2. It puts its gate into the list. 3. Another cancels it,
+        before 2 or after it. 4. The waiter looks again, or is sent there.
+        """
+        _, result, _ = _stepped_held(stepped)
+        future = result.as_future()
+        gates = future._gates = SteppedDeque()
+        setattr(gates, f"{when}_append", future.cancel)
         with pytest.raises(futures.CancelledError):
-            waiter.outcome()
+            future.result(BOUND)
+        assert not gates
+
+    def test_answered_as_they_are_cancelled(self, stepped: FakeProcess) -> None:
+        """
+        1. One thread finds it pending, and has it cancelled. 2. The answer comes. 3. Another thread
+        sees that, which decides it. 4. The first decides, too late.
+        """
+        deferred, result, _ = _stepped_held(stepped)
+        future = result.as_future()
+        fates = future._fates = SteppedDeque()
+
+        def answer() -> None:
+            deferred.callback(7)
+            assert future.done()
+
+        fates.before_append = answer
+        assert not future.cancel()
+        assert (future.result(0), future.cancelled()) == (7, False)
+
+    def test_that_are_cancelled_hide_no_late_error(
+        self, running: FakeProcess, logged: LoggedFailures
+    ) -> None:
+        """
+        It is logged, for nobody is told of it.
+        """
+        error = LookupError("of the cleanup")
+        deferred: Deferred[Any] = Deferred(lambda _: deferred.errback(error))
+        result = running.run_in_reactor(lambda: deferred)()
+        running.wait_for(BOUND)(lambda: None)()  # it has started
+        future = result.as_future()
+        assert future.cancel()
+        wait_until(result.done, "it does not end")
+        with pytest.raises(futures.CancelledError):
+            future.result(BOUND)
+        del future, result
+        gc.collect()  # of the canceller, which has the Deferred that has it
+        taken: list[BaseException] = []
+        wait_until(lambda: bool(taken.extend(logged.take()) or taken), "nothing was logged")
+        assert taken == [error]
+
+
+class TestCallbacks:
+    """
+    What users have called when a future is done.
+    """
+
+    @pytest.mark.parametrize(
+        "wait",
+        [
+            lambda future: future.result(BOUND),
+            lambda future: futures.wait([future], BOUND).done.pop().result(0),
+            lambda future: next(futures.as_completed([future], BOUND)).result(0),
+        ],
+    )
+    def test_that_wait_for_another_future(
+        self, wait: Callable[[futures.Future[int]], int], running: FakeProcess
+    ) -> None:
+        """
+        Are no obstacle to it, in whatever way they wait.
+        """
+        first, result, _ = _held(running)
+        second, other, _ = _held(running)
+        seen: SimpleQueue[int] = SimpleQueue()
+        future, awaited = result.as_future(), other.as_future()
+        future.add_done_callback(lambda _: seen.put(wait(awaited)))
+        running.reactor.callFromThread(first.callback, 7)
+        assert futures.wait([future], BOUND).done == {future}
+        running.reactor.callFromThread(second.callback, 8)
+        assert seen.get(timeout=BOUND) == 8
+
+    def test_that_wait_for_callbacks_of_others(self, running: FakeProcess) -> None:
+        """
+        Each of five blocks until the last one's has been called.
+        """
+        all_held = [_held(running) for _ in range(5)]
+        called: list[int] = []
+        is_over = threading.Event()
+
+        def call(number: int) -> None:
+            called.append(number)
+            if number == 4:
+                is_over.set()
+            assert is_over.wait(BOUND)
+
+        for number, (_, result, _) in enumerate(all_held):
+            result.as_future().add_done_callback(lambda _, number=number: call(number))  # type: ignore[misc]
+        for deferred, _, _ in all_held:
+            running.reactor.callFromThread(deferred.callback, None)
+        assert is_over.wait(BOUND)
+        assert called == [0, 1, 2, 3, 4]
+
+    def test_are_called_in_order_without_a_lock(self, running: FakeProcess) -> None:
+        """
+        In one thread, not the reactor's. Another may take the future's lock meanwhile.
+        """
+        all_held = [_held(running) for _ in range(100)]
+        seen: SimpleQueue[tuple[int, int | None]] = SimpleQueue()
+
+        def call(number: int, future: futures.Future[Any]) -> None:
+            assert Background(repr, future).outcome()  # that takes it
+            seen.put((number, threading.get_ident()))
+
+        for number, (_, result, _) in enumerate(all_held):
+            result.as_future().add_done_callback(partial(call, number))
+
+        def fire() -> None:
+            for deferred, _, _ in all_held:
+                deferred.callback(None)
+
+        running.reactor.callFromThread(fire)
+        all_seen = [seen.get(timeout=BOUND) for _ in all_held]
+        assert [number for number, _ in all_seen] == list(range(100))
+        assert running.bridge.reactor_thread not in {ident for _, ident in all_seen}
+
+    def test_that_raise(self, running: FakeProcess, logged: LoggedFailures) -> None:
+        """
+        Are no obstacle to others. What is no Exception is logged by us.
+        """
+        deferred, result, _ = _held(running)
+        seen: SimpleQueue[int] = SimpleQueue()
+        error = SystemExit("of a callback")
+        result.as_future().add_done_callback(lambda _: _fail(error))
+        result.as_future().add_done_callback(lambda _: seen.put(8))
+        running.reactor.callFromThread(deferred.callback, None)
+        assert seen.get(timeout=BOUND) == 8
+        assert logged.take() == [error]
+
+
+class TestReactorThread:
+    """
+    It waits for nothing here.
+    """
+
+    @pytest.fixture
+    def slow(self) -> Iterator[tuple[FakeProcess, threading.Event]]:
+        """
+        A process whose threads for futures do not start before they may.
+        """
+        may_start = threading.Event()
+
+        def start(target: Callable[[], object], name: str) -> threading.Thread:
+            if name.startswith("crochet-future"):
+                assert may_start.wait(BOUND)
+            return start_thread(target, name)
+
+        reactor = new_real_reactor()
+        process = FakeProcess(reactor, start)
+        process.loop.setup()
+        yield process, may_start
+        may_start.set()
+        process.exit()
+        close_reactor(reactor)
+
+    def test_does_not_wait_for_the_thread_to_start(
+        self, slow: tuple[FakeProcess, threading.Event]
+    ) -> None:
+        """
+        Beside threads that compute, that can take a second.
+        """
+        process, may_start = slow
+        future = process.run_in_reactor(int)().as_future()
+        assert future.result(BOUND) == 0
+        assert process.wait_for(BOUND)(lambda: 7)() == 7
+        assert not futures.wait([future], 0).done
+        may_start.set()
+        assert futures.wait([future], BOUND).done == {future}
+
+    def test_takes_no_lock_of_a_future(self, running: FakeProcess) -> None:
+        """
+        To answer it, nor to cancel it.
+        """
+        deferred, result, _ = _held(running)
+        answered, cancelled = result.as_future(), _held(running)[1].as_future()
+        with answered._condition, cancelled._condition:
+            running.reactor.callFromThread(deferred.callback, 7)
+            assert running.wait_for(BOUND)(cancelled.cancel)()
+            assert answered.result(BOUND) == 7
+        assert futures.wait([answered, cancelled], BOUND).done == {answered, cancelled}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+class TestFork:
+    """
+    A forked child, and the futures of its parent.
+    """
+
+    def test_child_finds_them_done(self) -> None:
+        """
+        In whatever way it asks, even if a thread of the parent's had their locks, or a callback to
+        be called. Its own are as ever; so are the parent's in the parent.
+        """
+        finished = run_python(
+            """
+            import faulthandler, os, signal, sys, threading, warnings
+            from concurrent import futures
+            from twisted.internet.defer import Deferred
+            import crochet
+
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
+            faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)
+            bound = float(sys.argv[1])
+            crochet.setup()
+            deferred = Deferred()
+            pending = crochet.run_in_reactor(lambda: deferred)().as_future()
+            pending.add_done_callback(lambda _: print("called", flush=True))
+            cancelled = crochet.run_in_reactor(Deferred)().as_future()
+            answered = crochet.run_in_reactor(lambda: 7)().as_future()
+            assert cancelled.cancel() and answered.result(bound) == 7
+            every = [pending, cancelled, answered]
+            is_locked, is_over = threading.Event(), threading.Event()
+
+            def lock():
+                with pending._condition, cancelled._condition, answered._condition:
+                    is_locked.set()
+                    is_over.wait(bound)
+
+            locking = threading.Thread(target=lock)
+            locking.start()
+            is_locked.wait(bound)
+            pid = os.fork()
+            if not pid:
+                try:
+                    signal.alarm(int(bound))
+                    assert all(future.done() for future in every)
+                    assert set(futures.as_completed(every)) == set(every)
+                    assert futures.wait(every) == (set(every), set())
+                    assert isinstance(pending.exception(), crochet.ReactorStopped)
+                    assert cancelled.cancelled() and answered.result() == 7
+                    assert [repr(future).count("state=finished") for future in every] == [1, 0, 1]
+                    called = []
+                    pending.add_done_callback(called.append)
+                    assert called == [pending]
+                    own = crochet.run_in_reactor(lambda: 8)().as_future()
+                    assert futures.wait([own]).done == {own} and own.result() == 8
+                    print("child", flush=True)
+                finally:
+                    os._exit(0)
+            os.waitpid(pid, 0)
+            is_over.set()
+            locking.join()
+            from twisted.internet import reactor
+            reactor.callFromThread(deferred.callback, 9)
+            assert futures.wait(every, bound).not_done == set()
+            assert pending.result() == 9
+            crochet.shutdown()
+            """
+        )
+        assert (finished.stdout, finished.stderr) == ("child\ncalled\n", "")
 
 
 class TestStuck:
@@ -195,15 +502,6 @@ class TestStuck:
         wait_until(lambda: stuck._tries == 3, "it is not given up")
         is_over.set()
         locking.outcome()
-
-    def test_cancelled_when_it_has_ended(self, running: FakeProcess) -> None:
-        """
-        The answer has come between looking and cancelling: it stays.
-        """
-        result = running.run_in_reactor(lambda: 7)()
-        future = result.as_future()
-        assert futures.wait([future], BOUND).done == {future}
-        assert not future._cancel()
 
 
 class TestWithOthers:
@@ -283,140 +581,3 @@ class TestWithOthers:
             assert tracemalloc.get_traced_memory()[0] - before < 100_000
         finally:
             tracemalloc.stop()
-
-
-class TestDeliveries:
-    """
-    The thread that may block.
-    """
-
-    def test_run_in_order_in_one_thread(self) -> None:
-        """
-        Which is gone when it has been stopped.
-        """
-        threads: list[threading.Thread] = []
-        done: list[tuple[int, int]] = []
-
-        def start(target: Callable[[], object], name: str) -> threading.Thread:
-            threads.append(threading.Thread(target=target, name=name, daemon=True))
-            threads[-1].start()
-            return threads[-1]
-
-        deliver = Deliveries(start)
-        for number in range(100):
-            deliver(lambda number=number: done.append((number, threading.get_ident())))  # type: ignore[misc]
-        deliver.stop(BOUND)
-        assert [number for number, _ in done] == list(range(100))
-        assert {ident for _, ident in done} == {thread.ident for thread in threads}
-        assert not any(thread.is_alive() for thread in threads)
-
-    def _stepped(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> tuple[Deliveries, list[Callable[[], object]]]:
-        started: list[Callable[[], object]] = []
-
-        def start(target: Callable[[], object], name: str) -> threading.Thread:
-            started.append(target)
-            return threading.Thread()
-
-        monkeypatch.setattr(_futures, "_BEGINS", 0.0)
-        deliver = Deliveries(start)
-        deliver._patience = 0.0
-        return deliver, started
-
-    def test_start_another_thread_after_the_last_has_ended(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """
-        And not before.
-        """
-        done: list[int] = []
-        deliver, started = self._stepped(monkeypatch)
-
-        def work() -> None:
-            done.append(1)
-            if len(done) % 2:
-                deliver(work)
-
-        for number in range(3):
-            deliver(work)
-            assert len(started) == number + 1
-            started[-1]()
-        assert len(done) == 6
-
-    def test_two_threads_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """
-        1. Two bring work before either thread has begun. 2. One takes the ticket. 3. The other
-        ends.
-        """
-        done: list[int] = []
-        deliver, started = self._stepped(monkeypatch)
-        deliver._patience = BOUND
-        for number in range(2):
-            deliver(lambda number=number: done.append(number))  # type: ignore[misc]
-        first = Background(started[0])
-        wait_until(lambda: done == [0, 1], "the first does not")
-        started[1]()
-        deliver._patience = 0.0
-        deliver._wake.release()
-        first.outcome()
-        assert len(started) == 2
-
-    @pytest.mark.parametrize("is_taken", [False, True])
-    def test_work_that_comes_as_the_thread_ends(
-        self, is_taken: bool, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """
-        1. The thread finds nothing. 2. Work comes, whose bringer does not get the ticket, or does
-        once the thread has put it back. 3. The thread looks again.
-        """
-        done: list[int] = []
-        deliver, started = self._stepped(monkeypatch)
-
-        class Ticket(list):  # type: ignore[type-arg]
-            def append(self, item: None) -> None:
-                if len(done) == 1:
-                    if not is_taken:
-                        deliver(lambda: done.append(2))
-                    super().append(item)
-                    if is_taken:
-                        deliver(lambda: done.append(2))
-                    return
-                super().append(item)
-
-        deliver._ticket = Ticket([None])
-        deliver(lambda: done.append(1))
-        started[0]()
-        if is_taken:
-            assert len(started) == 2
-            started[1]()  # finds nothing to do
-        assert done == [1, 2]
-
-    def test_are_done_at_once_where_no_thread_starts(self) -> None:
-        """
-        At the interpreter's exit, from Python 3.12 on.
-        """
-
-        def start(target: Callable[[], object], name: str) -> threading.Thread:
-            raise RuntimeError("can't create new thread at interpreter shutdown")
-
-        done: list[int] = []
-        deliver = Deliveries(start)
-        for _ in range(2):
-            deliver(lambda: done.append(1))
-        assert done == [1, 1]
-
-    def test_go_on_after_an_error(
-        self, logged: LoggedFailures, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """
-        Which is logged.
-        """
-        error = LookupError("in what follows")
-        done: list[int] = []
-        deliver, started = self._stepped(monkeypatch)
-        deliver(lambda: _fail(error))
-        deliver(lambda: done.append(1))
-        started[0]()
-        assert done == [1]
-        assert logged.take() == [error]

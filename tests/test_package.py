@@ -40,7 +40,7 @@ _ROOMS = [
         "_prompts",
         "mypy",
     },
-    {"_deadline", "_errors", "_awaits", "_drivers", "_logs"},
+    {"_deadline", "_errors", "_awaits", "_drivers", "_logs", "_worker"},
     {"_diagnosis", "_awaiting", "_tasks", "_futures", "_event_loops"},
     {"_coroutines"},
     {"_result", "_reactors"},

@@ -54,6 +54,7 @@ Why not reactor.callFromThread() per call? It makes a burst of calls ten times s
 
 from __future__ import annotations
 
+import threading
 from _thread import get_ident
 from collections import deque
 from collections.abc import Callable
@@ -79,6 +80,7 @@ _log = Logger(namespace="crochet")
 if TYPE_CHECKING:
     from ._diagnosis import Blocked
     from ._forks import Mark
+    from ._futures import ResultFuture, Teller
 
 # Builds the error by which a call to the function of that name is refused.
 Refusal = Callable[[str], Exception]
@@ -133,8 +135,20 @@ class _Posted:
             _log.failure("while calling from thread")
 
 
-def _at_once(work: Callable[[], object]) -> None:
-    work()
+class _AtOnce:
+    """
+    Tells of futures that are done in the thread that has the answer.
+    """
+
+    def __init__(self) -> None:
+        self.inherited = threading.Condition()
+
+    def post(self, future: ResultFuture[Any]) -> None:
+        while future.follow():
+            pass
+
+    def call_back(self, future: ResultFuture[Any]) -> None:
+        future.call_callbacks()
 
 
 # On its way to the reactor thread until it is emptied there; see the head of this file.
@@ -184,8 +198,8 @@ class Bridge:
         self.on_submit: Callable[[EventualResult[object]], object] | None = None
         self.uncollected: Uncollected = {}
         self.stash: Callable[[EventualResult[object]], int] = stash.put
-        # Does what may block, in a thread of its own. The loop hands in another.
-        self.deliver: Callable[[Callable[[], object]], object] = _at_once
+        # Tells of futures that are done, at once. The loop hands in one that has threads for it.
+        self.teller: Teller = _AtOnce()
         # When the reactor thread last came to a call, by the monotonic clock, within a _TICK. Calls
         # share the number: one of its own would take each 24 bytes.
         self.looked_at: float = 0.0  # reactor thread writes, others read

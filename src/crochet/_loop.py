@@ -374,7 +374,7 @@ class EventLoop:
     def _prepare(self) -> None:
         # Each time, and not in __init__(): of several that are made at once one is kept, see
         # _entrance.py. That one comes here before it opens the bridge.
-        self.bridge.deliver = self._deliveries
+        self.bridge.teller = self._deliveries
         self.bridge.blocked_in = blocked_in
         if took(self._hooks_ticket):
             self._is_in_subinterpreter = in_subinterpreter()

@@ -35,7 +35,7 @@ What a ``wait_for`` function does when its time is over is told in _patience.py.
 
 from __future__ import annotations
 
-from _thread import allocate_lock, get_ident
+from _thread import LockType, allocate_lock, get_ident
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from contextvars import Context
@@ -43,7 +43,17 @@ from enum import Enum
 from functools import partial
 from sys import _getframe
 from types import CodeType, TracebackType
-from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, cast, final
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    NoReturn,
+    Protocol,
+    TypeVar,
+    cast,
+    final,
+)
 from weakref import ref
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -60,6 +70,9 @@ from ._faults import Fault, Uncollected, is_cancellation
 from ._relay import Relay, entries, is_a_handlers, open_gate, took
 from ._timeouts import Seconds, acquire_until, seconds
 from ._waiting import drop_errands, run_errands
+
+if TYPE_CHECKING:
+    from ._futures import Teller
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -90,7 +103,7 @@ class Home(Protocol):
     watched: set[EventualResult[object]]
     looked_at: float
     uncollected: Uncollected
-    deliver: Callable[[Callable[[], object]], object]
+    teller: Teller
 
     def call(self, function: Callable[..., object], /, *args: object) -> None:
         """
@@ -257,7 +270,7 @@ class EventualResult(Generic[T_co]):
             # The traceback holds this frame; do not let it hold the result as well.
             del self, outcome
 
-    def _block(self, limit: float) -> None:
+    def _block(self, limit: float, gate: LockType | None = None) -> None:
         self._home.notice_fork()
         if get_ident() == self._home.reactor_thread:
             raise _errors.in_reactor_thread(self._name)
@@ -267,8 +280,9 @@ class EventualResult(Generic[T_co]):
         if not by_deadline:
             end = now + limit
         relay = self._home.relay
-        gate = allocate_lock()
-        gate.acquire()
+        if gate is None:
+            gate = allocate_lock()
+            gate.acquire()
         waker = gate.release
         self._waiters[waker] = None
         try:
@@ -366,14 +380,19 @@ class EventualResult(Generic[T_co]):
         For ``concurrent.futures.wait`` and ``as_completed``, ``asyncio.wrap_future``, and all that
         takes such futures. ``cancel()`` cancels the operation, and the future at once;
         ``result()`` raises the operation's error, or ``concurrent.futures.CancelledError``. Its
-        callbacks are called in a thread of ours.
+        callbacks are called in a thread of ours, one after the other; while one blocks, those of
+        other futures are called in another thread.
 
         Call it from any thread. Blocks never.
         """
         from ._futures import ResultFuture  # setup() has loaded it
 
         return ResultFuture(
-            self, partial(_error_of, self), partial(has_started, self), self._home.deliver
+            self,
+            partial(_error_of, self),
+            partial(has_started, self),
+            partial(_block_at, self),
+            self._home.teller,
         )
 
     def __await__(self) -> Generator[Any, Any, T_co]:
@@ -399,6 +418,15 @@ class EventualResult(Generic[T_co]):
 def _error_of(result: EventualResult[object]) -> BaseException | None:
     outcome = result._outcome
     return outcome.error if type(outcome) is Fault else None
+
+
+def _block_at(result: EventualResult[object], timeout: Seconds, gate: LockType) -> None:
+    """
+    Wait for an answer at a gate that somebody else may send errands to.
+    """
+    limit = seconds(timeout)
+    if result._outcome is PENDING:
+        result._block(limit, gate)
 
 
 def _call_back(
