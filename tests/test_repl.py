@@ -7,6 +7,8 @@ import __future__
 
 import builtins
 import importlib
+import os
+import stat
 import subprocess
 import sys
 import threading
@@ -18,7 +20,13 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 
 from crochet._carried import Carried
-from crochet._prompts import ask_by_readline, completions, history_file, start_of_name
+from crochet._prompts import (
+    ask_by_readline,
+    completions,
+    history_file,
+    private_history,
+    start_of_name,
+)
 from crochet._repl import Repl
 from fakes import BOUND, FakeProcess
 from terminals import CTRL_C, TAB, Terminal
@@ -297,16 +305,99 @@ def test_importing_the_main_module_runs_nothing() -> None:
     assert importlib.import_module("crochet.__main__").main
 
 
-def test_a_history_that_cannot_be_written_is_none(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """
-    The prompt does without.
+    A home directory, where files may be read by everybody unless they are made otherwise.
     """
-    monkeypatch.setenv("HOME", str(tmp_path / "missing"))
-    assert history_file() is None
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert history_file() == tmp_path / ".crochet_history"
+    before = os.umask(0)
+    yield tmp_path
+    os.umask(before)
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such permissions on Windows")
+class TestHistory:
+    """
+    The file with what was typed.
+    """
+
+    def test_is_private_from_its_creation_on(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Not only once that has been put right.
+        """
+        monkeypatch.delattr(os, "fchmod")
+        path = home / ".crochet_history"
+        assert history_file() == path
+        assert _mode(path) == 0o600
+
+    @pytest.mark.parametrize("mode", [0o644, 0o660, 0o601])
+    def test_is_made_private(self, home: Path, mode: int) -> None:
+        """
+        One that an earlier version has made keeps what is in it.
+        """
+        path = home / ".crochet_history"
+        path.write_text("+old\n")
+        path.chmod(mode)
+        assert history_file() == path
+        assert (_mode(path), path.read_text()) == (0o600, "+old\n")
+
+    def test_is_private_when_it_is_made_again(self, home: Path) -> None:
+        """
+        Somebody has removed it, or put a link in its place, while the prompt was there.
+        """
+        pytest.importorskip("prompt_toolkit", reason="without it there is no such file")
+        path = home / ".crochet_history"
+        history = private_history()
+        path.unlink()
+        history.store_string("secret")
+        assert (_mode(path), "+secret\n" in path.read_text()) == (0o600, True)
+        assert list(private_history().load_history_strings()) == ["secret"]
+        path.unlink()
+        path.symlink_to(home / "elsewhere")
+        history.store_string("secret")
+        assert not (home / "elsewhere").exists()
+
+    @pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "folder", "no home"])
+    def test_that_is_none_is_done_without(
+        self, kind: str, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Nothing else is opened, made or changed.
+        """
+        path, target = home / ".crochet_history", home / "target"
+        if kind == "link":
+            target.write_text("")
+            target.chmod(0o644)
+            path.symlink_to(target)
+        elif kind == "dangling link":
+            path.symlink_to(target)
+        elif kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            monkeypatch.setenv("HOME", str(home / "missing"))
+        assert history_file() is None
+        assert not target.exists() or _mode(target) == 0o644
+
+    def test_of_somebody_else_is_left_alone(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Under sudo, which may keep HOME.
+        """
+        path = home / ".crochet_history"
+        path.touch(0o644)
+        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+        assert history_file() is None
+        assert _mode(path) == 0o644
 
 
 def test_a_python_without_its_interactive_hook_asks_all_the_same(
@@ -393,7 +484,9 @@ def test_a_terminal_with_prompt_toolkit(tmp_path: Path) -> None:
         terminal.type(CTRL_C)
         terminal.expect(">>>")
         assert terminal.end() == (0, "")
-    assert "+await hang()\n" in (tmp_path / ".crochet_history").read_text()
+    history = tmp_path / ".crochet_history"
+    assert "+await hang()\n" in history.read_text()
+    assert _mode(history) == 0o600
 
 
 def test_a_terminal_with_what_python_has(tmp_path: Path) -> None:

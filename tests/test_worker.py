@@ -123,7 +123,7 @@ class TestReal:
         stopped: list[bool] = []
 
         def work(item: int) -> None:
-            stopped.append(worker.stop(BOUND))
+            stopped.append(worker.stop(2 * BOUND))
             is_over.wait(BOUND)
 
         worker: Worker[int] = Worker(start_thread, "worker", work)

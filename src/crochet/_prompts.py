@@ -6,11 +6,15 @@ from __future__ import annotations
 
 import os
 import rlcompleter
+import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prompt_toolkit.history import History
 
 Ask = Callable[[str], str]
 
@@ -39,7 +43,6 @@ def ask_by_toolkit(namespace: dict[str, Any]) -> Ask:
     """
     from prompt_toolkit import PromptSession
     from prompt_toolkit.completion import Completer, Completion
-    from prompt_toolkit.history import FileHistory, History, InMemoryHistory
     from prompt_toolkit.patch_stdout import patch_stdout
 
     class Names(Completer):
@@ -49,9 +52,7 @@ def ask_by_toolkit(namespace: dict[str, Any]) -> Ask:
             for name in completions(namespace, word):
                 yield Completion(name, start_position=-len(word))
 
-    path = history_file()
-    history: History = FileHistory(str(path)) if path else InMemoryHistory()
-    session: PromptSession[str] = PromptSession(history=history, completer=Names())
+    session: PromptSession[str] = PromptSession(history=private_history(), completer=Names())
 
     def ask(prompt: str) -> str:
         # What other threads print meanwhile appears above the line.
@@ -59,6 +60,25 @@ def ask_by_toolkit(namespace: dict[str, Any]) -> Ask:
             return session.prompt(prompt)
 
     return ask
+
+
+def private_history() -> History:
+    """
+    Return where prompt_toolkit keeps what was typed: a file that nobody else can read, if possible.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    class PrivateHistory(FileHistory):
+        def store_string(self, string: str) -> None:
+            # It opens the file each time, and would make another one if that has been removed.
+            if history_file() is not None:
+                super().store_string(string)
+
+    path = history_file()
+    return PrivateHistory(str(path)) if path else InMemoryHistory()
 
 
 def start_of_name(text: str) -> int:
@@ -85,14 +105,38 @@ def completions(namespace: dict[str, Any], word: str) -> list[str]:
 
 def history_file() -> Path | None:
     """
-    Return the file for the history, or None if none can be written.
+    Return the file for the history, which nobody else can read, or None if there can be none.
     """
     path = Path(os.path.expanduser("~")) / ".crochet_history"
+    # What is typed may be a password. So it is private when it is made, not only after that; and a
+    # link or a file of somebody else's, whose home this may be under sudo, leads to no other file.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would block
     try:
-        path.open("a").close()
+        descriptor = os.open(path, flags, 0o600)
     except OSError:
         return None
-    return path
+    try:
+        return path if _is_private(descriptor) else None
+    finally:
+        os.close(descriptor)
+
+
+def _is_private(descriptor: int) -> bool:
+    """
+    Tell whether a file is ours alone, after narrowing its permissions if need be.
+    """
+    if sys.platform == "win32":  # there are none
+        return True
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+        return False
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        try:
+            os.fchmod(descriptor, 0o600)
+        except OSError:
+            return False  # on a file system that has other ideas
+    return True
 
 
 def ask_by_readline(namespace: dict[str, Any]) -> Ask:
