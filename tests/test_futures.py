@@ -175,6 +175,22 @@ class TestFutures:
         with pytest.raises(futures.CancelledError):
             future.result(BOUND)
 
+    def test_are_cancelled_by_an_operation_that_is(
+        self, running: FakeProcess, logged: LoggedFailures
+    ) -> None:
+        """
+        Of its own accord. Who asks knows of it then, so that it is not logged.
+        """
+        future = running.run_in_reactor(_fail)(CancelledError("of itself")).as_future()
+        for ask in (future.result, future.exception):
+            with pytest.raises(futures.CancelledError):
+                ask(BOUND)
+        assert future.cancelled()
+        assert futures.wait([future], BOUND).done == {future}
+        del future, ask
+        gc.collect()
+        assert logged.take() == []
+
     def test_with_an_answer_cannot_be_cancelled(self, running: FakeProcess) -> None:
         """
         They say so.
@@ -194,7 +210,8 @@ class TestFutures:
         gets what comes of it.
         """
         deferred: Deferred[Any] = Deferred()
-        deferred.cancel = lambda: None  # type: ignore[method-assign]
+        told: list[int] = []
+        deferred.cancel = lambda: told.append(1)  # type: ignore[method-assign]
         result = running.run_in_reactor(lambda: deferred)()
         running.wait_for(BOUND)(lambda: None)()  # it has started
         future = result.as_future()
@@ -205,9 +222,11 @@ class TestFutures:
         for waiter in waiters:
             with pytest.raises(futures.CancelledError):
                 waiter.outcome()
-        running.reactor.callFromThread(deferred.callback, 7)
+        assert futures.wait([future], BOUND).done == {future}
+        assert future.cancel()
+        running.wait_for(BOUND)(lambda: deferred.callback(7))()
         assert other.outcome() == 7
-        assert (future.cancelled(), future._gates) == (True, [])
+        assert (told, future._gates) == ([1], [])
 
     @pytest.mark.parametrize("when", ["before", "after"])
     def test_cancelled_as_somebody_begins_to_wait(self, when: str, stepped: FakeProcess) -> None:
@@ -312,10 +331,13 @@ class TestCallbacks:
         assert is_over.wait(BOUND)
         assert called == [0, 1, 2, 3, 4]
 
-    def test_are_called_in_order_without_a_lock(self, running: FakeProcess) -> None:
+    def test_are_called_in_order_without_a_lock(
+        self, running: FakeProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """
         In one thread, not the reactor's. Another may take the future's lock meanwhile.
         """
+        monkeypatch.setattr(_futures, "_BLOCKS", BOUND)
         all_held = [_held(running) for _ in range(100)]
         seen: SimpleQueue[tuple[int, int | None]] = SimpleQueue()
 
@@ -333,7 +355,8 @@ class TestCallbacks:
         running.reactor.callFromThread(fire)
         all_seen = [seen.get(timeout=BOUND) for _ in all_held]
         assert [number for number, _ in all_seen] == list(range(100))
-        assert running.bridge.reactor_thread not in {ident for _, ident in all_seen}
+        (ident,) = {ident for _, ident in all_seen}
+        assert ident != running.bridge.reactor_thread
 
     def test_that_raise(self, running: FakeProcess, logged: LoggedFailures) -> None:
         """
