@@ -5,8 +5,8 @@ Only `download()` is called from other threads. `@run_in_reactor` makes that saf
 returns an `EventualResult` at once, and the body runs in the reactor thread.
 
 Three things end a download that would go on for ever: its visitor cancels it, it grows beyond
-`Limits.size`, or it takes longer than `Limits.seconds`. A server that fetches what strangers
-ask for needs all three.
+`Limits.size` (or what comes around it does, see bounds.py), or it takes longer than
+`Limits.seconds`. A server that fetches what strangers ask for needs all three.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from crochet import run_in_reactor
 
 from .addresses import guarded_agent
+from .bounds import Intake
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -119,19 +120,23 @@ async def fetch_in_reactor(
     """
     Request *url*, read all of it, and say what was found.
     """
+    intake = Intake(max_size)
     try:
-        response = await guarded_agent(origin).request(
+        response = await guarded_agent(origin, intake).request(
             b"GET", url.encode("ascii"), Headers({"User-Agent": ["Crochet demo"]})
         )
     except (ConnectingCancelledError, ResponseFailed) as error:
+        if intake.problem:
+            raise TooLarge(intake.problem) from error
         # Agent tells of a cancellation in its own ways. Said plainly, Crochet knows that somebody
         # asked for it, and logs no error when nobody is left to collect the result.
         if isinstance(error, ResponseFailed) and not error.reasons[0].check(CancelledError):
             raise
         raise CancelledError from error
+    intake.begin_body()  # in this very moment: the rest of what came with the head is content
     if response.length is not UNKNOWN_LENGTH:
         progress.total = response.length
-    body = _Body(progress, max_size)
+    body = _Body(progress, max_size, intake)
     response.deliverBody(body)
     # An error's body is read as well: a response nobody reads keeps its connection open.
     await body.finished
@@ -145,12 +150,13 @@ class _Body(Protocol):
     Receives a response's content: counts it, and keeps its head.
     """
 
-    def __init__(self, progress: Progress, max_size: int) -> None:
+    def __init__(self, progress: Progress, max_size: int, intake: Intake) -> None:
         self.head = b""
         # The function is called on cancellation. Without it the server would go on sending.
         self.finished: Deferred[None] = Deferred(lambda _: self.transport.loseConnection())
         self._progress = progress
         self._max_size = max_size
+        self._intake = intake
 
     def dataReceived(self, data: bytes) -> None:
         if self.finished.called:
@@ -168,6 +174,8 @@ class _Body(Protocol):
         # PotentialDataLoss, and for such a server it is the usual end.
         if reason.check(ResponseDone, PotentialDataLoss):
             self.finished.callback(None)
+        elif self._intake.problem:
+            self.finished.errback(TooLarge(self._intake.problem))
         else:
             received = self._progress.received
             self.finished.errback(Incomplete(f"The server hung up after {received:,} bytes."))

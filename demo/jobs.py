@@ -5,7 +5,8 @@ What must always hold:
 
 1. A visitor reaches only jobs of their own. Every look-up takes the visitor, and a job of
    somebody else's is as unknown as one that never was.
-2. A job that is running has its `EventualResult` in Crochet's stash, under `Job.uid`. A job
+2. A job that is running is forgotten by nobody, however many others there are.
+3. A job that is running has its `EventualResult` in Crochet's stash, under `Job.uid`. A job
    that has ended has its outcome in its own fields, and nothing in the stash.
 
 Why the stash: a request ends long before its download does, and the next request may run in any
@@ -25,6 +26,7 @@ is held waits for the reactor: `wait(timeout=0)` only asks whether there is an a
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import cast
@@ -34,12 +36,13 @@ import crochet
 from .downloads import Limits, Page, Progress, download
 
 MAX_RUNNING = 5  # of one visitor
-MAX_KEPT = 500  # of all visitors
+MAX_KEPT = 50  # of one visitor
+MAX_KEPT_OF_ALL = 500
 
 
 class TooMany(Exception):
     """
-    The visitor has as many downloads running as one visitor may have.
+    As many downloads are running as one visitor may have, or all of them.
     """
 
 
@@ -83,19 +86,41 @@ class Jobs:
         Start to download *url* for *visitor*. Never blocks.
 
         Raises:
-            TooMany: `MAX_RUNNING` downloads of this visitor are running.
+            TooMany: `MAX_RUNNING` downloads of this visitor are running, or so many of all visitors
+                that nothing can be forgotten for another one.
         """
         with self._jobs_lock:
-            if sum(job.is_running for job in self._looked_at(visitor)) >= MAX_RUNNING:
+            own = self._looked_at(visitor)
+            if sum(job.is_running for job in own) >= MAX_RUNNING:
                 raise TooMany(
                     f"{MAX_RUNNING} downloads are running. Wait for one to end, or cancel one."
                 )
+            self._make_room(own)
             job = Job(secrets.token_urlsafe(8), visitor, url)
             job.uid = download(url, job.progress, self._limits, self._origin).stash()
             self._jobs[job.id] = job
-            while len(self._jobs) > MAX_KEPT:
-                self._forget(next(iter(self._jobs.values())))
             return replace(job)
+
+    def _make_room(self, own: list[Job]) -> None:
+        """
+        Forget a job for one more of the visitor who has those in *own*, if need be.
+
+        Never one that is running: there is no end to the visitors that one person can be.
+        """
+        if len(own) >= MAX_KEPT:
+            candidates = own
+        elif len(self._jobs) >= MAX_KEPT_OF_ALL:
+            for job in self._jobs.values():
+                self._look(job)
+            candidates = list(self._jobs.values())
+        else:
+            return
+        ended = [job for job in candidates if not job.is_running]
+        if not ended:
+            raise TooMany("This site has as many downloads running as it can. Try again later.")
+        # The oldest of whoever has the most, so that one with many costs nobody else anything.
+        kept = Counter(job.visitor for job in ended)
+        del self._jobs[max(ended, key=lambda job: kept[job.visitor]).id]
 
     def of(self, visitor: str) -> list[Job]:
         """
@@ -136,7 +161,7 @@ class Jobs:
         with self._jobs_lock:
             for job in self._looked_at(visitor):
                 if not job.is_running:
-                    self._forget(job)
+                    del self._jobs[job.id]
 
     def _looked_at(self, visitor: str) -> list[Job]:
         jobs = [job for job in self._jobs.values() if job.visitor == visitor]
@@ -159,11 +184,6 @@ class Jobs:
         except Exception as error:  # whatever it is, the visitor is told
             _record_failure(job, result, error)
         job.uid = None
-
-    def _forget(self, job: Job) -> None:
-        del self._jobs[job.id]
-        if job.uid is not None:
-            crochet.retrieve_result(job.uid).cancel()
 
 
 def _record_failure(job: Job, result: crochet.EventualResult[Page], error: Exception) -> None:

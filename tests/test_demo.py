@@ -7,6 +7,7 @@ process has. What is asked for and what is shown goes over real sockets on the l
 
 from __future__ import annotations
 
+import datetime
 import http.client
 import os
 import re
@@ -22,12 +23,17 @@ from threading import Barrier, Thread, Timer
 from typing import Any, NamedTuple
 
 import pytest
+from twisted.internet.defer import succeed
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import StringTransport
 
 pytest.importorskip("flask", reason="the demo needs flask, which is not installed")
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from demo.addresses import is_public  # noqa: E402 - the checkout is not installed, so see above
+from demo.bounds import Bounded  # noqa: E402
 from demo.tour import STEPS, Visitor  # noqa: E402 - the checkout is not installed, so see above
 
 BOUND = 60.0  # seconds; more than anything here takes. To reach it is a failure.
@@ -281,6 +287,232 @@ class TestAddresses:
         assert visitor.watch_end(visitor.jobs()[0]["id"], "done")["title"] == "A fast page"
 
 
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("1.1.1.1", True),
+        ("2606:4700:4700::1111", True),
+        ("127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("192.0.0.8", False),  # public to Python 3.10 to 3.12
+        ("192.88.99.1", False),
+        ("224.0.0.1", False),
+        ("233.252.0.1", False),
+        ("240.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::", False),
+        ("::1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:1.1.1.1", True),
+        ("::ffff:0:127.0.0.1", False),
+        ("64:ff9b::169.254.169.254", False),
+        ("64:ff9b::1.1.1.1", True),
+        ("64:ff9b:1::1", False),
+        ("64:ff9b:1::1.1.1.1", False),
+        ("100::1", False),
+        ("2001::1", False),
+        ("2001:0:101:101::feff:fefe", False),  # Teredo, by way of 1.1.1.1
+        ("2001:1::1", False),
+        ("2001:20::1", False),
+        ("2001:db8::1", False),
+        ("2002:7f00:1::", False),
+        ("2002:a9fe:a9fe::1", False),
+        ("2002:101:101::1", True),
+        ("3fff::1", False),
+        ("5f00::1", False),
+        ("fc00::1", False),
+        ("fe80::1", False),
+        ("fe80::1%1", False),
+        ("fec0::1", False),
+        ("ff0e::1", False),
+        ("4000::1", False),
+    ],
+)
+def test_public_addresses(address: str, public: bool) -> None:
+    """
+    In whatever dress they come, and whatever this Python's tables say.
+    """
+    assert is_public(address) is public
+
+
+# A server that sends something, and then something else again and again, and a download from it.
+HOSTILE = """
+import socket, ssl, sys, threading
+from crochet import setup
+from demo import addresses
+from demo.downloads import Limits, Progress, download
+from demo.origin import HOST
+
+bound, size, certificate = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+first, again = (eval(text).encode() for text in sys.argv[4:])
+listening = socket.create_server((HOST, 0))
+sent = 0
+
+def serve():
+    global sent
+    connection, _ = listening.accept()
+    connection.settimeout(bound)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        connection = context.wrap_socket(connection, server_side=True)
+    connection.recv(10_000)
+    try:
+        connection.sendall(first)
+        while again:
+            connection.sendall(again)
+            sent += len(again)
+    except TimeoutError:
+        raise
+    except OSError:
+        pass  # the client has hung up
+    connection.close()
+
+class Trusting(addresses.BrowserLikePolicyForHTTPS):
+    def __init__(self):
+        from twisted.internet.ssl import Certificate
+        super().__init__(Certificate.loadPEM(open(certificate).read()))
+
+addresses.BrowserLikePolicyForHTTPS = Trusting
+serving = threading.Thread(target=serve)
+serving.start()
+setup()
+host = "https://localhost" if certificate else f"http://{HOST}"
+port = listening.getsockname()[1]
+result = download(f"{host}:{port}/", Progress(), Limits(size, bound), (HOST, port))
+try:
+    print(result.wait(bound))
+except Exception as error:
+    print(type(error).__name__, error)
+serving.join(bound)
+print(serving.is_alive(), sent < 50_000_000)
+"""
+STARTS = "HTTP/1.1 200 OK\\r\\n"
+
+
+def test_connection_is_dropped_rather_than_closed() -> None:
+    """
+    For TLS is closed when the other side agrees, who may go on sending, or say nothing more.
+    """
+    transport = StringTransport()
+    dropped: list[int] = []
+    transport.abortConnection = lambda: dropped.append(1)  # type: ignore[attr-defined]
+
+    class Endpoint:
+        def connect(self, factory: Any) -> Any:
+            protocol = factory.buildProtocol(None)
+            protocol.makeConnection(transport)
+            return succeed(protocol)
+
+    made: list[Any] = []
+    Bounded(Endpoint(), len).connect(Factory.forProtocol(Protocol)).addCallback(made.append)
+    made[0].transport.loseConnection()
+    assert dropped == [1]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """
+    A file with the key and the certificate of a server called localhost.
+    """
+    pytest.importorskip("cryptography", reason="it makes certificates")
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1)
+    builder = builder.not_valid_before(now - datetime.timedelta(days=1))
+    builder = builder.not_valid_after(now + datetime.timedelta(days=1))
+    builder = builder.add_extension(
+        x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False
+    )
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    )
+    return str(path)
+
+
+class TestHostileServers:
+    """
+    What a download may be sent.
+    """
+
+    def _download(self, first: str, again: str, *, size: int = 100_000, tls: str = "") -> str:
+        done = run_python("-c", HOSTILE, str(BOUND / 2), str(size), tls, first, again)
+        assert done.stderr == ""
+        answer, end = done.stdout.splitlines()
+        assert end == "False True", "the server was not hung up on"
+        return answer
+
+    @pytest.mark.parametrize(
+        ("first", "again", "problem"),
+        [
+            (f"'{STARTS}'", "'a: b\\r\\n' * 1000", "more than 200 lines before the page"),
+            ("''", "'HTTP/1.1 100 Continue\\r\\n\\r\\n'", "more than 200 lines"),
+            (f"'{STARTS}a: '", "'b' * 60_000", "a header line of more than 8,192 bytes"),
+            ("''", "'HTTP/' * 1000", "a header line of more than 8,192 bytes"),
+            (f"'{STARTS}'", "'a: ' + 'b' * 8000 + '\\n'", "more than 65,536 bytes before the page"),
+            (
+                f"'{STARTS}Transfer-Encoding: chunked\\r\\n\\r\\n'",
+                "'1;' + 'x' * 1000 + '\\r\\nx\\r\\n'",
+                "more than 265,536 bytes around the page",
+            ),
+        ],
+    )
+    def test_what_comes_around_the_page_is_bounded(
+        self, first: str, again: str, problem: str
+    ) -> None:
+        """
+        Lines, bytes and lengths; the server is hung up on, and the visitor told why.
+        """
+        answer = self._download(first, again)
+        assert answer.startswith("TooLarge The server sends ")
+        assert problem in answer
+
+    def test_page_of_many_lines_that_comes_with_its_head(self) -> None:
+        """
+        Lines of the page are none of the head, even if they come in the same moment.
+        """
+        head = f"{STARTS}Content-Length: 50000\\r\\n\\r\\n"
+        assert self._download(f"'{head}' + '\\n' * 50_000", "''") == "Page(size=50000, title=None)"
+
+    def test_page_by_tls(self, certificate: str) -> None:
+        """
+        Counting is no obstacle to it.
+        """
+        head = f"{STARTS}Content-Length: 50000\\r\\n\\r\\n"
+        answer = self._download(f"'{head}' + '\\n' * 50_000", "''", tls=certificate)
+        assert answer == "Page(size=50000, title=None)"
+
+    @pytest.mark.parametrize(
+        ("head", "again", "problem"),
+        [
+            (STARTS + "\\r\\n", "'x' * 10_000", "TooLarge The page is larger than 100,000 bytes."),
+            (STARTS, "'a: b\\r\\n' * 1000", "TooLarge The server sends more than 200 lines"),
+        ],
+    )
+    def test_server_that_goes_on_by_tls(
+        self, head: str, again: str, problem: str, certificate: str
+    ) -> None:
+        """
+        Is hung up on all the same. To close TLS in good order would be to wait for its consent.
+        """
+        assert self._download(f"'{head}'", again, tls=certificate).startswith(problem)
+
+
 class TestDownloads:
     """
     What comes of a download.
@@ -412,28 +644,79 @@ class TestDownloads:
             thread.join(BOUND)
         assert seen == ["running"] * 200
 
-    def test_oldest_job_makes_room(self) -> None:
+    def _jobs_after(self, program: str) -> str:
         """
-        The site keeps a bounded number of jobs. One that is dropped while it runs is cancelled.
+        Return what a program prints that has a site's jobs, of which it keeps few.
         """
-        done = run_python(
-            "-c",
-            textwrap.dedent("""
-                from crochet import setup
-                from demo import jobs
-                from demo.downloads import Limits
-                from demo.origin import HOST, start_origin
+        preamble = """
+            from crochet import setup
+            from demo import jobs
+            from demo.downloads import Limits
+            from demo.origin import HOST, start_origin
 
-                setup()
-                port = start_origin()
-                jobs.MAX_KEPT = 2
-                everybodys = jobs.Jobs(Limits(), (HOST, port))
-                for visitor in "abc":
-                    everybodys.start(visitor, f"http://{HOST}:{port}/silent")
-                print([len(everybodys.of(visitor)) for visitor in "abc"])
-            """),
-        )
-        assert (done.stdout, done.stderr) == ("[0, 1, 1]\n", "")
+            setup()
+            port = start_origin()
+            jobs.MAX_KEPT, jobs.MAX_KEPT_OF_ALL = 3, 4
+            everybodys = jobs.Jobs(Limits(), (HOST, port))
+
+            def start(visitor, sample):
+                try:
+                    job = everybodys.start(visitor, f"http://{HOST}:{port}/{sample}")
+                except jobs.TooMany as problem:
+                    return str(problem)
+                while sample == "fast" and everybodys.find(visitor, job.id).is_running:
+                    pass
+                return job.id
+
+            def ids(visitor):
+                return [job.id for job in reversed(everybodys.of(visitor))]
+        """
+        done = run_python("-c", textwrap.dedent(preamble) + textwrap.dedent(program))
+        assert done.stderr == ""
+        return done.stdout
+
+    def test_oldest_that_has_ended_makes_room(self) -> None:
+        """
+        Of a visitor who has many, for another one of the same; what runs stays.
+        """
+        printed = self._jobs_after("""
+            first = [start("a", sample) for sample in ("silent", "fast", "fast")]
+            last = [start("a", "fast") for _ in range(2)]
+            print(ids("a") == [first[0], *last])
+        """)
+        assert printed == "True\n"
+
+    def test_who_has_most_makes_room(self) -> None:
+        """
+        One with many downloads takes nothing from one with few.
+        """
+        printed = self._jobs_after("""
+            few = [start("few", "fast")]
+            many = [start("many", "fast") for _ in range(10)]
+            print(ids("few") == few, ids("many") == many[-3:])
+            other = start("other", "fast")
+            print(ids("few") == few, ids("many") == many[-2:], ids("other") == [other])
+        """)
+        assert printed == "True True\nTrue True True\n"
+
+    def test_what_runs_makes_no_room_for_others(self) -> None:
+        """
+        If all of them run, it is the new one that is refused, until one has ended.
+        """
+        printed = self._jobs_after("""
+            running = [(visitor, start(visitor, "silent")) for visitor in "abcd"]
+            print(start("e", "fast"))
+            print([ids(visitor) == [job_id] for visitor, job_id in running])
+            everybodys.cancel(*running[1])
+            while start("e", "silent").startswith("This"):
+                pass
+            print([len(ids(visitor)) for visitor in "abcde"])
+        """)
+        assert printed.splitlines() == [
+            "This site has as many downloads running as it can. Try again later.",
+            "[True, True, True, True]",
+            "[1, 0, 1, 1, 1]",
+        ]
 
 
 class TestVisitors:
