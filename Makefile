@@ -7,7 +7,7 @@
 #   make lint	ruff, mypy and pyright
 #   make docs	the documentation, in docs/_build/html
 #   make bench	the benchmarks, against the other bridges there are
-#   make downstream	public programs that depend on crochet, with this one in its place
+#   make downstream	public programs that depend on crochet, with this one in its place; old pytests
 #   make hazards	what can go wrong, here and with other bridges, as a table
 #   make matrix	the suite on the built wheel, on every other supported Python that is found
 #   make python3.14	the core's suite on a CPython 3.14 of Debian's; as root

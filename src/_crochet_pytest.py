@@ -7,6 +7,9 @@ package and not within it, and imports the package when a test asks for it: then
 not use it pays for this file only, no reactor is installed, and coverage measures the package from
 its first line. PYTEST_DONT_REWRITE
 
+For the same reason it is loaded by any pytest from 6.2 on, with any pluggy, and uses nothing at its
+top level that is younger: what fails there fails a run that has no use for it.
+
 How it keeps out of the way of other plugins for coroutines: it touches tests that have its marker
 and no others. Of those it hides, right when they are collected, that they are coroutine functions,
 so no other plugin takes them for its own.
@@ -29,10 +32,11 @@ if TYPE_CHECKING:
 
 _FIXTURES = {"crochet_reactor", "crochet_clock"}
 
+# Attributes of ours; pytest.Stash is not there before 7.0.
 # Of a test: whether it was cut short, by an error or by being skipped.
-_cut_short = pytest.StashKey[bool]()
+_CUT_SHORT = "_crochet_was_cut_short"
 # Of a run: whether all garbage of earlier tests has been collected.
-_is_clean = pytest.StashKey[bool]()
+_IS_CLEAN = "_crochet_is_clean"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,14 +62,15 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_pycollect_makeitem() -> Generator[None, object, object]:
+# Of the old kind, for wrapper=True needs pluggy 1.2.
+@pytest.hookimpl(hookwrapper=True, trylast=True)
+def pytest_pycollect_makeitem() -> Generator[None, Any, None]:
     """
     Claim marked tests, before any other plugin has seen them.
     """
-    made = yield
-    _claim_all(made)
-    return made
+    outcome = yield
+    if outcome.excinfo is None:
+        _claim_all(outcome.get_result())
 
 
 def _claim_all(made: object) -> None:
@@ -205,9 +210,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     Note which tests were cut short: what those leave behind is a consequence.
     """
     if call.excinfo is not None:
-        item.stash[_cut_short] = True
+        setattr(item, _CUT_SHORT, True)
     if call.when == "call" and not _FIXTURES & {*getattr(item, "fixturenames", ())}:
-        item.config.stash[_is_clean] = False
+        setattr(item.config, _IS_CLEAN, False)
 
 
 @pytest.fixture(scope="session")
@@ -295,7 +300,7 @@ def _collect_garbage(config: pytest.Config) -> None:
     """
     Have dropped errors of earlier tests logged now, and not while this one is watched.
     """
-    if not config.stash.get(_is_clean, False):
+    if not getattr(config, _IS_CLEAN, False):
         # The last exception, which holds its frames. pytest itself drops it before each call.
         for name in ("last_type", "last_value", "last_traceback", "last_exc"):
             if hasattr(sys, name):
@@ -313,8 +318,8 @@ def _finish(request: pytest.FixtureRequest, leaks: LeakCheck) -> None:
         elif allowed:
             leaks.allow(*allowed)
     found = leaks.find_and_clear()
-    was_cut_short = item.stash.get(_cut_short, False)
-    request.config.stash[_is_clean] = not was_cut_short
+    was_cut_short = getattr(item, _CUT_SHORT, False)
+    setattr(request.config, _IS_CLEAN, not was_cut_short)
     if found and not was_cut_short:
         text = "\n".join(f"- {leak}" for leak in found)
         pytest.fail(

@@ -99,6 +99,26 @@ def test_nothing_is_imported(pytestconfig):
         )
         assert finished.stdout == "False False\n"
 
+    def test_is_loaded_by_an_old_pytest(self) -> None:
+        """
+        6.2, with a pluggy of its time; `make downstream` runs suites with that one.
+        """
+        run_python(
+            """
+            import pytest
+
+            def hookimpl(function=None, hookwrapper=False, optionalhook=False, tryfirst=False,
+                         trylast=False):
+                return function or (lambda function: function)
+
+            pytest.hookimpl = hookimpl
+            names = "Stash StashKey Parser Config CallInfo Metafunc PytestPluginManager"
+            for name in names.split():
+                delattr(pytest, name)
+            import _crochet_pytest
+            """
+        )
+
     def test_is_found_by_its_entry_point(self) -> None:
         """
         The project's file has it, and so has what is installed, if it is.

@@ -1,5 +1,5 @@
 """
-Run public programs that depend on crochet with this checkout in its place.
+Run public programs that depend on crochet, or load it, with this checkout in its place.
 
     python tools/downstream.py
 
@@ -8,6 +8,8 @@ Run public programs that depend on crochet with this checkout in its place.
 - Scrapy: a crawl by CrawlerRunner under wait_for, from a plain script (examples/scrapy_crawl.py).
 - autobahn-sync: a session with a small router in the same reactor. Its thread for callbacks is no
   daemon, and is told to end by what it gives to register(); so what is seen is that this ends.
+- pytest, the oldest that may have crochet installed beside it, and the newest: a run that does not
+  use the plugin, and one that uses all of it. On the lowest supported Python that is found.
 
 Each gets an environment of its own below .venv/downstream. Ends with status 1 if one failed.
 """
@@ -19,8 +21,9 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import venv
 from pathlib import Path
+
+from matrix import interpreter, supported
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".venv" / "downstream"
@@ -89,6 +92,66 @@ assert heard.wait(30)
 """
 
 
+# The oldest has a pluggy of its time, for a younger one takes what that does not.
+PYTESTS = {"oldest": ["pytest==6.2.5", "pluggy==0.13.1"], "newest": ["pytest"]}
+UNUSED = """
+def test_nothing_is_imported():
+    import sys
+
+    assert "_crochet_pytest" in sys.modules and "crochet" not in sys.modules
+"""
+USED = """
+import threading
+
+import pytest
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
+
+from crochet import wait_for
+
+MAIN = threading.get_ident()
+ident = wait_for(timeout=5)(threading.get_ident)
+
+
+@pytest.mark.crochet
+@pytest.mark.parametrize("number", [1, 2])
+async def test_coroutine(number):
+    from twisted.internet import reactor
+
+    await deferLater(reactor, 0.001)
+    assert threading.get_ident() != MAIN
+
+
+class TestMethods:
+    @pytest.mark.crochet(timeout=5)
+    def test_deferred(self):
+        assert threading.get_ident() != MAIN
+        return succeed(None)
+
+
+@pytest.mark.xfail(strict=True)
+@pytest.mark.crochet(timeout=0.05)
+async def test_that_takes_too_long():
+    await Deferred()
+
+
+def test_reactor(crochet_reactor):
+    assert ident() != MAIN
+
+
+def test_session(crochet_session):
+    assert ident() != MAIN
+
+
+def test_clock(crochet_clock):
+    deferred = Deferred()
+    crochet_clock.callLater(3, deferred.callback, 8)
+    assert wait_for(timeout=5)(lambda: deferred)() == 8
+    assert ident() == MAIN
+
+"""
+
+
 class Failed(Exception):
     """
     A command of a program's run has not succeeded.
@@ -110,15 +173,15 @@ def run(*command: str | Path, cwd: Path = ROOT) -> None:
         raise Failed(f"{command[0]} ended with status {done.returncode}")
 
 
-def environment(name: str, *packages: str) -> Path:
+def environment(name: str, *packages: str, python: str = sys.executable) -> Path:
     """
     Make an environment with this checkout and those packages; return its interpreter.
     """
     folder = WORK / name
-    venv.create(folder, with_pip=True, clear=True)
-    python = folder / "bin" / "python"
-    pip(python, "install", str(ROOT), *packages)
-    return python
+    run(python, "-m", "venv", "--clear", folder)
+    made = folder / "bin" / "python"
+    pip(made, "install", str(ROOT), *packages)
+    return made
 
 
 def pip(python: Path, *arguments: str | Path) -> None:
@@ -166,13 +229,28 @@ def autobahn_sync() -> None:
     run(python, "-c", AUTOBAHN_SYNC)
 
 
+def pytests() -> None:
+    """
+    Run a suite that does not use the plugin, and one that does, with each.
+    """
+    lowest = next(filter(None, map(interpreter, supported())), sys.executable)
+    for age, packages in PYTESTS.items():
+        python = environment(f"pytest-{age}", *packages, python=lowest)
+        folder = WORK / f"pytest-{age}" / "suite"
+        folder.mkdir()
+        alone = ("-c", "/dev/null", "--rootdir", folder, "-p", "no:cacheprovider", "-q")
+        for name, text in (("test_unused.py", UNUSED), ("test_used.py", USED)):
+            (folder / name).write_text(text)
+            run(python, "-m", "pytest", *alone, "--strict-markers", "-W", "error", folder / name)
+
+
 def main() -> int:
     """
     Run all programs and print a summary.
     """
     shutil.rmtree(WORK, ignore_errors=True)
     failures = 0
-    programs = (fedora_messaging, scrapy, autobahn_sync)
+    programs = (pytests, fedora_messaging, scrapy, autobahn_sync)
     for program in programs:
         print(f"==== {program.__name__}", flush=True)
         try:
