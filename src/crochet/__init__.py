@@ -21,14 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._caller import RunInCaller
-    from ._calls import RunInReactor, WaitFor
     from ._guards import ReactorOnly
     from ._ipython import Extension, Shell
-    from ._legacy import InReactor, WaitForReactor
     from ._loop import EventLoop
     from ._registered import register
+    from ._signatures import InReactor, RetrieveResult, RunInReactor, WaitFor, Waiting  # pyright: ignore[reportMissingModuleSource]
     from ._status import CallInFlight, Lag, Status
-    from ._ways_in import RetrieveResult, Running, Setup, Shutdown
+    from ._ways_in import Running, Setup, Shutdown
 
 __version__ = "3.0.0"
 
@@ -43,7 +42,7 @@ shutdown: Shutdown = _entry.shutdown
 status: Callable[[], Status] = _entry.status
 run_in_reactor: RunInReactor = cast("RunInReactor", _entry.calls.run_in_reactor)
 wait_for: WaitFor = cast("WaitFor", _entry.calls.wait_for)
-retrieve_result: RetrieveResult = _entry.retrieve_result
+retrieve_result: RetrieveResult = cast("RetrieveResult", _entry.retrieve_result)
 _main = _entry.main
 dump: Dump = Dumper(_entry.bridge).dump  # whatever hangs: it is there, for a signal handler
 
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     load_ipython_extension: Callable[[Shell], None]
     unload_ipython_extension: Callable[[Shell], None]
     in_reactor: InReactor
-    wait_for_reactor: WaitForReactor
+    wait_for_reactor: Waiting
     _event_loop: EventLoop
     _extension: Extension
 else:

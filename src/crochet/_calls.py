@@ -15,13 +15,11 @@ from __future__ import annotations
 import inspect
 import warnings
 from _thread import allocate_lock, get_ident
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial, update_wrapper
 from math import inf
-from typing import Concatenate, NoReturn, ParamSpec, Protocol, TypeVar, cast, overload
-
-from twisted.internet.defer import Deferred
+from typing import TYPE_CHECKING, cast
 
 from . import _errors, _patience, _starting
 from ._bridge import Bridge
@@ -32,137 +30,8 @@ from ._patience import Expired, OnLate, Terms
 from ._result import PENDING, EventualResult
 from ._timeouts import LONGEST, Seconds, seconds
 
-P = ParamSpec("P")
-Q = ParamSpec("Q")
-T = TypeVar("T")
-S = TypeVar("S")
-T_late = TypeVar("T_late")
-W_co = TypeVar("W_co", covariant=True)
-R_co = TypeVar("R_co", covariant=True)
-
-# What `async def ... -> T` returns.
-Coro = Coroutine[object, NoReturn, T]
-
-
-# mypy takes the overloads below for an invariant use of the two; pyright sees that it is not.
-class Wrapper(Protocol[P, W_co, R_co]):  # type: ignore[misc]
-    """
-    A decorated function: it takes what the function takes, and is a method where that is one.
-    """
-
-    @property
-    def __wrapped__(self) -> Callable[P, W_co]:
-        """
-        The undecorated function, for unit tests and for code in the reactor thread.
-        """
-        ...
-
-    @property
-    def wrapped_function(self) -> Callable[P, W_co]:
-        """
-        The same, by its older name.
-        """
-        ...
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """
-        Have the function run in the reactor thread.
-        """
-        ...
-
-    # Access through a class or an instance, for type checkers. They do not tell here whether a
-    # method is a static or class method, so the first parameter has to: one that takes the
-    # instance, or its class, is given it. What is looked up on the class itself is left as it is,
-    # which is wrong for class methods only.
-    @overload
-    def __get__(self, instance: None, owner: type[object], /) -> Wrapper[P, W_co, R_co]: ...
-    @overload
-    def __get__(
-        self: Wrapper[Concatenate[S, Q], W_co, R_co], instance: S, owner: type[object], /
-    ) -> Callable[Q, R_co]: ...
-    @overload
-    def __get__(
-        self: Wrapper[Concatenate[type[S], Q], W_co, R_co], instance: S, owner: type[object], /
-    ) -> Callable[Q, R_co]: ...
-    @overload
-    def __get__(self, instance: object, owner: type[object], /) -> Wrapper[P, W_co, R_co]: ...
-
-
-# Likewise.
-class Waited(Wrapper[P, W_co, R_co], Protocol[P, W_co, R_co]):  # type: ignore[misc]
-    """
-    A function made by :func:`wait_for`.
-    """
-
-    def with_timeout(self, timeout: Seconds) -> Callable[P, R_co]:
-        """
-        Return the same function with another timeout, in seconds.
-        """
-        ...
-
-
-class RunInReactor(Protocol):
-    """
-    The type of :func:`run_in_reactor`.
-    """
-
-    @overload
-    def __call__(
-        self, function: Callable[P, Coro[T]]
-    ) -> Wrapper[P, Coro[T], EventualResult[T]]: ...
-    @overload
-    def __call__(
-        self, function: Callable[P, Deferred[T]]
-    ) -> Wrapper[P, Deferred[T], EventualResult[T]]: ...
-    @overload
-    def __call__(self, function: Callable[P, T]) -> Wrapper[P, T, EventualResult[T]]: ...
-
-
-class WaitFor(Protocol):
-    """
-    The type of :func:`wait_for`.
-    """
-
-    @overload
-    def __call__(
-        self,
-        timeout: Seconds,
-        *,
-        grace: Seconds = 1.0,
-        on_late: Callable[[object], object] | None = None,
-    ) -> Waiting: ...
-    @overload
-    def __call__(
-        self, timeout: Seconds, *, grace: Seconds = 1.0, on_late: Callable[[T], object]
-    ) -> WaitingOrLate[T]: ...
-
-
-class Waiting(Protocol):
-    """
-    What ``wait_for(timeout)`` returns: the decorator itself.
-    """
-
-    @overload
-    def __call__(self, function: Callable[P, Coro[T]]) -> Waited[P, Coro[T], T]: ...
-    @overload
-    def __call__(self, function: Callable[P, Deferred[T]]) -> Waited[P, Deferred[T], T]: ...
-    @overload
-    def __call__(self, function: Callable[P, T]) -> Waited[P, T, T]: ...
-
-
-class WaitingOrLate(Protocol[T_late]):
-    """
-    The same with an ``on_late`` that takes what the function answers.
-    """
-
-    @overload
-    def __call__(self, function: Callable[P, Coro[T_late]]) -> Waited[P, Coro[T_late], T_late]: ...
-    @overload
-    def __call__(
-        self, function: Callable[P, Deferred[T_late]]
-    ) -> Waited[P, Deferred[T_late], T_late]: ...
-    @overload
-    def __call__(self, function: Callable[P, T_late]) -> Waited[P, T_late, T_late]: ...
+if TYPE_CHECKING:
+    from ._signatures import Waiting  # pyright: ignore[reportMissingModuleSource]
 
 
 class Decorators:

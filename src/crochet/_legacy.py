@@ -7,40 +7,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
+from typing import ParamSpec
 
-from ._calls import Decorators, RunInReactor, Wrapper
-from ._reactors import Reactor, import_reactor
+from ._calls import Decorators
+from ._reactors import import_reactor
 from ._result import EventualResult
 
 P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class WaitForReactor(Protocol):
-    """
-    The type of :func:`wait_for_reactor`.
-    """
-
-    def __call__(self, function: Callable[P, T]) -> Wrapper[P, T, T]:
-        """
-        Decorate a function.
-        """
-        ...
-
-
-class InReactor(Protocol):
-    """
-    The type of :func:`in_reactor`.
-    """
-
-    def __call__(
-        self, function: Callable[Concatenate[Reactor, P], T]
-    ) -> Wrapper[P, T, EventualResult[T]]:
-        """
-        Decorate a function.
-        """
-        ...
 
 
 class Legacy:
@@ -50,9 +23,9 @@ class Legacy:
 
     def __init__(self, calls: Decorators) -> None:
         self._wait_for = calls.wait_for
-        self._run_in_reactor = cast("RunInReactor", calls.run_in_reactor)
+        self._run_in_reactor = calls.run_in_reactor
 
-    def wait_for_reactor(self, function: Callable[P, T]) -> Wrapper[P, T, T]:
+    def wait_for_reactor(self, function: Callable[..., object]) -> object:
         """
         Do what ``wait_for(timeout=None)`` does; deprecated.
 
@@ -62,9 +35,7 @@ class Legacy:
         _deprecated("wait_for_reactor", "wait_for(timeout)")
         return self._wait_for(None)(function)
 
-    def in_reactor(
-        self, function: Callable[Concatenate[Reactor, P], T]
-    ) -> Wrapper[P, T, EventualResult[T]]:
+    def in_reactor(self, function: Callable[..., object]) -> object:
         """
         Do what ``run_in_reactor`` does, with the reactor as the first argument; deprecated.
 
@@ -73,7 +44,7 @@ class Legacy:
         """
         _deprecated("in_reactor", "run_in_reactor, and import the reactor in the function")
 
-        def with_reactor(*args: P.args, **kwargs: P.kwargs) -> T:
+        def with_reactor(*args: object, **kwargs: object) -> object:
             return function(import_reactor(), *args, **kwargs)
 
         update_wrapper(with_reactor, function)

@@ -12,7 +12,6 @@ from typing import Protocol
 
 from ._choice import ReactorChoice
 from ._event_loops import LoopFactory
-from ._result import EventualResult
 from ._timeouts import EXIT_PATIENCE, STALL_WARNING, Seconds
 
 
@@ -63,17 +62,5 @@ class Running(Protocol):
     ) -> AbstractContextManager[None]:
         """
         Have the reactor run for the length of a ``with`` block.
-        """
-        ...
-
-
-class RetrieveResult(Protocol):
-    """
-    The type of :func:`retrieve_result`.
-    """
-
-    def __call__(self, result_id: int) -> EventualResult[object]:
-        """
-        Take a result out of the stash.
         """
         ...
