@@ -40,7 +40,7 @@ _ROOMS = [
         "_prompts",
         "mypy",
     },
-    {"_deadline", "_errors", "_awaits", "_drivers", "_logs", "_worker"},
+    {"_waited", "_deadline", "_errors", "_awaits", "_drivers", "_logs", "_worker"},
     {"_diagnosis", "_awaiting", "_tasks", "_futures", "_event_loops"},
     {"_coroutines"},
     {"_result", "_reactors"},
@@ -364,6 +364,7 @@ class TestLoading:
         "_tasks",
         "_threads",
         "_timeouts",
+        "_waited",
         "_waiting",
     }
 

@@ -2,7 +2,8 @@
 The decorators: how a function comes to run in the reactor thread.
 
 A wrapper is a plain closure. It is faster than a callable object, it is a method where it is put
-into a class, and it is pickled by its name like any function.
+into a class, and it is pickled by its name like any function. What ``wait_for`` makes is told to
+be one; see _waited.py.
 
 What must always hold when a wait ends, by an answer, for lack of time or by an exception that a
 signal handler raised anywhere in here: the operation has ended, or it was told to; one that had
@@ -29,6 +30,7 @@ from ._faults import Fault
 from ._patience import Expired, OnLate, Terms
 from ._result import PENDING, EventualResult
 from ._timeouts import LONGEST, Seconds, seconds
+from ._waited import WaitedFunction
 
 if TYPE_CHECKING:
     from ._signatures import Waiting  # pyright: ignore[reportMissingModuleSource]
@@ -74,9 +76,9 @@ class Decorators:
         A second Ctrl-C raises at once. Whether the operation had ended by then is said by the
         TimeoutError's ``ended``, and by a note on any other exception (from Python 3.11 on).
 
-        ``f.with_timeout(2.0)(x)`` is ``f(x)`` with another timeout, for this call. (Of a method, it
-        is looked up on the class: ``Client.fetch.with_timeout(2.0)(client, x)``.) For a bound over
-        several calls there is :class:`deadline`.
+        ``f.with_timeout(2.0)(x)`` is ``f(x)`` with another timeout, for this call, and
+        ``client.fetch.with_timeout(2.0)(x)`` is ``client.fetch(x)``. For a bound over several
+        calls there is :class:`deadline`.
 
         Call the decorated function from any thread but the reactor's.
         Blocks up to *timeout* seconds, and for the cleanup up to *grace* seconds more; or 20 ms,
@@ -106,7 +108,8 @@ class Decorators:
         if on_late is not None and not callable(on_late):
             raise TypeError(f"on_late is a function that takes the late value, not {on_late!r}")
         terms = Terms(_limit(timeout), _limit(grace, "a grace"), on_late)
-        return cast("Waiting", partial(_decorated, wrap=partial(self._waited_for, terms)))
+        wrap = partial(self._waited_for, terms)
+        return cast("Waiting", partial(_decorated, wrap=wrap, finish=WaitedFunction))
 
     def _in_background(self, name: str, function: Callable[..., object]) -> Callable[..., object]:
         bridge = self._bridge
@@ -193,8 +196,10 @@ class Decorators:
 
         def with_timeout(timeout: Seconds) -> Callable[..., object]:
             wrapper = self._waited_for(terms._replace(limit=_limit(timeout)), name, function)
-            wrapper.__name__ = wrapper.__qualname__ = name
-            return wrapper
+            wrapper.__name__ = wait_for_reactor.__name__
+            wrapper.__qualname__ = wait_for_reactor.__qualname__
+            vars(wrapper).update(vars(wait_for_reactor))
+            return WaitedFunction(wrapper)
 
         vars(wait_for_reactor)["with_timeout"] = with_timeout
         return wait_for_reactor
@@ -219,6 +224,7 @@ def _decorated(
     function: object,
     wrap: Callable[[str, Callable[..., object]], Callable[..., object]],
     warns_at: int | None = None,
+    finish: Callable[[Callable[..., object]], object] | None = None,
 ) -> object:
     """
     Decorate a function, or what is in a method object.
@@ -228,11 +234,12 @@ def _decorated(
         wrap: makes the wrapper, given a name for texts.
         warns_at: the ``stacklevel`` of the program, to be warned of a generator function; None is
             for refusing that.
+        finish: makes of the wrapper, when it looks like the function, what is returned.
     """
     if isinstance(function, (staticmethod, classmethod)):
         method = cast("staticmethod[..., object]", function)
         kind = cast("Callable[[object], object]", type(method))
-        return kind(_decorated(method.__func__, wrap, warns_at and warns_at + 1))
+        return kind(_decorated(method.__func__, wrap, warns_at and warns_at + 1, finish))
     if not callable(function):
         raise TypeError(f"only functions can be run in the reactor, not {function!r}")
     name = name_of_function(function)
@@ -260,7 +267,7 @@ def _decorated(
         # calls need no await, whatever is said of the function's.
         vars(wrapper).pop(mark, None)
     vars(wrapper)["wrapped_function"] = function
-    return wrapper
+    return wrapper if finish is None else finish(wrapper)
 
 
 def _remembering(function: Callable[..., object]) -> Callable[..., object]:
