@@ -570,12 +570,12 @@ class TestWithTimeout:
         """
         waited = turning.wait_for(5)(add)
         quick = waited.with_timeout(None)
-        assert quick.__name__ == "add"
+        assert quick.__name__ == quick.__qualname__ == "add"
         assert quick(1, second=5) == waited(1, second=5) == 6
 
     def test_of_a_method(self, turning: FakeProcess) -> None:
         """
-        Is looked up on the class.
+        Is looked up on the instance, or on the class.
         """
 
         class Client:
@@ -584,7 +584,9 @@ class TestWithTimeout:
                 return self, name
 
         client = Client()
+        assert client.fetch.with_timeout(2)("x") == (client, "x")
         assert Client.fetch.with_timeout(2)(client, "x") == (client, "x")
+        assert Client.fetch.with_timeout(2).__wrapped__ is Client.fetch.__wrapped__
 
     @pytest.mark.parametrize("timeout", [-1, "2", add])
     def test_takes_what_wait_for_takes(self, stepped: FakeProcess, timeout: Any) -> None:

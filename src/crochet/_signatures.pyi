@@ -65,7 +65,7 @@ class Call(Protocol[P, R_co]):
 
 class WaitedMethod(Call[P, R_co], Protocol[P, R_co]):
     """
-    A method made by :func:`wait_for`, of an instance or a class.
+    A method made by :func:`wait_for`, of an instance.
     """
 
     def with_timeout(self, timeout: Seconds) -> WaitedMethod[P, R_co]:
@@ -180,7 +180,7 @@ class Waited(Wrapper[C_co, F_co], Generic[C_co, F_co]):
         Return the same function with another timeout, in seconds.
         """
 
-    # As above.
+    # As above. A class method is bound by Python, which knows nothing of with_timeout.
     @overload
     def __get__(
         self: Waited[object, Takes[object, Z]], instance: object, owner: type[object], /
@@ -188,7 +188,7 @@ class Waited(Wrapper[C_co, F_co], Generic[C_co, F_co]):
     @overload
     def __get__(
         self: Waited[Call[Concatenate[T, Q], R], Near[type[S]]], instance: object, owner: type[S], /
-    ) -> WaitedMethod[Q, R]: ...
+    ) -> Callable[Q, R]: ...
     @overload
     def __get__(
         self: Waited[object, Takes[type[S], Z]], instance: object, owner: type[object], /
@@ -199,14 +199,14 @@ class Waited(Wrapper[C_co, F_co], Generic[C_co, F_co]):
         instance: object,
         owner: type[S],
         /,
-    ) -> WaitedMethod[Q, S]: ...
+    ) -> Callable[Q, S]: ...
     @overload
     def __get__(
         self: Waited[Call[Concatenate[type[S], Q], R], Takes[type[Never], Z]],
         instance: object,
         owner: type[S],
         /,
-    ) -> WaitedMethod[Q, R]: ...
+    ) -> Callable[Q, R]: ...
     @overload
     def __get__(self, instance: None, owner: type[object], /) -> Waited[C_co, F_co]: ...
     @overload

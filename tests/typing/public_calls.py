@@ -140,7 +140,7 @@ assert_type(waited_deferring(a=1), str)
 assert_type(waited_awaiting(1), list[int])
 assert_type(waited_generating(1), float)
 waited_deferring("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-wait_for("5")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+wait_for("5")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 assert_type(wait_for(1)(lambda: 3)(), int)
 
@@ -321,7 +321,12 @@ assert_type(result.add_done_callback(tell), None)
 # Covariant: a result of a str is a result of an object.
 wider: EventualResult[object] = result
 assert_type(retrieve_result(1), EventualResult[object])
-assert_type(retrieve_result(result_id=1), EventualResult[object])
+retrieved = retrieve_result(result_id=1)
+assert_type(retrieved, EventualResult[object])
+retrieved_bytes: EventualResult[bytes] = retrieve_result(1)
+assert_type(retrieved_bytes.wait(), bytes)
+retrieved_text: EventualResult[bytes] = deferring(1)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+retrieve_result("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 register(print, "bye", sep="")
 register(tell, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
