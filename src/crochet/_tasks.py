@@ -66,12 +66,18 @@ class _Body(Driver):
         operation = self.operation
         if operation is None:
             self.end = end
-        elif isinstance(end, StopIteration):
-            _answer_with(operation.let_go(), end.value)
         else:
-            add_done_callback = operation.task.add_done_callback
-            add_done_callback(partial(_answer, operation.let_go(), end))
-            del add_done_callback  # the task will hold the error, whose frames lead back to here
+            task = operation.task
+            self.operation = operation.body = operation.task = None
+            if isinstance(end, StopIteration):
+                value = end.value
+                if isinstance(value, Deferred):
+                    cast("Deferred[object]", value).chainDeferred(operation)
+                else:
+                    operation.callback(value)
+            else:
+                task.add_done_callback(partial(_answer, operation, end))
+            del task  # it will hold the error, whose frames lead back to here
         if isinstance(end, (SystemExit, KeyboardInterrupt)):
             raise TaskCancelledError(repr(end)) from None
 
@@ -82,33 +88,22 @@ class _Operation(Deferred[object]):
     """
 
     is_cancelled = False
-
-    def __init__(self, body: _Body, task: Task[object]) -> None:
-        super().__init__()
-        self._body: _Body | None = body
-        self.task: Any = task  # None once the body has ended
+    # None once the body has ended.
+    body: _Body | None = None
+    task: Any = None
 
     def cancel(self) -> None:
         """
         Cancel what the body awaits, Twisted's way if it is a Deferred; leave the rest to the body.
         """
-        if self._body is None:
+        if self.body is None:
             return
         self.is_cancelled = True
-        awaited = self._body.awaited
+        awaited = self.body.awaited
         if awaited is None or awaited.has_fired:
             self.task.cancel()
         else:
             awaited.deferred.cancel()
-
-    def let_go(self) -> _Operation:
-        """
-        Drop the body and its task, which have ended.
-        """
-        assert self._body is not None
-        self._body.operation = None
-        self._body = self.task = None
-        return self
 
 
 _FILES: Final = (__file__, _drivers.__file__)
@@ -122,13 +117,6 @@ def _frames_of(error: BaseException) -> TracebackType | None:
     while traceback is not None and traceback.tb_frame.f_code.co_filename in _FILES:
         traceback = traceback.tb_next
     return traceback
-
-
-def _answer_with(operation: _Operation, value: object) -> None:
-    if isinstance(value, Deferred):
-        cast("Deferred[object]", value).chainDeferred(operation)
-    else:
-        operation.callback(value)
 
 
 def _answer(operation: _Operation, error: BaseException, task: Task[object]) -> None:
@@ -166,11 +154,12 @@ def start_task(
     try:
         if isinstance(end, StopIteration):
             return end.value
-        operation = _Operation(body, task)
+        operation = _Operation()
         if end is None:
+            operation.body, operation.task = body, task
             body.operation = operation
         else:
-            _answer(operation.let_go(), end, task)
+            _answer(operation, end, task)
         return operation
     finally:
         # An error's frames lead back to this one.
