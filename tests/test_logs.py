@@ -283,7 +283,9 @@ def test_full_queue_costs_no_formatting(make_world):
     """
     world = make_world(Gate(), limit=10)
     world.bridge.start()
-    for _ in range(100):
+    world.log.info("stuck")
+    assert world.handler.action.entered.wait(BOUND)
+    for _ in range(10):
         world.log.info("text")
     thing = Unprintable()
     world.log.info("{thing}", thing=thing)

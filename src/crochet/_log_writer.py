@@ -106,8 +106,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._complaints: set[str] = set()
         self.has_ended = True
-        # Added to by emitters: records that entered the queue, and that did not.
-        self._records_in = 0
+        # Added to by emitters: records that did not enter the queue.
         self._dropped = 0
         # Written by whoever takes entries, hardly ever two at once.
         self._records_out = 0
@@ -143,7 +142,6 @@ class Writer:
         if record.exc_info and len(self._queue) >= self._limit // _TRACEBACKS:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
             record.exc_info = None
-        self._records_in += 1
         try:
             self._queue.append(_Entry(record, depth, self._dropped))
         finally:
@@ -206,7 +204,8 @@ class Writer:
         """
         Count the records that were not handled.
         """
-        return self._records_in - self._records_out + self._dropped - self._dropped_told
+        waiting = sum(isinstance(entry, _Entry) for entry in self._queue.copy())
+        return waiting + self._is_handling + self._dropped - self._dropped_told
 
     def drain(self) -> None:
         """
