@@ -5,6 +5,7 @@ Why a call has not been answered.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -29,6 +30,7 @@ from crochet._diagnosis import (
     is_crash,
     seconds_told,
 )
+from crochet._moments import Moments, Sight, sight_of
 from crochet._places import Place
 from fakes import BOUND, FakeProcess
 
@@ -56,8 +58,9 @@ class FakeBridge:
         self.reactor_thread: int | None = 7
         self.refusal: Any = None
         self.looked_at = 0.0
-        self.in_flight: set[Any] = set()
-        self.queued: deque[Any] = deque()
+        self.moments: Moments[Any] = Moments()
+        self.body: Any = None  # the call in whose body the reactor thread is
+        self._queue: deque[Any] = deque()
 
 
 class FakeCall:
@@ -85,12 +88,12 @@ def bridge(monkeypatch: pytest.MonkeyPatch) -> FakeBridge:
 
 
 @pytest.fixture
-def stack(monkeypatch: pytest.MonkeyPatch) -> list[Place]:
+def stack(bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch) -> list[Place]:
     """
     The reactor thread's stack: that of one which polls, unless filled.
     """
     stack: list[Place] = []
-    monkeypatch.setattr(_diagnosis, "stack_of", lambda ident: tuple(stack))
+    monkeypatch.setattr(_diagnosis, "see", lambda frame: sight_of(tuple(stack), bridge.body))
     return stack
 
 
@@ -100,7 +103,6 @@ def started(bridge: FakeBridge, made: float, at: float) -> FakeCall:
     """
     call = FakeCall("fetch", made, at)
     call._running = Deferred()
-    bridge.in_flight.add(call)
     return call
 
 
@@ -109,8 +111,7 @@ def queued(bridge: FakeBridge, made: float, name: str = "fetch") -> FakeCall:
     Return a call that has not.
     """
     call = FakeCall(name, made)
-    bridge.in_flight.add(call)
-    bridge.queued.append(call)
+    bridge._queue.append(call)
     return call
 
 
@@ -168,7 +169,7 @@ class TestABusyReactorThread:
         """
         stack += PARSING[1:2]
         call = started(bridge, 95.0, 95.0)
-        bridge.in_flight.add(FakeCall("parse", 95.0, 95.1))
+        bridge.body = FakeCall("parse", 95.0, 95.1)
         reason = explain(bridge, call)
         assert reason.state == BUSY
         assert "has been busy for 4.9 s in views.py:31 parse()." in reason.text
@@ -180,7 +181,7 @@ class TestABusyReactorThread:
         """
         stack += PARSING[1:2]
         call = FakeCall("fetch", 95.0, 95.0)
-        bridge.in_flight.add(call)
+        bridge.body = call
         assert explain(bridge, call).text == (
             "The reactor thread has been busy for 5.0 s in views.py:31 parse(): that is the "
             "function's own body, which blocks."
@@ -194,7 +195,7 @@ class TestABusyReactorThread:
         """
         stack += ELSEWHERE
         bridge.looked_at = 95.0
-        bridge.in_flight.add(FakeCall("sleep", 94.0, 95.0))
+        bridge.body = FakeCall("sleep", 94.0, 95.0)
         reason = explain(bridge, queued(bridge, 94.5))
         assert reason.text == "The reactor thread has been busy for 5.0 s in sleep()."
 
@@ -216,7 +217,7 @@ class TestABusyReactorThread:
         """
         It may end at that very moment.
         """
-        monkeypatch.setattr(_diagnosis, "is_polling", lambda called: False)
+        monkeypatch.setattr(_diagnosis, "see", lambda frame: Sight((), False, ""))
         reason = explain(bridge, queued(bridge, 95.0))
         assert reason.text == "The reactor thread has been busy for at least 5.0 s."
 
@@ -250,6 +251,71 @@ class TestABusyReactorThread:
         assert any(place.file == _BASE for place in reasons[0].stack)
 
 
+class TestWhatHasKeptTheReactorThread:
+    """
+    Is told if it did for half of the wait or longer, though it is over.
+    """
+
+    def note(self, bridge: FakeBridge, since: float, until: float, place: Place) -> None:
+        """
+        Have been seen in a function.
+        """
+        bridge.moments.note(since, until, sight_of((place,), None))
+
+    def test_a_call_ahead_of_it(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        And now one that waits for a lock, for a short while.
+        """
+        stack += PARSING[1:2]
+        self.note(bridge, 98.0, 99.8, Place("save", "/srv/app/models.py", 7))
+        bridge.looked_at = 99.9
+        bridge.body = FakeCall("parse", 99.0, 99.9)
+        reason = explain(
+            bridge,
+            queued(bridge, 99.0),
+            lambda ident, carrier, frames: Blocked("The reactor thread waits for the lock 'lock'."),
+        )
+        assert reason == (
+            BUSY,
+            "For 0.8 s of that the reactor thread was busy in models.py:7 save(). The reactor "
+            "thread waits for the lock 'lock'.",
+            (Place("save", "/srv/app/models.py", 7),),
+            (),
+        )
+
+    def test_the_same_function_again_and_again(
+        self, bridge: FakeBridge, stack: list[Place]
+    ) -> None:
+        """
+        Each time counts.
+        """
+        for at in (91, 93, 95, 97):
+            self.note(bridge, at, at + 1.5, PARSING[1])
+        text = explain(bridge, queued(bridge, 90.0)).text
+        assert text == "For 6.0 s of that the reactor thread was busy in views.py:31 parse()."
+
+    def test_is_none_of_this_waits_business(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        If it was before, or for less than half of it.
+        """
+        self.note(bridge, 91.0, 95.5, PARSING[1])
+        assert explain(bridge, queued(bridge, 95.0)).state == QUEUED
+        assert explain(bridge, started(bridge, 95.0, 95.6)).state == WAITING
+
+    def test_is_still_at_it(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        Then that is seen, though no call tells for how long.
+        """
+        stack += PARSING[1:2]
+        self.note(bridge, 91.0, 99.9, PARSING[1])
+        assert explain(bridge, started(bridge, 90.0, 90.5)).text == (
+            "The reactor thread has been busy for 9.0 s in views.py:31 parse()."
+        )
+        self.note(bridge, 92.0, 92.1, PARSING[1])
+        bridge.moments._last = None
+        assert explain(bridge, started(bridge, 90.0, 90.5)).text.startswith("It started 9.5 s ago")
+
+
 class TestAQueuedCall:
     """
     Has not started.
@@ -263,7 +329,7 @@ class TestAQueuedCall:
         bridge.looked_at = 99.9
         for _ in range(3):
             queued(bridge, 95.0)
-        del bridge.queued[1]._work
+        del bridge._queue[1]._work
         call = queued(bridge, 95.0)
         queued(bridge, 95.0)
         reason = explain(bridge, call)
@@ -282,6 +348,35 @@ class TestAQueuedCall:
         queued(bridge, 95.0)
         reason = explain(bridge, queued(bridge, 95.0))
         assert reason.text == "It has not started: 1 call is ahead of it in the queue."
+
+    def test_behind_a_great_many(
+        self, bridge: FakeBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        They are not all counted: that would cost each call of an outage a look at all others.
+        """
+        monkeypatch.setattr(_diagnosis, "_QUEUED_SEEN", 3)
+        bridge.looked_at = 99.9
+        calls = [queued(bridge, 95.0) for _ in range(5)]
+        assert explain(bridge, calls[2]).text == (
+            "It has not started: 2 calls are ahead of it in the queue."
+        )
+        assert explain(bridge, calls[4]).text == (
+            "It has not started: at least 3 calls are ahead of it in the queue."
+        )
+
+    def test_that_came_after_the_others_were_counted(
+        self, bridge: FakeBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Is behind them all, whatever its id was before.
+        """
+        bridge.looked_at = 99.9
+        calls = [queued(bridge, 95.0) for _ in range(2)]
+        assert explain(bridge, calls[0]).text.endswith("has not come to it yet.")
+        monkeypatch.setattr(_diagnosis, "monotonic", lambda: 100.0009)
+        late = queued(bridge, 100.0008)
+        assert "2 calls are ahead of it" in explain(bridge, late).text
 
     def test_that_is_about_to_start(self, bridge: FakeBridge, stack: list[Place]) -> None:
         """
@@ -453,6 +548,7 @@ class Blocked(NamedTuple):
     """
 
     text: str
+    waits: tuple[object, ...] = ()
 
 
 class TestABlockedReactorThread:
@@ -467,7 +563,7 @@ class TestABlockedReactorThread:
         stack += PARSING
         asked: list[object] = []
 
-        def blocked_in(ident: int, carrier: object) -> Blocked:
+        def blocked_in(ident: int, carrier: object, frames: object) -> Blocked:
             asked.extend((ident, carrier))
             return Blocked("It waits for us.")
 
@@ -480,8 +576,74 @@ class TestABlockedReactorThread:
         """
         Then the search goes on.
         """
-        reason = explain(bridge, queued(bridge, 95.0), lambda ident, carrier: None)
+        reason = explain(bridge, queued(bridge, 95.0), lambda ident, carrier, frames: None)
         assert reason.state == QUEUED
+
+
+class TestACrowd:
+    """
+    Runs out of time together, as calls do in an outage.
+    """
+
+    @pytest.mark.parametrize("is_started", [True, False])
+    def test_takes_one_look_at_all_threads(
+        self, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch, *, is_started: bool
+    ) -> None:
+        """
+        And another when the first is old. Each tells its own part.
+        """
+        looks: list[object] = []
+
+        def current_frames() -> dict[int, Any]:
+            looks.append(None)
+            return {7: sys._getframe()}
+
+        monkeypatch.setattr(_diagnosis, "current_frames", current_frames)
+        make = started if is_started else queued
+        calls = [make(bridge, 95.0, *[96.0 + index / 1000] * is_started) for index in range(1000)]
+        asked: list[object] = []
+        now = 100.0
+        monkeypatch.setattr(_diagnosis, "monotonic", lambda: now)
+        for call in calls:
+            explain(bridge, call, lambda ident, carrier, frames: asked.append(len(frames)))
+            now += 0.0001
+        assert len(looks) == len(asked) == 2
+        assert asked == [1, 1]
+
+    def test_does_not_look_at_what_is_in_flight(
+        self, bridge: FakeBridge, stack: list[Place]
+    ) -> None:
+        """
+        Nor at more of the queue than is told.
+        """
+
+        class Queue(deque[Any]):
+            taken = 0
+
+            def __iter__(self) -> Any:
+                for each in super().__iter__():
+                    Queue.taken += 1
+                    yield each
+
+        stack += PARSING
+        bridge._queue = Queue()
+        calls = [queued(bridge, 95.0) for _ in range(5000)]
+        for call in calls:
+            assert explain(bridge, call).state == BUSY
+        assert Queue.taken == 1
+        assert not hasattr(bridge, "in_flight")
+
+    def test_is_told_of_what_was_seen_while_it_waited(
+        self, bridge: FakeBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        A call that was made after the look is not.
+        """
+        stack += PARSING
+        assert explain(bridge, queued(bridge, 95.0)).state == BUSY
+        stack.clear()
+        monkeypatch.setattr(_diagnosis, "monotonic", lambda: 100.04)
+        assert explain(bridge, queued(bridge, 100.02)).state == QUEUED
 
 
 class TestExplaining:
@@ -493,9 +655,9 @@ class TestExplaining:
         """
         Who asks is about to raise something more important.
         """
-        monkeypatch.setattr(_diagnosis, "is_polling", lambda stack: False)
+        monkeypatch.setattr(_diagnosis, "see", lambda frame: Sight((), False, ""))
 
-        def fail(ident: int, carrier: object) -> None:
+        def fail(ident: int, carrier: object, frames: object) -> None:
             raise ValueError("in here")
 
         reason = explain(bridge, queued(bridge, 95.0), fail)
@@ -535,9 +697,9 @@ class TestExplaining:
                 return super().copy()
 
         changing = Changing((1, 2))
-        assert copied(changing) == [1, 2]
+        assert copied(changing.copy) == [1, 2]
         changing.failures = 10
-        assert copied(changing) == []
+        assert copied(changing.copy) == []
 
     @pytest.mark.parametrize(
         ("seconds", "text"),

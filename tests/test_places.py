@@ -13,16 +13,21 @@ import pytest
 import twisted.internet.base
 
 from crochet._places import (
+    GENERATED,
+    LIBRARY,
+    MACHINERY,
+    OWN,
     Place,
     above_the_reactor,
-    is_of_the_program,
     is_ours,
     is_polling,
     line_in,
     line_of,
+    owner_of,
     place_of_frame,
     short,
     stack_of,
+    told,
 )
 from crochet._threads import known_name
 from fakes import BOUND, Background, FakeProcess, frame_without_line
@@ -142,22 +147,60 @@ class TestWhose:
     """
 
     @pytest.mark.parametrize(
-        ("file", "is_the_programs"),
+        ("file", "owner"),
         [
-            ("/srv/app/views.py", True),
-            ("<stdin>", True),
-            (os.path.join(_STDLIB, "site-packages", "requests", "api.py"), True),
-            (os.path.join(_STDLIB, "threading.py"), False),
-            ("<frozen importlib._bootstrap>", False),
-            (os.path.join(_TWISTED, "internet", "base.py"), False),
-            (place_of_frame.__code__.co_filename, False),
+            ("/srv/app/views.py", OWN),
+            ("<stdin>", OWN),
+            ("<ipython-input-3-5a1b>", OWN),
+            ("/srv/venv/lib/python3.12/site-packages/requests/api.py", LIBRARY),
+            (os.path.join(_STDLIB, "site-packages", "six.py"), LIBRARY),
+            ("/usr/lib/python3/dist-packages/requests/api.py", LIBRARY),
+            ("<string>", GENERATED),
+            ("<attrs generated init Order>", GENERATED),
+            (os.path.join(_STDLIB, "threading.py"), MACHINERY),
+            ("<frozen importlib._bootstrap>", MACHINERY),
+            (os.path.join(_TWISTED, "internet", "base.py"), MACHINERY),
+            (place_of_frame.__code__.co_filename, MACHINERY),
         ],
     )
-    def test_is_the_programs(self, file: str, is_the_programs: bool) -> None:
+    def test_owns_a_file(self, file: str, owner: int) -> None:
         """
-        If it is neither Python's own, nor Twisted's, nor ours.
+        The program, a package, nobody that could be read, or Python, Twisted and Crochet.
         """
-        assert is_of_the_program(file) is is_the_programs
+        assert owner_of(file) == owner
+
+    def test_owns_a_command_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        What is run by ``python -c`` is the program's.
+        """
+        monkeypatch.setattr(sys, "argv", ["-c"])
+        assert owner_of("<string>") == OWN
+
+    def test_is_told_of_a_stack(self) -> None:
+        """
+        The program's own lines first, with the package that they have called; what the package
+        calls in turn, what the interpreter runs in between and what called the program is left out.
+        """
+        stack = (
+            Place("SSLSocket.read", os.path.join(_STDLIB, "ssl.py"), 1166),
+            Place("connection", "/v/site-packages/urllib3/connection.py", 5),
+            Place("get", "/v/site-packages/requests/api.py", 73),
+            Place("<module>", "/srv/app/rates.py", 3),
+            Place("_call_with_frames_removed", "<frozen importlib._bootstrap>", 241),
+            Place("<module>", "<string>", 1),
+            Place("load", "/srv/app/views.py", 31),
+            Place("view", "/srv/app/views.py", 12),
+            Place("serve", "/srv/app/serve.py", 8),
+        )
+        assert told(stack) == (
+            "rates.py:3 <module> (inside requests), called by views.py:31 load(), called by "
+            "views.py:12 view()"
+        )
+        # None of it is the program's.
+        assert told(stack[:3]) == "connection.py:5 connection(), called by api.py:73 get()"
+        assert told(stack[4:6]) == "<string>:1 <module>"
+        assert told(stack[4:5]) == ""
+        assert told(()) == ""
 
     def test_is_ours(self) -> None:
         """

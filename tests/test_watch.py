@@ -503,6 +503,37 @@ class TestStalls:
         stepped.run(stepped.call, *[nothing] * 15)
         assert log.texts == []
 
+    def test_is_noted_for_the_texts_of_timeouts(self, stepped: Stepped) -> None:
+        """
+        For as long as it lasts, be it logged or not.
+        """
+        waits = stepped.run(stepped.call, *[nothing] * 14, stepped.turn, nothing)
+        (spell,) = stepped.bridge.moments.spells
+        assert spell.since == 100.0
+        assert spell.until == pytest.approx(100.0 + sum(waits[1:15]))
+        assert "test_watch.py" in spell.where
+
+    def test_body_without_python_code(self, stepped: Stepped) -> None:
+        """
+        Its name is all there is.
+        """
+        stacks: list[str] = []
+
+        class Sleep:
+            """
+            Looks at its stack from a frame of ours.
+            """
+
+            __qualname__ = "sleep"
+
+            def __call__(self) -> None:
+                frame: Any = sys._getframe().f_back
+                stacks.append(stack_of(frame))
+
+        Decorators(stepped.bridge).run_in_reactor(Sleep())()
+        stepped.turn()
+        assert stacks == ["  sleep(), which is not written in Python"]
+
     def test_thread_that_has_ended(self, stepped: Stepped, log: Logged) -> None:
         """
         It has no stack.
@@ -641,7 +672,7 @@ def _length(waits: list[float]) -> float:
     """
     Return how long the stall of test_is_logged_once_and_when_it_is_over() was.
     """
-    return sum(waits[1:16]) + 5.0
+    return sum(waits[1:15]) + 5.0
 
 
 _BEGINNING = """

@@ -35,6 +35,7 @@ import re
 import sys
 import threading
 from _thread import LockType, RLock, get_ident
+from functools import lru_cache
 from itertools import islice
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, cast
@@ -116,7 +117,13 @@ _NOT_THE_PROGRAM = {*sys.stdlib_module_names, "crochet", "twisted"}
 _GIVING_UP = {"_ends", "_cancelled", "_give_up", "abandon"}
 
 
-def blocked_in(ident: int, bridge: Bridge, *, reads_source: bool = True) -> Blocked | None:
+def blocked_in(
+    ident: int,
+    bridge: Bridge,
+    frames: dict[int, FrameType] | None = None,
+    *,
+    reads_source: bool = True,
+) -> Blocked | None:
     """
     Tell what a thread is blocked in, or return None: in nothing that can be recognized.
 
@@ -125,10 +132,12 @@ def blocked_in(ident: int, bridge: Bridge, *, reads_source: bool = True) -> Bloc
     Args:
         ident: of the thread, which is the reactor's or another.
         bridge: to the reactor whose thread is called so.
+        frames: where each thread is, by its ident; it is emptied. Without it, they are looked up.
         reads_source: look for locks, too. Whoever does that over and over, with a thread that is
             at work, keeps the source of all that it does in memory.
     """
-    frames = frames_of_threads()
+    if frames is None:
+        frames = frames_of_threads()
     frames.pop(get_ident(), None)  # this one leads back here, and waits for nobody
     links: dict[int, _Link] = {}
     here: int | None = ident
@@ -211,10 +220,16 @@ def _source_of(frame: FrameType) -> str:
     file = frame.f_code.co_filename
     if file in linecache.cache:  # of a notebook's cell, say
         return linecache.getline(file, line_in(frame)).strip()
-    # Not by linecache: it would keep whole files, of all that was ever slow.
+    return _line_of_file(file, line_in(frame))
+
+
+# Not by linecache: it would keep whole files, of all that was ever slow. And not anew each time: to
+# read lets go of the interpreter's lock, and when it is wanted most, thousands want that.
+@lru_cache(64)
+def _line_of_file(file: str, number: int) -> str:
     try:
         with open(file, encoding="utf-8", errors="replace") as source:
-            for line in islice(source, line_in(frame) - 1, None):
+            for line in islice(source, number - 1, None):
                 return line.strip()
     except OSError:
         pass  # it has no source that could be read, and is told without

@@ -70,6 +70,7 @@ from . import _errors, _result, _starting
 from ._clock import monotonic
 from ._errors import Reason
 from ._faults import Uncollected
+from ._moments import Moments
 from ._relay import Relay, entries, remove
 from ._result import EventualResult
 from ._stash import Stash
@@ -78,7 +79,7 @@ from ._waiting import open_own_gates
 _log = Logger(namespace="crochet")
 
 if TYPE_CHECKING:
-    from ._diagnosis import Blocked
+    from ._diagnosis import BlockedIn
     from ._forks import Mark
     from ._futures import ResultFuture, Teller
 
@@ -206,7 +207,9 @@ class Bridge:
         # How many seconds the calls that it then came to had waited. Likewise.
         self.lags: deque[float] = deque(maxlen=_LAGS)
         # Tells what the reactor thread waits for, should it be one that waits for us. Likewise.
-        self.blocked_in: Callable[[int, Bridge], Blocked | None] | None = None
+        self.blocked_in: BlockedIn[Bridge] | None = None
+        # What it is at, and has been at. Read when a wait ends without an answer.
+        self.moments: Moments[Any] = Moments()
         # Wakes what watches the reactor, while that sleeps. Written by it alone; see _watch.py.
         self.rouse: Callable[[], object] | None = None
         # Wiped by a fork; then on_fork() is to be called. The loop hands in both; see _forks.py.

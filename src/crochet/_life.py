@@ -36,7 +36,7 @@ from ._bell import Bell, hang_up
 from ._bridge import Bridge, Refusal
 from ._companions import Children, Watching
 from ._event_loops import end_tasks, run_in_thread
-from ._places import above_the_reactor, is_of_the_program, stack_of
+from ._places import above_the_reactor, stack_of, worth_telling
 from ._reactors import (
     Reactor,
     Timer,
@@ -261,7 +261,7 @@ class Life:
         Tell whether the reactor thread is in code of the program, and not in Twisted's only.
         """
         called = above_the_reactor(stack_of(self._ident or 0))
-        return any(is_of_the_program(place.file) for place in called)
+        return bool(worth_telling(called))
 
     def whereabouts(self) -> str:
         """

@@ -9,6 +9,8 @@ and what is kept is a code object and an offset, or a name, a file and a line.
 from __future__ import annotations
 
 import os
+import re
+import sys
 from types import CodeType, FrameType
 from typing import NamedTuple
 
@@ -19,6 +21,9 @@ from ._threads import frames_of_threads
 
 # How many frames of a thread are looked at, innermost first.
 _DEEPEST = 200
+
+# How many lines of the program's a text names.
+_TOLD = 3
 
 
 class Place(NamedTuple):
@@ -36,7 +41,8 @@ class Place(NamedTuple):
     line: int
 
     def __str__(self) -> str:
-        return f"{os.path.basename(self.file)}:{self.line} {self.function}()"
+        call = self.function if self.function == "<module>" else f"{self.function}()"
+        return f"{os.path.basename(self.file)}:{self.line} {call}"
 
 
 def short(qualified_name: str) -> str:
@@ -81,8 +87,14 @@ def stack_of(ident: int) -> tuple[Place, ...]:
     Call it from any thread. The thread goes on meanwhile, so that what is seen may never have been
     at one moment; most threads worth looking at are stuck.
     """
+    return stack_from(frames_of_threads().get(ident))
+
+
+def stack_from(frame: FrameType | None) -> tuple[Place, ...]:
+    """
+    Return where a thread is, innermost first, given its innermost frame.
+    """
     places: list[Place] = []
-    frame = frames_of_threads().get(ident)
     while frame is not None and len(places) < _DEEPEST:
         places.append(place_of_frame(frame))
         frame = frame.f_back
@@ -94,7 +106,8 @@ def _folder_of(file: str | None) -> str:
 
 
 _STDLIB = _folder_of(os.__file__)
-_PACKAGES = tuple(os.path.join(_STDLIB, name, "") for name in ("site-packages", "dist-packages"))
+# Where installed packages are, in or outside of a virtual environment.
+_PACKAGES = re.compile(r"[\\/](?:site|dist)-packages[\\/]([^\\/.]+)")
 _TWISTED = _folder_of(twisted.__file__)
 _CROCHET = _folder_of(__file__)
 _MACHINERY = (_TWISTED, _folder_of(zope.interface.__file__), _CROCHET)
@@ -107,13 +120,53 @@ def is_ours(file: str) -> bool:
     return file.startswith(_CROCHET)
 
 
-def is_of_the_program(file: str) -> bool:
+# Whose code it is, in the order in which a reader wants to be told of it.
+OWN, LIBRARY, GENERATED, MACHINERY = range(4)
+
+# What is not in a file, but typed by somebody.
+_TYPED = ("<stdin", "<console", "<input", "<ipython-input", "<python-input", "<doctest")
+
+
+def owner_of(file: str) -> int:
     """
-    Tell whether code is neither Python's own nor Twisted's nor ours.
+    Tell whose code is in a file: the program's own, an installed package's, nobody's that could be
+    read, or Python's, Twisted's and ours.
     """
     if file.startswith(_MACHINERY) or file.startswith("<frozen "):
-        return False
-    return not file.startswith(_STDLIB) or file.startswith(_PACKAGES)
+        return MACHINERY
+    if file.startswith("<"):
+        is_typed = file.startswith(_TYPED) or (file == "<string>" and sys.argv[:1] == ["-c"])
+        return OWN if is_typed else GENERATED
+    if _PACKAGES.search(file):
+        return LIBRARY
+    return MACHINERY if file.startswith(_STDLIB) else OWN
+
+
+def worth_telling(stack: tuple[Place, ...]) -> list[Place]:
+    """
+    Return the lines of a stack that a reader wants to be told of, innermost first: the program's
+    own, or for want of such those of packages; none if no line would tell anything.
+    """
+    owners = [owner_of(place.file) for place in stack]
+    best = min(owners, default=MACHINERY)
+    if best == MACHINERY:
+        return []
+    return [place for place, owner in zip(stack, owners, strict=True) if owner == best]
+
+
+def told(stack: tuple[Place, ...]) -> str:
+    """
+    Return the first of those lines, and the package that they have called, in a phrase.
+    """
+    lines = worth_telling(stack)
+    if not lines:
+        return ""
+    texts = [str(place) for place in lines[:_TOLD]]
+    called = [_PACKAGES.search(place.file) for place in stack[: stack.index(lines[0])]]
+    packages = [found[1] for found in called if found and found[1] not in ("twisted", "crochet")]
+    if packages and owner_of(lines[0].file) == OWN:
+        texts[0] = f"{texts[0]} (inside {packages[-1]})"
+    return ", called by ".join(texts)
 
 
 def above_the_reactor(stack: tuple[Place, ...]) -> tuple[Place, ...]:

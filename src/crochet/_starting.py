@@ -134,6 +134,20 @@ def current_call() -> EventualResult[object] | None:
     return reference() if reference is not None else None
 
 
+def body_in(frame: FrameType | None) -> EventualResult[object] | None:
+    """
+    Return the call in whose body a thread is, given its innermost frame; or None.
+    """
+    while frame is not None and frame.f_code is not start_in_reactor.__code__:
+        frame = frame.f_back
+    if frame is None:
+        return None
+    result = cast("EventualResult[object] | None", frame.f_locals.get("result"))
+    if result is None or result.done() or not hasattr(result, "_started"):
+        return None
+    return result if result._running is None else None
+
+
 def remember_call() -> None:
     """
     Have the rest of a body, which will be resumed by Twisted, know its call.

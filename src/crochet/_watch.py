@@ -62,7 +62,10 @@ from ._blocking import blocked_in, is_loop, place_of
 from ._bridge import Bridge
 from ._clock import monotonic
 from ._lending import Lender
+from ._moments import see
 from ._places import line_in
+from ._result import name_of
+from ._starting import body_in
 from ._threads import frames_of_threads
 from ._turns import Turns
 from ._waiting import has_errands, send_errand
@@ -298,9 +301,17 @@ class Watch:
             self._asked_at, self._has_warned = None, False
             return
         since = self._last_turn()
+        ident = self._bridge.reactor_thread
+        if ident is None:
+            return
+        sight = see(frames_of_threads().get(ident))
+        # If it has not turned by now, that is what it has been at since.
+        if not sight.is_idle and not self._has_turned():
+            self._bridge.moments.note(since, self._clock(), sight)
+        del sight  # it has a result
         if self._has_warned or self._clock() - since < self.stall_warning:
             return
-        frame = frames_of_threads().get(self._bridge.reactor_thread or 0)
+        frame = frames_of_threads().get(ident)
         # The frame first: if the reactor has not turned by now, it is that of what blocks it.
         if frame is None or self._has_turned():
             return
@@ -332,7 +343,10 @@ def stack_of(frame: FrameType) -> str:
     # A program that runs the reactor itself is above the loop, too.
     frames = frames[: next((index for index, each in enumerate(frames) if is_loop(each)), None)]
     if not frames:
-        return "  (no Python code)"
+        body = body_in(frame)
+        if body is None:
+            return "  (no Python code)"
+        return f"  {name_of(body)}(), which is not written in Python"
     frames.reverse()
     names = [str(each.f_globals.get("__name__", "")).partition(".")[0] for each in frames]
     first = next((index for index, name in enumerate(names) if name not in _LOOP), 0)
