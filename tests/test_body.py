@@ -62,7 +62,7 @@ def test_says_what_it_awaits_when_time_is_over() -> None:
         text = run_body(process.loop, "test_body", Deferred, {}, 3.0)
         assert text is not None
         assert text.startswith(
-            "test_body() has not ended in 3 s; it was cancelled.\n"
+            "test_body() has not ended in 3 s; its Deferred was cancelled.\n"
             "It awaits, the innermost last:\n"
             "  a Deferred\n"
         )

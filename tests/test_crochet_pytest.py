@@ -396,7 +396,7 @@ async def test_next():
         result.assert_outcomes(failed=2, passed=1)
         result.stdout.fnmatch_lines(
             [
-                "test_slow() has not ended in 0.1 s; it was cancelled.",
+                "test_slow() has not ended in 0.1 s; its Deferred was cancelled.",
                 "It awaits, the innermost last:",
                 "  *test_suite.py:* test_slow()",
                 "  *test_suite.py:* brew()",

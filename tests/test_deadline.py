@@ -215,7 +215,9 @@ class TestWaits:
         """
         told: list[object] = []
         lock = gate(lambda timeout: stepped.reactor.turn())
-        expected = r"has not answered in 2 s, all that deadline\(\) left it; it was cancelled"
+        expected = (
+            r"has not answered in 2 s, all that deadline\(\) left it; its Deferred was cancelled"
+        )
         with deadline(2), pytest.raises(TimeoutError, match=expected) as caught:
             stepped.wait_for(5)(Deferred)(told.append)
         assert caught.value.timeout == 2.0
@@ -229,7 +231,7 @@ class TestWaits:
         If that is earlier.
         """
         lock = gate(lambda timeout: stepped.reactor.turn())
-        with deadline(5), pytest.raises(TimeoutError, match=r"has not answered in 2 s; it was"):
+        with deadline(5), pytest.raises(TimeoutError, match=r"has not answered in 2 s; its Def"):
             stepped.wait_for(2)(Deferred)()
         assert lock.waits == pytest.approx([2.0, 0.02])
 

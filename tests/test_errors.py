@@ -175,7 +175,7 @@ def test_timeouts_say_what_became_of_the_operation_and_why() -> None:
     """
     error = _errors.gave_up("fetch", _LIMIT, _REASON, ended=True)
     assert str(error) == (
-        "fetch() has not answered in 1.5 s; it was cancelled. The reactor thread is busy."
+        "fetch() has not answered in 1.5 s; its Deferred was cancelled. The reactor thread is busy."
     )
     assert (error.function, error.timeout, error.cancelled, error.ended) == (
         ("fetch", 1.5, True, True)
@@ -216,3 +216,13 @@ def test_a_negative_timeout_is_told_as_none_at_all() -> None:
     For that is what was waited.
     """
     assert " 0 s." in str(_errors.not_answered("fetch", Limit(-3.0), _REASON))
+
+
+def test_timeouts_claim_no_more_than_is_known() -> None:
+    """
+    A Deferred that fires because it was cancelled says nothing of the work behind it.
+    """
+    error = _errors.gave_up("crawl", _LIMIT, _REASON, ended=True)
+    assert "; its Deferred was cancelled. " in str(error)
+    note = _errors.how_it_ended("crawl", started=True, ended=True)
+    assert note == "crawl() was told to cancel, and its Deferred was cancelled."

@@ -41,7 +41,7 @@ class TestGivingUp:
         """
         told: list[object] = []
         lock = gate(lambda timeout: stepped.reactor.turn())
-        expected = r"Deferred\(\) has not answered in 5 s; it was cancelled"
+        expected = r"Deferred\(\) has not answered in 5 s; its Deferred was cancelled"
         with pytest.raises(TimeoutError, match=expected) as caught:
             stepped.wait_for(5)(Deferred)(told.append)
         assert len(told) == 1
@@ -71,7 +71,7 @@ class TestGivingUp:
                 cleaned.callback(None)
 
         gate(wait)
-        with pytest.raises(TimeoutError, match="it was cancelled"):
+        with pytest.raises(TimeoutError, match="its Deferred was cancelled"):
             stepped.wait_for(5)(body)()
         assert waits == pytest.approx([5.0, 0.02, 1.0])
 
@@ -317,7 +317,7 @@ class TestGrace:
         ("starts", "ends", "note"),
         [
             (False, False, "body() had not started; it was withdrawn and will not run."),
-            (True, True, "body() was cancelled, and has ended."),
+            (True, True, "body() was told to cancel, and its Deferred was cancelled."),
             (True, False, "body() was told to cancel but has not ended yet."),
         ],
     )
@@ -388,7 +388,7 @@ class TestLateValues:
         late: list[object] = []
         started: Deferred[str] = Deferred(lambda deferred: deferred.callback("a connection"))
         gate(lambda timeout: stepped.reactor.turn())
-        with pytest.raises(TimeoutError, match="it was cancelled"):
+        with pytest.raises(TimeoutError, match="its Deferred was cancelled"):
             stepped.wait_for(5, on_late=late.append)(lambda: started)()
         assert late == ["a connection"]
 
@@ -448,7 +448,7 @@ class TestLateValues:
             raise error
 
         gate(lambda timeout: stepped.reactor.turn())
-        with pytest.raises(TimeoutError, match="it was cancelled"):
+        with pytest.raises(TimeoutError, match="its Deferred was cancelled"):
             stepped.wait_for(5, on_late=refuse)(Deferred)(lambda d: d.callback("a connection"))
         assert logged.take() == [error]
 

@@ -1262,7 +1262,7 @@ def test_from_blocking_code() -> None:
                 try:
                     endless(awaitable)
                 except crochet.TimeoutError as error:
-                    assert "it was cancelled" in str(error), error
+                    assert "its Deferred was cancelled" in str(error), error
                 else:
                     sys.exit("no timeout")
             try:

@@ -64,7 +64,10 @@ def run_body(
         if result.done():
             raise  # the body's own
         where = _describe(returned, result)
-        end = "it was cancelled" if _end(result) else "it was told to cancel but has not ended yet"
+        ended = _end(result)
+        end = (
+            "its Deferred was cancelled" if ended else "it was told to cancel but has not ended yet"
+        )
         return f"{name}() has not ended in {limit:g} s; {end}.\n{where}{stacks()}"
     except BaseException:
         if not result.done():

@@ -73,7 +73,7 @@ class Decorators:
         Calling ``wait_for(timeout)(f)(x)`` is like calling ``run_in_reactor(f)(x).wait(timeout)``,
         but that a wait that ends for lack of time, by Ctrl-C or by any other exception cancels
         the operation, gives it *grace* seconds to clean up behind itself, and only then raises.
-        A second Ctrl-C raises at once. Whether the operation had ended by then is said by the
+        A second Ctrl-C raises at once. Whether its Deferred had fired by then is said by the
         TimeoutError's ``ended``, and by a note on any other exception (from Python 3.11 on).
 
         ``f.with_timeout(2.0)(x)`` is ``f(x)`` with another timeout, for this call, and
@@ -98,8 +98,8 @@ class Decorators:
             ValueError: *timeout* or *grace* is negative or NaN.
 
         The decorated function raises:
-            TimeoutError: the operation has not answered in time; it was cancelled. Or a deadline
-                was over before it began; it was not started.
+            TimeoutError: the operation has not answered in time and was told to cancel. Or a
+                deadline was over before it began; it was not started.
             DeadlockError: this is the reactor thread. The function was not run.
             RuntimeError: :func:`setup` has not been called.
             ReactorStopped: the reactor stopped before it answered.

@@ -34,8 +34,9 @@ class TimeoutError(builtins.TimeoutError):
         reason: the same in a sentence or two, as it stands in the text.
         cancelled: whether the operation was cancelled, or withdrawn before it started. A timeout of
             ``EventualResult.wait()`` leaves it running.
-        ended: whether it had really ended when this was raised. One that was cancelled may go on
-            cleaning up, or ignore it.
+        ended: whether its Deferred had fired when this was raised, or it will never start. That of
+            a coroutine or of ``inlineCallbacks`` fires when the body has ended, ``finally`` blocks
+            and all. Any other says nothing of the work behind it, which may go on.
         stack: where the reactor thread was, innermost first, if that is the cause; else empty.
         awaits: what the operation waited on, outermost first, if it had started; else empty.
     """
@@ -315,7 +316,7 @@ def gave_up(name: str, limit: Limit, reason: Reason, *, ended: bool) -> TimeoutE
     """
     Build the error of ``wait_for`` when the operation had started.
     """
-    end = "it was cancelled" if ended else "it was told to cancel but has not ended yet"
+    end = "its Deferred was cancelled" if ended else "it was told to cancel but has not ended yet"
     text = f"{name}() has not answered {limit}; {end}. {reason.text}"
     return _timed_out(name, limit, reason, text, cancelled=True, ended=ended)
 
@@ -344,7 +345,7 @@ def how_it_ended(name: str, *, started: bool, ended: bool) -> str:
     if not started:
         return f"{name}() had not started; it was withdrawn and will not run."
     if ended:
-        return f"{name}() was cancelled, and has ended."
+        return f"{name}() was told to cancel, and its Deferred was cancelled."
     return f"{name}() was told to cancel but has not ended yet."
 
 
