@@ -18,7 +18,14 @@ from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import CancelledError, FirstError
-from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import (
+    ConnectingCancelledError,
+    ConnectionDone,
+    ConnectionLost,
+    DNSLookupError,
+)
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from crochet import _faults
@@ -515,6 +522,45 @@ class TestCancellations:
             _group(cancelled, _group(asyncio.CancelledError())),
         ):
             assert is_cancellation(error)
+
+    def test_are_those_of_a_name_lookup(self) -> None:
+        """
+        Which Twisted's endpoint gives out as its failure. A real one is not.
+        """
+        failures: list[Failure] = []
+
+        class Resolver:
+            """
+            Finds nothing, sooner or later.
+            """
+
+            is_done = False
+
+            def resolveHostName(self, receiver: Any, *args: object, **kwargs: object) -> None:
+                if self.is_done:
+                    receiver.resolutionComplete()
+
+        reactor: Any = MemoryReactorClock()
+        reactor.nameResolver = Resolver()
+        endpoint = HostnameEndpoint(reactor, "example.com", 80)
+        connecting: Any = endpoint.connect(cast("Any", None))
+        connecting.cancel()
+        connecting.addErrback(failures.append)
+        reactor.nameResolver.is_done = True
+        connecting = endpoint.connect(cast("Any", None))
+        connecting.addErrback(failures.append)
+        assert [type(each.value) for each in failures] == [DNSLookupError] * 2
+        assert [is_cancellation(each.value) for each in failures] == [True, False]
+
+    def test_of_a_reactor_close_connections(self) -> None:
+        """
+        That is no other cancellation.
+        """
+        for error in (ConnectionDone(), self._wrap(ConnectionLost(), CancelledError())):
+            assert is_cancellation(error, of_reactor=True)
+            assert not is_cancellation(error)
+        assert not is_cancellation(ConnectionRefusedError(), of_reactor=True)
+        assert not is_cancellation(DNSLookupError(), of_reactor=True)
 
     def test_are_not_taken_for_others(self) -> None:
         """

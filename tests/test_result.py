@@ -18,6 +18,9 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseNeverReceived
 
 from crochet import DeadlockError, EventualResult, ReactorStopped, TimeoutError, _errors, _result
 from crochet._bridge import Bridge
@@ -919,6 +922,27 @@ class TestEnds:
         assert logged.take() == [error] * is_error
         with pytest.raises(ReactorStopped):
             result.wait(0)
+
+    @pytest.mark.parametrize("is_end", [False, True])
+    def test_before_a_connection_is_closed(
+        self, stepped: FakeProcess, logged: LoggedFailures, is_end: bool
+    ) -> None:
+        """
+        By the reactor's end, which is no news. One that was closed as its caller gave up is.
+        """
+        error = ResponseNeverReceived([Failure(ConnectionLost())])
+        deferred: Deferred[object] = Deferred(lambda deferred: deferred.errback(error))
+        result = call_for(stepped, deferred)
+        stepped.reactor.turn()
+        if is_end:
+            _result.end(result, _errors.stopped("body"))
+            deferred.cancel()
+        else:
+            result.cancel()
+            stepped.reactor.turn()
+        del result
+        gc.collect()
+        assert [type(each) for each in logged.take()] == [ResponseNeverReceived] * (not is_end)
 
     def test_in_a_forked_child_release_nobody(self, stepped: FakeProcess) -> None:
         """

@@ -180,19 +180,35 @@ class Fault:
             self.report()
 
 
-def is_cancellation(error: BaseException, depth: int = 5) -> bool:
+# How HostnameEndpoint says that it was cancelled while it looked up a name. One that there is not
+# has "no results".
+_LOOKUP_CANCELLED = "Couldn't find the hostname"
+
+
+def is_cancellation(error: BaseException, *, of_reactor: bool = False, depth: int = 5) -> bool:
     """
     Tell whether an error says no more than that the operation was cancelled, however wrapped.
 
     Twisted's web client puts the CancelledError of a request into one of its own exceptions, as
     ``reasons``, ``gatherResults()`` into a FirstError, as ``subFailure``, and asyncio's task groups
     those of several tasks into an exception group, as ``exceptions``.
+
+    Args:
+        error: the error.
+        of_reactor: by the end of the reactor, which closes its connections.
+        depth: so many wrappings are looked into: somebody's reasons may lead round in a circle.
     """
     if isinstance(error, (CancelledError, TaskCancelledError)):
         return True
-    from twisted.internet.error import ConnectingCancelledError  # every reactor has loaded it
+    # Every reactor has loaded it.
+    from twisted.internet.error import ConnectingCancelledError, ConnectionClosed, DNSLookupError
 
+    if isinstance(error, DNSLookupError) and error.args:
+        # (Its str() begins otherwise.)
+        return str(error.args[0]).startswith(_LOOKUP_CANCELLED)
     if isinstance(error, ConnectingCancelledError):
+        return True
+    if of_reactor and isinstance(error, ConnectionClosed):
         return True
     wrapped: list[object]
     if isinstance(error, FirstError):
@@ -205,13 +221,14 @@ def is_cancellation(error: BaseException, depth: int = 5) -> bool:
         except Exception:
             # Some other class's idea of reasons, of no interest to anybody here.
             return False
-    # No deeper than anybody wraps: somebody's reasons may lead round in a circle.
     return (
         depth > 0
         and bool(wrapped)
         and all(
             isinstance(reason, Failure)
-            and is_cancellation(cast("BaseException", reason.value), depth - 1)
+            and is_cancellation(
+                cast("BaseException", reason.value), of_reactor=of_reactor, depth=depth - 1
+            )
             for reason in wrapped
         )
     )

@@ -507,7 +507,7 @@ def fail(
     """
     try:
         error = explained(error, result._name)
-        as_ordered = result._is_cancelled and is_cancellation(error)
+        as_ordered = _is_as_ordered(result, error)
         uncollected = result._home.uncollected
         fault = Fault(result._name, error, traceback, uncollected, is_collected=as_ordered)
     except Exception as problem:
@@ -519,6 +519,16 @@ def fail(
         fail(result, error, traceback, calls_back=calls_back)
         raise
     answer(result, fault, calls_back=calls_back)
+
+
+def _is_as_ordered(result: EventualResult[object], error: BaseException) -> bool:
+    """
+    Tell whether an error is no news: it comes of a cancellation, or of the reactor's end, of which
+    whoever waited has been told.
+    """
+    before = result._outcome
+    by_end = type(before) is Fault and isinstance(before.error, _errors.ReactorStopped)
+    return result._is_cancelled and is_cancellation(error, of_reactor=by_end)
 
 
 def end(result: EventualResult[object], error: BaseException) -> Deferred[object] | None:

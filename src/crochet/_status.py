@@ -184,7 +184,7 @@ def snapshot(bridge: Bridge, reactor: Reactor | None) -> Status:
     Look at a bridge. From any thread; blocks never.
     """
     # Before the time is taken: none of them is younger than nothing, then.
-    results = sorted(bridge.in_flight, key=_made)
+    results = sorted(bridge.in_flight.copy(), key=_made)
     now = monotonic()
     reference = weakref.ref
     ident = bridge.reactor_thread
