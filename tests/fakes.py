@@ -142,7 +142,7 @@ class FakeClock:
         """
         Have everything that waits for an answer look at this clock.
         """
-        for module in (_calls, _timeouts):
+        for module in (_calls, _patience, _result, _timeouts):
             monkeypatch.setattr(module, "LONGEST", threading.TIMEOUT_MAX)  # each wait is one
         for module in (_calls, _deadline, _patience, _relay, _result, _timeouts):
             monkeypatch.setattr(module, "monotonic", self)

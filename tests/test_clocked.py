@@ -121,7 +121,7 @@ class TestContract:
                 ends.append("cleaned up")
                 raise
 
-        with pytest.raises(TimeoutError, match=r"slow\(\) has not answered in 0.02 s; it was canc"):
+        with pytest.raises(TimeoutError, match=r"slow\(\) has not answered in 0.02 s; its Def"):
             slow()
         assert ends == ["cleaned up"]
         assert not world.process.bridge.in_flight

@@ -32,6 +32,7 @@ from crochet._diagnosis import (
 )
 from crochet._moments import Moments, Sight, sight_of
 from crochet._places import Place
+from crochet._starting import body_in
 from fakes import BOUND, FakeProcess
 
 _PAGES = Path(__file__).parent.parent / "docs" / "explanation" / "timeouts"
@@ -59,6 +60,7 @@ class FakeBridge:
         self.refusal: Any = None
         self.looked_at = 0.0
         self.moments: Moments[Any] = Moments()
+        self.body_in = body_in
         self.body: Any = None  # the call in whose body the reactor thread is
         self._queue: deque[Any] = deque()
 
@@ -93,7 +95,9 @@ def stack(bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch) -> list[Place]:
     The reactor thread's stack: that of one which polls, unless filled.
     """
     stack: list[Place] = []
-    monkeypatch.setattr(_diagnosis, "see", lambda frame: sight_of(tuple(stack), bridge.body))
+    monkeypatch.setattr(
+        _diagnosis, "see", lambda frame, body_in: sight_of(tuple(stack), bridge.body)
+    )
     return stack
 
 
@@ -217,7 +221,7 @@ class TestABusyReactorThread:
         """
         It may end at that very moment.
         """
-        monkeypatch.setattr(_diagnosis, "see", lambda frame: Sight((), False, ""))
+        monkeypatch.setattr(_diagnosis, "see", lambda frame, body_in: Sight((), False, ""))
         reason = explain(bridge, queued(bridge, 95.0))
         assert reason.text == "The reactor thread has been busy for at least 5.0 s."
 
@@ -655,7 +659,7 @@ class TestExplaining:
         """
         Who asks is about to raise something more important.
         """
-        monkeypatch.setattr(_diagnosis, "see", lambda frame: Sight((), False, ""))
+        monkeypatch.setattr(_diagnosis, "see", lambda frame, body_in: Sight((), False, ""))
 
         def fail(ident: int, carrier: object, frames: object) -> None:
             raise ValueError("in here")

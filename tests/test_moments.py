@@ -15,6 +15,7 @@ import pytest
 from crochet import _moments
 from crochet._moments import Moments, Sight, see, sight_of
 from crochet._places import Place
+from crochet._starting import body_in
 from fakes import BOUND, Background, FakeLock, FakeProcess
 
 PARSING = Sight((Place("parse", "/srv/app/views.py", 31),), False, "views.py:31 parse()")
@@ -220,7 +221,7 @@ class TestSight:
             __qualname__ = "sleep"
 
             def __call__(self) -> None:
-                seen.append(see(sys._getframe().f_back))
+                seen.append(see(sys._getframe().f_back, body_in))
 
         result = running.run_in_reactor(Sleep())()
         result.wait(BOUND)
@@ -233,7 +234,7 @@ class TestSight:
         """
         Is nowhere.
         """
-        assert see(None) == Sight((), True, "")
+        assert see(None, body_in) == Sight((), True, "")
 
     def test_of_nothing_that_is_worth_telling(self) -> None:
         """

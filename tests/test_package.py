@@ -40,8 +40,8 @@ _ROOMS = [
         "_prompts",
         "mypy",
     },
-    {"_waited", "_deadline", "_errors", "_awaits", "_drivers", "_logs", "_worker"},
-    {"_diagnosis", "_awaiting", "_tasks", "_futures", "_event_loops"},
+    {"_waited", "_deadline", "_errors", "_awaits", "_drivers", "_logs", "_worker", "_moments"},
+    {"_diagnosis", "_in_loop", "_awaiting", "_tasks", "_futures", "_event_loops"},
     {"_coroutines"},
     {"_result", "_reactors"},
     {"_stash", "_choice", "_bell", "_starting", "_patience", "_eventloop"},
@@ -146,6 +146,7 @@ class TestNames:
 
     expected: ClassVar = {
         "CallInFlight",
+        "BlockingInLoopWarning",
         "DeadlockError",
         "EventualResult",
         "Lag",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from ._deadline import deadline
 from ._dump import Dump, Dumper
 from ._entrance import Entrance
-from ._errors import DeadlockError, ReactorStopped, TimeoutError
+from ._errors import BlockingInLoopWarning, DeadlockError, ReactorStopped, TimeoutError
 from ._places import Place
 from ._result import EventualResult
 
@@ -67,6 +67,7 @@ else:
 
 
 __all__ = [
+    "BlockingInLoopWarning",
     "CallInFlight",
     "DeadlockError",
     "EventualResult",

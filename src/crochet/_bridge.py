@@ -70,7 +70,6 @@ from . import _errors, _result, _starting
 from ._clock import monotonic
 from ._errors import Reason
 from ._faults import Uncollected
-from ._moments import Moments
 from ._relay import Relay, entries, remove
 from ._result import EventualResult
 from ._stash import Stash
@@ -82,6 +81,7 @@ if TYPE_CHECKING:
     from ._diagnosis import BlockedIn
     from ._forks import Mark
     from ._futures import ResultFuture, Teller
+    from ._moments import Moments
 
 # Builds the error by which a call to the function of that name is refused.
 Refusal = Callable[[str], Exception]
@@ -208,8 +208,9 @@ class Bridge:
         self.lags: deque[float] = deque(maxlen=_LAGS)
         # Tells what the reactor thread waits for, should it be one that waits for us. Likewise.
         self.blocked_in: BlockedIn[Bridge] | None = None
-        # What it is at, and has been at. Read when a wait ends without an answer.
-        self.moments: Moments[Any] = Moments()
+        self.body_in = _starting.body_in
+        # What it is at, and has been at: read when a wait ends without an answer. Made by open().
+        self.moments: Moments[Any]
         # Wakes what watches the reactor, while that sleeps. Written by it alone; see _watch.py.
         self.rouse: Callable[[], object] | None = None
         # Wiped by a fork; then on_fork() is to be called. The loop hands in both; see _forks.py.
@@ -265,6 +266,9 @@ class Bridge:
                 *call_from_thread* does.
             route: puts ``call_from_thread()`` where the program looks up the reactor's.
         """
+        from ._moments import Moments  # setup() has loaded it
+
+        self.moments = Moments()
         self._call_from_thread = call_from_thread
         self.lags.clear()
         self._ring = partial(call_from_thread, self.drain_in_reactor)

@@ -237,7 +237,7 @@ def clocked(loop: EventLoop, leaks: LeakCheck) -> Generator[CrochetClock, None, 
     """
     clock = CrochetClock(leaks)
     bridge = cast("Any", loop.bridge)
-    before = {name: getattr(bridge, name) for name in _BORROWED}
+    before = {name: getattr(bridge, name, None) for name in _BORROWED}
     flags = {name: getattr(loop, name) for name in ("_is_set_up", "_life", "_has_logs")}
 
     def on_turn(is_turning: bool) -> None:
@@ -275,6 +275,7 @@ _BORROWED = (
     "refusal",
     "reactor_thread",
     "looked_at",
+    "moments",
     "_queue",
     "relay",
     "_turns",

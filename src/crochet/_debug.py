@@ -37,7 +37,6 @@ The mark on a Deferred is written in the reactor thread, and never taken away.
 
 from __future__ import annotations
 
-import os
 import sys
 from _thread import get_ident
 from collections.abc import Callable, Mapping
@@ -49,6 +48,7 @@ from twisted.internet.defer import Deferred
 
 from . import _errors
 from ._bridge import Bridge
+from ._in_loop import wants_debug
 from ._threads import name_of_thread
 
 # The reactor's methods that are for its thread only. callWhenRunning() calls at once, in whatever
@@ -67,13 +67,6 @@ _TIMING = ("cancel", "reset", "delay")
 
 # Ident of the thread that is about to run the reactor, if there is one.
 NextThread = Callable[[], "int | None"]
-
-
-def wants_debug() -> bool:
-    """
-    Tell whether the environment asks for it.
-    """
-    return os.environ.get("CROCHET_DEBUG", "") not in ("", "0")
 
 
 class ThreadCheck:

@@ -35,7 +35,7 @@ from . import _errors
 from ._awaits import awaits, told
 from ._clock import monotonic
 from ._errors import Reason
-from ._moments import Moments, Sight, Spell, see
+from ._moments import BodyIn, Moments, Sight, Spell, see
 from ._places import Place, worth_telling
 
 T = TypeVar("T")
@@ -97,6 +97,8 @@ class Carrier(Protocol):
 
     @property
     def refusal(self) -> Callable[[str], object] | None: ...
+    @property
+    def body_in(self) -> BodyIn: ...
     @property
     def moments(self) -> Moments[Any]: ...
     @property
@@ -241,7 +243,7 @@ class _Moment:
 def _look(bridge: Bridged, ident: int, blocked_in: BlockedIn[Bridged] | None) -> _Moment:
     frames = current_frames()
     try:
-        sight = see(frames.get(ident))
+        sight = see(frames.get(ident), bridge.body_in)
         now = monotonic()
         blocked = None
         if blocked_in is not None and not sight.is_idle:

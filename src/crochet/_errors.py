@@ -83,9 +83,18 @@ class ReactorBusy(Exception):
     """
 
 
+class BlockingInLoopWarning(RuntimeWarning):
+    """
+    A wait has stopped the asyncio loop that runs in its thread.
+
+    It is given once per line, and only if a wait there has lasted for 0.1 s. While
+    ``CROCHET_DEBUG`` is set it is raised as an error.
+    """
+
+
 # Printed tracebacks name an exception by module: say the one that programs import from. Classes
 # with methods keep theirs, for inspect.getsource() follows it.
-for _class in (TimeoutError, ReactorStopped, ReactorBusy, DeadlockError):
+for _class in (BlockingInLoopWarning, TimeoutError, ReactorStopped, ReactorBusy, DeadlockError):
     _class.__module__ = "crochet"
 del _class
 
@@ -230,6 +239,18 @@ def deadlock(name: str, why: str) -> DeadlockError:
     Build the error that ends a wait for which the reactor thread waits.
     """
     return DeadlockError(f"waiting for {name}() would never end. {why}")
+
+
+def blocking_in_loop(name: str, place: str) -> BlockingInLoopWarning:
+    """
+    Build the warning of a wait in a thread whose asyncio loop is running.
+    """
+    return BlockingInLoopWarning(
+        f"{name}() is waited for in {place}, and has stopped this thread's asyncio loop for 0.1 s "
+        "by now: nothing else in it goes on. Await an EventualResult instead of waiting: `await "
+        f"start(...)`, with start = crochet.run_in_reactor({name}.__wrapped__); or move the code "
+        "that waits to a thread, with asyncio.to_thread()."
+    )
 
 
 def shutdown_in_reactor_thread() -> DeadlockError:

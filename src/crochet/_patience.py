@@ -40,7 +40,7 @@ from ._deadline import get_end
 from ._errors import Limit
 from ._faults import Fault
 from ._result import PENDING, EventualResult, cancel_in_reactor, has_started, withdraw
-from ._timeouts import acquire_until
+from ._timeouts import LONGEST, acquire_until
 from ._waiting import drop_errands, run_errands
 
 # How long a wait that was given up waits for the reactor thread to look up from what it does and
@@ -97,13 +97,22 @@ def stay(result: EventualResult[object], gate: LockType, terms: Terms) -> object
     deadline = get_end()
     if deadline < end:
         end, limit = deadline, Limit(deadline - result._made, by_deadline=True)
+    until = min(end, result._made + LONGEST)
+    look = result._home.notice_fork
     while result._outcome is PENDING:
         run_errands(gate)
-        result._home.notice_fork()  # and at each look up: a signal handler may have forked, in C
-        if monotonic() >= end or not acquire_until(gate, end, look=result._home.notice_fork):
-            error = _give_up(result, gate, terms, limit)
-            if error is not None:
-                return Expired(error)
+        look()  # and at each look up: a signal handler may have forked, in C
+        if monotonic() < until and acquire_until(gate, until, look=look):
+            continue
+        if until < end:
+            from ._in_loop import warn_if_in_loop  # setup() has loaded it
+
+            until = end
+            warn_if_in_loop(result._name)
+            continue
+        error = _give_up(result, gate, terms, limit)
+        if error is not None:
+            return Expired(error)
     return result._outcome
 
 

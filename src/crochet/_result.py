@@ -68,7 +68,7 @@ from ._deadline import get_end
 from ._errors import Limit, Reason
 from ._faults import Fault, Uncollected, is_cancellation
 from ._relay import Relay, entries, is_a_handlers, open_gate, took
-from ._timeouts import Seconds, acquire_until, seconds
+from ._timeouts import LONGEST, Seconds, acquire_until, seconds
 from ._waiting import drop_errands, run_errands
 
 if TYPE_CHECKING:
@@ -289,9 +289,18 @@ class EventualResult(Generic[T_co]):
             # The second look; see the head of this file. And a gate may open for an errand.
             # A signal handler may fork, in C.
             look = self._home.notice_fork
-            while self._outcome is PENDING and acquire_until(gate, end, look=look):
-                if self._outcome is PENDING:
-                    run_errands(gate)
+            until = min(end, now + LONGEST)
+            while self._outcome is PENDING:
+                if acquire_until(gate, until, look=look):
+                    if self._outcome is PENDING:
+                        run_errands(gate)
+                elif until < end:
+                    from ._in_loop import warn_if_in_loop  # setup() has loaded it
+
+                    until = end
+                    warn_if_in_loop(self._name)
+                else:
+                    break
             # Somebody who polls must not leave a lock behind each time.
             self._waiters.pop(waker, None)
             if relay.turns:

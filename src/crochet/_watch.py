@@ -304,7 +304,7 @@ class Watch:
         ident = self._bridge.reactor_thread
         if ident is None:
             return
-        sight = see(frames_of_threads().get(ident))
+        sight = see(frames_of_threads().get(ident), body_in)
         # If it has not turned by now, that is what it has been at since.
         if not sight.is_idle and not self._has_turned():
             self._bridge.moments.note(since, self._clock(), sight)
