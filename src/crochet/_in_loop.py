@@ -17,7 +17,7 @@ import warnings
 from types import FrameType
 
 from . import _errors
-from ._places import is_ours, line_in
+from ._places import is_ours, place_of_frame
 
 
 def warn_if_in_loop(name: str) -> None:
@@ -40,8 +40,8 @@ def warn_if_in_loop(name: str) -> None:
         frame = frame.f_back
     if frame is None or _is_typed(frame):
         return
-    file, line = frame.f_code.co_filename, line_in(frame)
-    warning = _errors.blocking_in_loop(name, f"{file}:{line} in {frame.f_code.co_name}()")
+    place = place_of_frame(frame)
+    warning = _errors.blocking_in_loop(name, str(place))
     if wants_debug():
         raise warning
     # As warnings.warn() does for the frame that it is told to.
@@ -49,8 +49,8 @@ def warn_if_in_loop(name: str) -> None:
     warnings.warn_explicit(
         warning,
         type(warning),
-        file,
-        line,
+        place.file,
+        place.line,
         module=names.get("__name__"),
         registry=names.setdefault("__warningregistry__", {}),
     )
