@@ -243,6 +243,12 @@ def _decorated(
     if not callable(function):
         raise TypeError(f"only functions can be run in the reactor, not {function!r}")
     name = name_of_function(function)
+    if inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"{name}() is an async generator function: calling it runs nothing, and there is nothing "
+            "to wait for. Decorate an `async def` that collects its items in a list: `return "
+            f"[item async for item in {name}(...)]`"
+        )
     if inspect.isgeneratorfunction(function) and warns_at is not None:
         # Programs written for 2.1.1 decorate them, and then call the undecorated function only.
         warnings.warn(
@@ -252,7 +258,7 @@ def _decorated(
             DeprecationWarning,
             stacklevel=warns_at,
         )
-    elif inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    elif inspect.isgeneratorfunction(function):
         raise TypeError(
             f"{name}() is a generator function: calling it runs nothing, and its body would run in "
             "the thread that iterates. Decorate it with @inlineCallbacks first, make it an "
