@@ -245,8 +245,8 @@ def _decorated(
     name = name_of_function(function)
     if inspect.isasyncgenfunction(function):
         raise TypeError(
-            f"{name}() is an async generator function: calling it runs nothing, and there is nothing "
-            "to wait for. Decorate an `async def` that collects its items in a list: `return "
+            f"{name}() is an async generator function: calling it runs nothing, and there is "
+            "nothing to wait for. Decorate an `async def` that collects its items in a list: `return "
             f"[item async for item in {name}(...)]`"
         )
     if inspect.isgeneratorfunction(function) and warns_at is not None:
