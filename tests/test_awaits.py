@@ -22,7 +22,7 @@ from twisted.internet.defer import (
 from twisted.internet.task import Clock, deferLater
 
 from crochet import _awaits
-from crochet._awaits import Deferral, awaits, told
+from crochet._awaits import Deferral, awaits, is_unknown, told
 from crochet._places import Place
 
 
@@ -155,6 +155,7 @@ class TestFrames:
         assert {place.file for place in chain[:-1]} == {__file__}
         assert isinstance(chain[-1], Deferral)
         assert str(chain[-1]) == "a Deferred"
+        assert is_unknown(chain)
         deferred.callback(None)
         assert awaits(operation) == ()
 
@@ -274,6 +275,7 @@ class TestDeferreds:
         assert last.function.startswith("deferLater.")
         assert last.file.endswith("task.py")
         assert str(last) == f"a Deferred (task.py:{last.line} {last.function}())"
+        assert not is_unknown((last,))
         clock.advance(1.0)
 
     def test_name_a_method_as_their_canceller(self) -> None:

@@ -266,6 +266,16 @@ class TestClock:
         result.wait(None)
         assert clock.seconds() == 100
 
+    def test_a_timeout_tells_that_time(self, process: FakeProcess) -> None:
+        """
+        Though a reactor may have run before, by the real one.
+        """
+        process.bridge.looked_at = 2223.2
+        with clocked_process(process), pytest.raises(TimeoutError) as caught:
+            process.wait_for(timeout=3)(Deferred)()
+        assert caught.value.reason.startswith("It started 3.0 s ago, and waits in a Deferred.")
+        assert process.bridge.looked_at == 2223.2
+
     def test_a_wait_for_ever_is_refused(self, process: FakeProcess, clock: CrochetClock) -> None:
         """
         Where nothing is scheduled that could end it. The operation is cancelled.

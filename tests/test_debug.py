@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from twisted.internet import defer
 from twisted.internet.base import DelayedCall
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, getDebugging, setDebugging
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThreadPool
 
@@ -106,6 +106,7 @@ class TestSwitch:
             process.loop.setup()
             assert "callLater" in vars(process.reactor)
             assert Deferred.callback is not before["deferred"]["callback"]
+            assert getDebugging()  # Twisted notes where each Deferred was made
             process.will_run_reactor()
             process.loop.shutdown()
             assert _state(process.reactor) == before
@@ -114,6 +115,20 @@ class TestSwitch:
         assert _state(process.reactor) == before
         process.will_run_reactor()
         process.loop.shutdown()
+
+    def test_leaves_twisteds_own_on(self, process: FakeProcess) -> None:
+        """
+        If the program has switched that on itself.
+        """
+        setDebugging(True)
+        try:
+            process.wants_debug = True
+            process.loop.setup()
+            process.will_run_reactor()
+            process.loop.shutdown()
+            assert getDebugging()
+        finally:
+            setDebugging(False)
 
     def test_that_is_on_is_undone_by_a_setup_that_fails(self, process: FakeProcess) -> None:
         """

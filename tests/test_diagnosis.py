@@ -49,6 +49,9 @@ PARSING = (
 )
 ELSEWHERE = PARSING[:1]
 
+# What is said of a Deferred of which nothing is known.
+HINT = "CROCHET_DEBUG=1 tells where that Deferred was made."
+
 
 class FakeBridge:
     """
@@ -422,7 +425,7 @@ class TestAStartedCall:
         assert reason.state == WAITING
         assert reason.text == (
             f"It started 4.9 s ago, and waits in test_diagnosis.py:{first + 1} fetch() > "
-            f"test_diagnosis.py:{first + 4} call_server() > a Deferred."
+            f"test_diagnosis.py:{first + 4} call_server() > a Deferred. {HINT}"
         )
         assert [place.line for place in reason.awaits] == [first + 1, first + 4, 0]
         deferred.callback(None)
@@ -434,8 +437,27 @@ class TestAStartedCall:
         reason = explain(bridge, started(bridge, 95.0, 99.0))
         assert reason.text == (
             "It started 1.0 s ago, having waited 4.0 s for the reactor thread, and waits in a "
-            "Deferred."
+            f"Deferred. {HINT}"
         )
+
+    def test_that_waits_for_a_deferred_of_which_twisted_knows(
+        self, bridge: FakeBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Where it was made, with CROCHET_DEBUG or ``setDebugging()``. There is no need of a hint.
+        """
+        monkeypatch.setattr(Deferred, "debug", True)
+        call = started(bridge, 95.0, 95.1)
+        line = sys._getframe().f_lineno + 1
+        call._running = Deferred()
+        reason = explain(bridge, call)
+        name = "test_that_waits_for_a_deferred_of_which_twisted_knows"
+        assert reason.text == (
+            "It started 4.9 s ago, and waits in a Deferred made in "
+            f"test_diagnosis.py:{line} {name}()."
+        )
+        (made,) = reason.awaits
+        assert (made.file, made.line) == (__file__, line)
 
     def test_that_waits_on_nothing_that_is_known(
         self, bridge: FakeBridge, stack: list[Place]
@@ -461,7 +483,7 @@ class TestAStartedCall:
         assert reason.state == WAITING
         assert reason.text == (
             "It started 10.0 s ago, and waits in a Deferred. The reactor thread has been busy for "
-            "at least 2.0 s in views.py:31 parse()."
+            f"at least 2.0 s in views.py:31 parse(). {HINT}"
         )
 
     def test_while_the_reactor_thread_does_something(
@@ -472,7 +494,7 @@ class TestAStartedCall:
         """
         stack += PARSING
         assert explain(bridge, started(bridge, 90.0, 90.0)).text == (
-            "It started 10.0 s ago, and waits in a Deferred."
+            f"It started 10.0 s ago, and waits in a Deferred. {HINT}"
         )
 
     def test_for_real(self, running: FakeProcess) -> None:

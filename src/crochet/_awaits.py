@@ -26,6 +26,7 @@ microseconds for which the walk holds it, that dies here instead of there.
 from __future__ import annotations
 
 import gc
+import re
 from contextlib import suppress
 from types import CodeType, FunctionType
 from typing import Any, cast
@@ -33,7 +34,7 @@ from typing import Any, cast
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
-from ._places import Place, is_ours, short
+from ._places import Place, is_ours, short, worth_telling
 
 # How many steps down are made at most, and how many are then told, of the first and of the last.
 _STEPS = 1000
@@ -68,6 +69,17 @@ class Deferral(Place):
 
     def __str__(self) -> str:
         return f"a Deferred ({super().__str__()})" if self.function else "a Deferred"
+
+
+class Made(Deferral):
+    """
+    The same, and Twisted knows where that Deferred was made: that is the place.
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return f"a Deferred made in {Place.__str__(self)}"
 
 
 class Gathering(Place):
@@ -117,6 +129,13 @@ def awaits(operation: object) -> tuple[Place, ...]:
         omitted = Omission(f"{len(found) - 2 * _TOLD} more", "", 0)
         found[_TOLD:-_TOLD] = [omitted]
     return tuple(found)
+
+
+def is_unknown(chain: tuple[Place, ...]) -> bool:
+    """
+    Tell whether a chain ends with a Deferred of which nothing is known.
+    """
+    return bool(chain) and type(chain[-1]) is Deferral and not chain[-1].function
 
 
 def told(chain: tuple[Place, ...]) -> str:
@@ -233,7 +252,16 @@ def _contents(function: object) -> list[Any]:
     return contents
 
 
-def _end(deferred: object, canceller: object) -> Deferral:
+# A frame, as Twisted notes where a Deferred was made while ``setDebugging(True)`` holds.
+_FRAME = re.compile(r' *File "(.+)", line (\d+), in (.+)')
+
+
+def _end(deferred: Any, canceller: object) -> Deferral:
+    creator = getattr(getattr(deferred, "_debugInfo", None), "creator", None)
+    frames = [found for found in map(_FRAME.match, reversed(creator or ())) if found]
+    lines = worth_telling(tuple(Place(each[3], each[1], int(each[2])) for each in frames))
+    if lines:
+        return Made(*lines[0])
     function = _function(canceller)
     if function is None:
         # Of the callbacks, those that are Twisted's own or ours are there for every operation.

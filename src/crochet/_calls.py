@@ -246,8 +246,8 @@ def _decorated(
     if inspect.isasyncgenfunction(function):
         raise TypeError(
             f"{name}() is an async generator function: calling it runs nothing, and there is "
-            "nothing to wait for. Decorate an `async def` that collects its items in a list: `return "
-            f"[item async for item in {name}(...)]`"
+            "nothing to wait for. Decorate an `async def` that collects its items in a list: "
+            f"`return [item async for item in {name}(...)]`"
         )
     if inspect.isgeneratorfunction(function) and warns_at is not None:
         # Programs written for 2.1.1 decorate them, and then call the undecorated function only.

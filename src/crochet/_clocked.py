@@ -255,6 +255,7 @@ def clocked(loop: EventLoop, leaks: LeakCheck) -> Generator[CrochetClock, None, 
         bridge.relay = Relay(queue, bridge._wake_for_calls)
         bridge._turns = bridge.relay.turns
         bridge.reactor_thread = -1
+        bridge.looked_at = clock.seconds()  # a reactor that ran before has noted it by its own time
         bridge.open(clock.call_at_once)
         # setup() and shutdown() in the code under test find nothing to do.
         vars(loop).update(_is_set_up=True, _life=None, _has_logs=False)

@@ -44,7 +44,7 @@ from functools import wraps
 from types import FrameType
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, getDebugging, setDebugging
 
 from . import _errors
 from ._bridge import Bridge
@@ -103,6 +103,10 @@ class ThreadCheck:
 
         self._next_thread = next_thread or _nobody
         self._life = object()
+        if not getDebugging():
+            # Twisted notes where each Deferred is made, which the texts of timeouts tell then.
+            setDebugging(True)
+            self._undo.append(lambda: setDebugging(False))
         for name in _REACTOR:
             if hasattr(reactor, name):
                 self._wrap(reactor, name, self._checked)

@@ -31,8 +31,10 @@ from sys import _current_frames as current_frames
 from types import FrameType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from twisted.internet.defer import getDebugging
+
 from . import _errors
-from ._awaits import awaits, told
+from ._awaits import awaits, is_unknown, told
 from ._clock import monotonic
 from ._errors import Reason
 from ._moments import BodyIn, Moments, Sight, Spell, see
@@ -185,6 +187,8 @@ def _explained(bridge: Bridged, call: Call, blocked_in: BlockedIn[Bridged] | Non
     text = _started(call._made, max(started, call._made), now, chain)
     if busy is not None and busy.seconds >= _LONG:
         text = f"{text} {busy.text}."
+    if is_unknown(chain) and not getDebugging():
+        text = f"{text} CROCHET_DEBUG=1 tells where that Deferred was made."
     return Reason(WAITING, text, awaits=chain)
 
 
