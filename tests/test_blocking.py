@@ -491,6 +491,27 @@ class TestPlaces:
         assert place.startswith("test_blocking.py:")
         assert place.endswith(" test_is_the_programs_own()")
 
+    def test_is_not_the_packages_that_the_program_has_called(self) -> None:
+        """
+        Nor what the interpreter has made up. Of a package's code alone, that is told.
+        """
+        places: list[str] = []
+        namespace: dict[str, Any] = {
+            "__name__": "requests",
+            "look": lambda: places.append(place_of(sys._getframe().f_back)),
+        }
+        source = "def get(again=None):\n again() if again else look()"
+        exec(compile(source, "/v/site-packages/requests.py", "exec"), namespace)
+        made_up: dict[str, Any] = {"__name__": "made_up", "get": namespace["get"]}
+        exec("def call():\n get(get)", made_up)
+        line = sys._getframe().f_lineno + 1
+        made_up["call"]()
+        thread = threading.Thread(target=made_up["call"])
+        thread.start()
+        thread.join()
+        name = "test_is_not_the_packages_that_the_program_has_called"
+        assert places == [f"test_blocking.py:{line} {name}()", "requests.py:2 get()"]
+
     def test_of_a_thread_of_the_librarys(self) -> None:
         """
         What there is, where nothing is the program's.

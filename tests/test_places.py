@@ -53,6 +53,7 @@ class TestPlaces:
         The file without its folder, for a line of text.
         """
         assert str(Place("Client.get", "/srv/app/client.py", 31)) == "client.py:31 Client.get()"
+        assert str(Place("<module>", "/srv/app/client.py", 3)) == "client.py:3"
 
     def test_of_a_frame(self) -> None:
         """
@@ -193,12 +194,12 @@ class TestWhose:
             Place("serve", "/srv/app/serve.py", 8),
         )
         assert told(stack) == (
-            "rates.py:3 <module> (inside requests), called by views.py:31 load(), called by "
+            "rates.py:3 (inside requests), called by views.py:31 load(), called by "
             "views.py:12 view()"
         )
         # None of it is the program's.
         assert told(stack[:3]) == "connection.py:5 connection(), called by api.py:73 get()"
-        assert told(stack[4:6]) == "<string>:1 <module>"
+        assert told(stack[4:6]) == "<string>:1"
         assert told(stack[4:5]) == ""
         assert told(()) == ""
 

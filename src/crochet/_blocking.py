@@ -29,7 +29,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import linecache
-import os
 import queue
 import re
 import sys
@@ -42,7 +41,8 @@ from typing import Any, NamedTuple, cast
 
 from . import _result, _starting
 from ._bridge import Bridge
-from ._places import line_in
+from ._places import MACHINERY, line_in, owner_of, place_of_frame
+from ._starting import body_in
 from ._threads import frames_of_threads, known_name
 
 
@@ -179,27 +179,28 @@ def is_in_wait(frame: FrameType | None) -> bool:
 
 def place_of(frame: FrameType | None) -> str:
     """
-    Return the file, line and function of the program's that a frame is in, or was called from.
+    Return the file, line and function of the program's that a frame is in, or was called from; for
+    want of such a package's; or the name of the call whose body it is.
     """
+    found: FrameType | None = None
+    owner = MACHINERY
     here = frame
-    while here is not None and _package_of(here) in _NOT_THE_PROGRAM:
-        if is_loop(here):
-            # A function of C or of a library, called by us or by the loop: what is above is the
-            # place where the program runs the reactor.
-            result = _local(here, "result") if here.f_code is _START else None
-            if result is not None:
-                return f"{_result.name_of(result)}()"
-            here = None
-        else:
-            here = here.f_back
-    here = here or _outside_of_crochet(frame) or frame
-    if here is None:
+    # A function of C or of a library is called by us or by the loop: what is above is the place
+    # where the program runs the reactor.
+    while here is not None and not is_loop(here):
+        if _package_of(here) not in _NOT_THE_PROGRAM:
+            whose = owner_of(here.f_code.co_filename)
+            if whose < owner:
+                found, owner = here, whose
+        here = here.f_back
+    body = body_in(here) if found is None else None
+    if body is not None:
+        return f"{_result.name_of(body)}()"
+    found = found or _outside_of_crochet(frame) or frame
+    if found is None:
         return "an unknown place"
-    name = here.f_code.co_name
-    place = f"{os.path.basename(here.f_code.co_filename)}:{line_in(here)}"
-    if name != "<module>":
-        place += f" {name}()"
-    return place
+    place = place_of_frame(found)
+    return str(place._replace(function=found.f_code.co_name))
 
 
 def is_loop(frame: FrameType) -> bool:

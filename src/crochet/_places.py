@@ -41,8 +41,8 @@ class Place(NamedTuple):
     line: int
 
     def __str__(self) -> str:
-        call = self.function if self.function == "<module>" else f"{self.function}()"
-        return f"{os.path.basename(self.file)}:{self.line} {call}"
+        line = f"{os.path.basename(self.file)}:{self.line}"
+        return line if self.function == "<module>" else f"{line} {self.function}()"
 
 
 def short(qualified_name: str) -> str:
