@@ -126,6 +126,10 @@ BARS = {
         Bar("memory/bytes", "bytes of a pending result on a Deferred", 950, True, unit="bytes"),
         Bar("pending/growth", "cost per result, ten times as many: {step}", 3.0, True),
         Bar("waiters/growth", "cost per waiting thread, ten times as many: {step}", 3.0, True),
+        Bar("timeouts/growth", "cost per timeout, ten times as many: {step}", 3.0, True),
+        Bar(
+            "timeouts/seconds", "processor time of a timeout among the many", 0.0002, True, unit="s"
+        ),
         Bar("stall/seconds", "longest turn of a loop with 500 awaits", 0.020, True, unit="s"),
         Bar("status/seconds", "status() with 1,000 calls in flight", 0.001, True, unit="s"),
         Bar("futures/flat", "memory after 20 rounds of requests / after 5", 1.02, True),
@@ -222,12 +226,17 @@ def verdicts(measures: dict[str, Any]) -> list[dict[str, Any]]:
     memory = samples("memory", ours, "bytes_per_result")
     if memory is not None:
         found.append(BARS["memory/bytes"].verdict(memory))
-    for measure in ("pending", "waiters"):
+    for measure in ("pending", "waiters", "timeouts"):
         growth = measures.get(measure, {}).get("contenders", {}).get(ours, {}).get("growth")
         if growth:
             worst = max(growth, key=lambda step: growth[step]["median"])
             verdict = BARS[f"{measure}/growth"].verdict(growth[worst]["samples"])
             found.append({**verdict, "text": verdict["text"].format(step=worst)})
+    crowd = measures.get("timeouts", {}).get("contenders", {}).get(ours, {})
+    if crowd:
+        sizes = [int(key.rpartition(" ")[2]) for key in crowd if " at " in key]
+        many = samples("timeouts", ours, f"all at once at {max(sizes)}")
+        found.append(BARS["timeouts/seconds"].verdict(many or []))
     for measure in ("stall", "status"):
         seconds = samples(measure, ours, "seconds")
         if seconds is not None:

@@ -47,6 +47,7 @@ MEASURES = {
     "memory": "bytes that one pending result on a Deferred keeps alive",
     "pending": "processor seconds per result in each step of its life, at n and 10 n pending",
     "waiters": "processor seconds per thread to enter and leave a wait, at n and 10 n waiting",
+    "timeouts": "processor seconds per wait that times out, of n and 10 n at the same moment",
     "status": "processor seconds of status() with many calls in flight",
     "futures": "bytes in use as rounds of requests are collected as futures complete",
     "idle": "wake-ups of all threads of a process in which nothing happens",
@@ -63,6 +64,10 @@ BLOCKS = (
     "coroutine_sleep",
     "burst",
     "threads",
+)
+
+_IN_FRESH_PROCESSES = (
+    *("memory", "pending", "waiters", "timeouts", "status", "futures", "import"),
 )
 
 _AWAITED = ("crochet", "crochet-asyncio", "crochet-uvloop", "asyncio", "uvloop")
@@ -114,6 +119,8 @@ class Plan:
     pending_rounds: int = 3
     waiters_threads: int = 100
     waiters_rounds: int = 7
+    timeouts_threads: int = 100
+    timeouts_rounds: int = 5
     status_calls: int = 1_000
     status_rounds: int = 10
     futures_requests: int = 1_000
@@ -143,6 +150,8 @@ class Plan:
             pending_rounds=2,
             waiters_threads=20,
             waiters_rounds=3,
+            timeouts_threads=20,
+            timeouts_rounds=2,
             status_rounds=3,
             futures_requests=200,
             idle_seconds=3.0,
@@ -178,6 +187,8 @@ class Plan:
             pending_rounds=1,
             waiters_threads=2,
             waiters_rounds=1,
+            timeouts_threads=2,
+            timeouts_rounds=1,
             status_calls=10,
             status_rounds=1,
             futures_requests=5,
@@ -272,7 +283,7 @@ class Run:
                 self._note("idle", {key: [{"wakeups": count}] for key, count in counted.items()})
             crochets = [key for key in CROCHETS if key in workers]
         for name in names:
-            if name in ("memory", "pending", "waiters", "status", "futures", "import"):
+            if name in _IN_FRESH_PROCESSES:
                 self.say(f"{name}: {MEASURES[name]}")
                 getattr(self, f"_{name}")(crochets)
         self.report["seconds"] = round(time.perf_counter() - started, 1)
@@ -356,6 +367,10 @@ class Run:
 
     def _waiters(self, crochets: list[str]) -> None:
         self._growth("waiters", crochets, self.plan.waiters_threads, self.plan.waiters_rounds)
+
+    def _timeouts(self, crochets: list[str]) -> None:
+        plan = self.plan
+        self._growth("timeouts", _ours(crochets), plan.timeouts_threads, plan.timeouts_rounds)
 
     def _growth(self, name: str, crochets: list[str], number: int, rounds: int) -> None:
         """

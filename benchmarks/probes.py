@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.completion import futures
+from benchmarks.outage import timeouts
 
 BOUND = 120.0
 
@@ -283,6 +284,7 @@ PROBES = {
     "memory": memory,
     "pending": pending,
     "waiters": waiters,
+    "timeouts": timeouts,
     "status": status,
     "futures": futures,
 }

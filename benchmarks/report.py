@@ -45,7 +45,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     for name, figure, scale, unit in scales:
         if name in measures:
             yield from _measure(measures[name], name, figure, scale, unit)
-    for name in ("pending", "waiters"):
+    for name in ("pending", "waiters", "timeouts"):
         if name in measures:
             yield from _growth(measures[name], name)
     if "anatomy" in measures:

@@ -100,7 +100,7 @@ def test_the_report_holds_every_measure_of_every_contender(found: dict[str, Any]
         contenders = found["measures"][measure]["contenders"]
         assert sorted(contenders) == sorted(CONTENDERS), measure
         assert all(figure in entry for entry in contenders.values()), measure
-    for measure in ("memory", "pending", "waiters", "status", "futures", "import"):
+    for measure in ("memory", "pending", "waiters", "timeouts", "status", "futures", "import"):
         assert list(found["measures"][measure]["contenders"]) == ["crochet"]
     growth = found["measures"]["pending"]["contenders"]["crochet"]["growth"]
     assert set(growth) == {"submit", "answer", "take", "drop", "cancel", "stop"}
