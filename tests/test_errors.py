@@ -114,7 +114,7 @@ def test_deadlock_error_is_a_runtime_error() -> None:
     assert issubclass(crochet.DeadlockError, RuntimeError)
 
 
-@pytest.mark.parametrize("name", ["TimeoutError", "ReactorStopped", "DeadlockError"])
+@pytest.mark.parametrize("name", ["TimeoutError", "ReactorBusy", "ReactorStopped", "DeadlockError"])
 def test_tracebacks_name_an_exception_as_programs_import_it(name: str) -> None:
     """
     And pickles find it there.

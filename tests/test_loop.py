@@ -22,7 +22,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 import crochet
-from crochet import DeadlockError, ReactorStopped, _loop
+from crochet import DeadlockError, ReactorBusy, ReactorStopped, _loop
 from crochet._threads import start_thread
 from fakes import (
     BOUND,
@@ -1565,3 +1565,54 @@ class TestWatch:
             process.loop.setup()
         process.watch.errors.clear()
         _check_that_nothing_is_left(process)
+
+
+class TestMaxQueued:
+    """
+    ``setup(max_queued=...)``
+    """
+
+    def test_is_the_bridges_bound(self, process: FakeProcess) -> None:
+        """
+        From when it is given, also while the reactor runs, until it is given anew.
+        """
+        seen: list[object] = []
+        given: list[dict[str, Any]] = [{}, {"max_queued": 3}, {}, {"max_queued": 2.5}]
+        for arguments in [*given, {"max_queued": None}, {"max_queued": math.inf}]:
+            process.loop.setup(**arguments)
+            seen.append(process.bridge.max_queued)
+        assert seen == [None, 3, 3, 2, None, None]
+
+    @pytest.mark.parametrize(
+        ("wrong", "error"),
+        [(0, ValueError), (-1, ValueError), (math.nan, ValueError), ("many", TypeError)],
+    )
+    def test_that_is_no_number_is_refused(
+        self, process: FakeProcess, wrong: Any, error: type[Exception]
+    ) -> None:
+        """
+        And nothing was changed.
+        """
+        with pytest.raises(error):
+            process.loop.setup(max_queued=wrong, stall_warning=9.0)
+        assert process.bridge.max_queued is None
+        assert process.loop._stall_warning != 9.0
+
+    def test_refuses_calls_at_once(self, running: FakeProcess) -> None:
+        """
+        While the reactor thread is busy, and says with what. Those accepted are answered.
+        """
+        running.bridge.max_queued = 2
+        entered, let_go = threading.Event(), threading.Event()
+
+        def keep_busy() -> None:
+            entered.set()
+            assert let_go.wait(BOUND)
+
+        busy = running.run_in_reactor(keep_busy)()
+        assert entered.wait(BOUND)
+        accepted = [running.run_in_reactor(int)() for _ in range(2)]
+        with pytest.raises(ReactorBusy, match=r"int\(\) was refused: 2 calls .* keep_busy\(\)"):
+            running.wait_for(BOUND)(int)()
+        let_go.set()
+        assert [each.wait(BOUND) for each in (busy, *accepted)] == [None, 0, 0]

@@ -151,6 +151,7 @@ class TestNames:
         "EventualResult",
         "Lag",
         "Place",
+        "ReactorBusy",
         "ReactorStopped",
         "Status",
         "TimeoutError",

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, cast
 from ._deadline import deadline
 from ._dump import Dump, Dumper
 from ._entrance import Entrance
-from ._errors import BlockingInLoopWarning, DeadlockError, ReactorStopped, TimeoutError
+from ._errors import (
+    BlockingInLoopWarning,
+    DeadlockError,
+    ReactorBusy,
+    ReactorStopped,
+    TimeoutError,
+)
 from ._places import Place
 from ._result import EventualResult
 
@@ -73,6 +79,7 @@ __all__ = [
     "EventualResult",
     "Lag",
     "Place",
+    "ReactorBusy",
     "ReactorStopped",
     "Status",
     "TimeoutError",

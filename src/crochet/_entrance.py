@@ -42,7 +42,7 @@ from ._calls import Decorators
 from ._clock import monotonic
 from ._forks import at_fork
 from ._stash import Stash
-from ._timeouts import EXIT_PATIENCE, STALL_WARNING, Seconds, seconds
+from ._timeouts import EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +89,7 @@ class Entrance:
         logging: bool = True,
         stall_warning: Seconds = STALL_WARNING,
         exit_patience: Seconds = EXIT_PATIENCE,
+        max_queued: float | None = MAX_QUEUED,
         reactor: ReactorChoice | None = None,
         loop_factory: LoopFactory | None = None,
     ) -> None:
@@ -109,6 +110,9 @@ class Entrance:
                 work that was given to ``deferToThread()``, for callbacks of futures and for logs to
                 be written, all together; ``None`` and infinity for as long as they take. What is
                 not done by then is cut off, and said on stderr. Where it is given, likewise.
+            max_queued: how many calls may wait for the reactor thread. A call beyond that is
+                refused at once, with ReactorBusy; ``None`` and infinity for any number. Where it is
+                given, likewise.
             reactor: which one it is to be: ``"asyncio"``, ``"epoll"``, ``"poll"``, ``"select"``,
                 ``"default"`` or the one that is installed. None is for any.
             loop_factory: makes the event loop of the asyncio reactor, such as
@@ -119,10 +123,10 @@ class Entrance:
                 for, or that is not available; or no thread can be started. Nothing was changed,
                 and setup() may be called again.
             OSError: no file descriptor is left for the reactor. Likewise.
-            TypeError: *stall_warning* or *exit_patience* is no number, *reactor* is no reactor, or
-                *loop_factory* makes no event loops.
-            ValueError: *stall_warning* is not above zero, or *exit_patience* below; there is no
-                reactor of that name, or it runs on no event loop.
+            TypeError: *stall_warning*, *exit_patience* or *max_queued* is no number, *reactor* is
+                no reactor, or *loop_factory* makes no event loops.
+            ValueError: *stall_warning* is not above zero, *exit_patience* is below, or *max_queued*
+                below one; there is no reactor of that name, or it runs on no event loop.
         """
 
         def set_up(loop: EventLoop | None) -> None:
@@ -131,6 +135,7 @@ class Entrance:
                     logging=self._hands_on_logs(logging),
                     stall_warning=stall_warning,
                     exit_patience=exit_patience,
+                    max_queued=max_queued,
                     reactor=reactor,
                     loop_factory=loop_factory,
                 )
@@ -183,6 +188,7 @@ class Entrance:
         logging: bool = True,
         stall_warning: Seconds = STALL_WARNING,
         exit_patience: Seconds = EXIT_PATIENCE,
+        max_queued: float | None = MAX_QUEUED,
         timeout: Seconds = 10.0,
         reactor: ReactorChoice | None = None,
         loop_factory: LoopFactory | None = None,
@@ -198,6 +204,7 @@ class Entrance:
             logging: as for ``setup()``.
             stall_warning: likewise.
             exit_patience: likewise.
+            max_queued: likewise.
             timeout: as for ``shutdown()``.
             reactor: as for ``setup()``.
             loop_factory: as for ``setup()``.
@@ -209,6 +216,7 @@ class Entrance:
             logging=self._hands_on_logs(logging),
             stall_warning=stall_warning,
             exit_patience=exit_patience,
+            max_queued=max_queued,
             timeout=timeout,
             reactor=reactor,
             loop_factory=loop_factory,

@@ -54,10 +54,12 @@ from ._status import Status, snapshot
 from ._threads import StartThread, expect_ghosts, in_subinterpreter
 from ._timeouts import (
     EXIT_PATIENCE,
+    MAX_QUEUED,
     STALL_WARNING,
     Seconds,
     exit_seconds,
     left_until,
+    most_queued,
     seconds,
     stall_seconds,
 )
@@ -139,6 +141,7 @@ class EventLoop:
         logging: bool = True,
         stall_warning: Seconds = STALL_WARNING,
         exit_patience: Seconds = EXIT_PATIENCE,
+        max_queued: float | None = MAX_QUEUED,
         reactor: ReactorChoice | None = None,
         loop_factory: LoopFactory | None = None,
     ) -> None:
@@ -148,9 +151,11 @@ class EventLoop:
         patience = self._exit_patience
         if exit_patience is not EXIT_PATIENCE:
             patience = exit_seconds(exit_patience)
+        most = self.bridge.max_queued if max_queued is MAX_QUEUED else most_queued(max_queued)
         if stall_warning is not STALL_WARNING:
             self._warn_of_stalls(stall_seconds(stall_warning))
         self._exit_patience = patience
+        self.bridge.max_queued = most
         self.bridge.notice_fork()
         if self._is_set_up and reactor is None and loop_factory is None:
             return
@@ -326,6 +331,7 @@ class EventLoop:
         logging: bool = True,
         stall_warning: Seconds = STALL_WARNING,
         exit_patience: Seconds = EXIT_PATIENCE,
+        max_queued: float | None = MAX_QUEUED,
         timeout: Seconds = 10.0,
         reactor: ReactorChoice | None = None,
         loop_factory: LoopFactory | None = None,
@@ -339,6 +345,7 @@ class EventLoop:
                 logging=logging,
                 stall_warning=stall_warning,
                 exit_patience=exit_patience,
+                max_queued=max_queued,
                 reactor=reactor,
                 loop_factory=loop_factory,
             )

@@ -35,6 +35,9 @@ STALL_WARNING = _Unsaid(1.0)
 # Seconds that the interpreter's exit is held up at most, likewise.
 EXIT_PATIENCE = _Unsaid(5.0)
 
+# How many calls may wait for the reactor thread, likewise.
+MAX_QUEUED = _Unsaid(math.inf)
+
 
 def seconds(timeout: Seconds) -> float:
     """
@@ -97,6 +100,24 @@ def exit_seconds(limit: Seconds) -> float:
             "have exit take as long as it takes"
         )
     return value
+
+
+def most_queued(number: float | None) -> int | None:
+    """
+    Return how many calls may wait for the reactor thread; None is for any number.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is NaN or below one.
+    """
+    if number is None or number == math.inf:
+        return None
+    if not number >= 1:
+        raise ValueError(
+            f"max_queued cannot be {number:g}: no call could be made. Give the number of calls "
+            "that may wait for the reactor thread, or None for any number"
+        )
+    return int(number)
 
 
 def left_until(end: float) -> float:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ._choice import ReactorChoice
 from ._event_loops import LoopFactory
-from ._timeouts import EXIT_PATIENCE, STALL_WARNING, Seconds
+from ._timeouts import EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds
 
 
 class Setup(Protocol):
@@ -26,6 +26,7 @@ class Setup(Protocol):
         logging: bool = True,
         stall_warning: Seconds = STALL_WARNING,
         exit_patience: Seconds = EXIT_PATIENCE,
+        max_queued: float | None = MAX_QUEUED,
         reactor: ReactorChoice | None = None,
         loop_factory: LoopFactory | None = None,
     ) -> None:
@@ -56,6 +57,7 @@ class Running(Protocol):
         logging: bool = True,
         stall_warning: Seconds = STALL_WARNING,
         exit_patience: Seconds = EXIT_PATIENCE,
+        max_queued: float | None = MAX_QUEUED,
         timeout: Seconds = 10.0,
         reactor: ReactorChoice | None = None,
         loop_factory: LoopFactory | None = None,

@@ -5,6 +5,7 @@ What a process has of what leaks, threads and file descriptors; and what its thr
 from __future__ import annotations
 
 import os
+import select
 import threading
 from typing import NamedTuple
 
@@ -35,6 +36,28 @@ def state() -> State:
     # Listing them takes one more.
     descriptors = len(os.listdir(folder)) - 1 if os.path.isdir(folder) else 0
     return State(threading.active_count(), descriptors)
+
+
+# How often a thread that waits may look up for signals and exceptions set in it, in a second: ten
+# times, and one or two that are owed to the system.
+LOOKS = 12
+
+
+def check_rest(waiter: threading.Thread, seconds: float) -> str:
+    """
+    Check for so long that no thread wakes up, but one that waits and looks up now and then.
+    """
+    before = wake_ups()
+    select.select([], [], [], seconds)
+    after = wake_ups()
+    woken = {thread: after[thread] - before.get(thread, 0) for thread in after}
+    looks = woken.pop(str(waiter.native_id), 0)
+    number = sum(woken.values())
+    check(number == 0, f"{number} wake-ups in {seconds:g} s")
+    check(looks <= LOOKS * seconds, f"the thread that waits woke up {looks} times")
+    return (
+        f"0 wake-ups in {seconds:g} s, {len(after)} threads; {looks} looks up of that which waits"
+    )
 
 
 def wake_ups() -> dict[str, int]:
