@@ -134,6 +134,25 @@ class TestReal:
         is_over.set()
         assert worker.stop(BOUND)
 
+    def test_stop_waits_for_the_thread_that_starts_it(self) -> None:
+        """
+        Which `threading` does not know: a subinterpreter cannot end before all threads have.
+        """
+        may_end = threading.Event()
+        done: list[int] = []
+
+        def start(target: Callable[[], object], name: str) -> threading.Thread:
+            thread = start_thread(target, name)
+            may_end.wait(BOUND)
+            return thread
+
+        worker: Worker[int] = Worker(start, "worker", done.append)
+        worker.post(1)
+        wait_until(lambda: done == [1], "it does nothing")
+        assert not worker.stop(0.01)
+        may_end.set()
+        assert worker.stop(BOUND)
+
     def test_is_forgotten_in_a_forked_child(self) -> None:
         """
         With its items. The child's own are done.

@@ -13,8 +13,8 @@ What must always hold:
 Threads: any may post, also in a signal handler or a destructor: a SimpleQueue takes that. The one
 that finds nobody at the inbox starts a thread by ``_thread.start_new_thread()``, which does not
 wait for it. ``Thread.start()`` does, for as long as busy threads keep the interpreter's lock; so
-it is called by that new thread, which is over when the worker's own, one that ``threading`` knows,
-is there.
+it is called by that new thread, which ends when the worker's own, one that ``threading`` knows, has
+begun, and before that one ends.
 
 ``_shift`` says who is at the inbox, and is written without a lock: whoever starts a thread writes
 a new shift, and a thread that finds another's ends. One that finds None writes its own again.
@@ -94,6 +94,7 @@ class Worker(Generic[T]):
         """
         self._inbox: SimpleQueue[T | _Stop] = SimpleQueue()
         self._shift: _Shift | None = None  # any thread writes; see the head of this file
+        self._thread: threading.Thread | None = None  # the last; written by itself
 
     def post(self, item: T) -> None:
         """
@@ -123,9 +124,12 @@ class Worker(Generic[T]):
         except Exception:
             self._shift = None
             self._do_all()
+        finally:
+            shift.begun.release()
 
     def _run(self, shift: _Shift) -> None:
         shift.ident = get_ident()
+        self._thread = threading.current_thread()
         stops: list[_Stop] = []
         try:
             while self._is_at_inbox(shift):
@@ -148,8 +152,8 @@ class Worker(Generic[T]):
             if self._shift is shift:  # an error: whoever comes next starts another thread
                 self._shift = None
             for stop in stops:
-                stop.thread = threading.current_thread()
                 stop.reached.release()
+            shift.begun.acquire()  # the thread that has started this one ends before it
 
     def _is_at_inbox(self, shift: _Shift) -> bool:
         if self._shift is None:
@@ -202,18 +206,19 @@ class Worker(Generic[T]):
             True if it has ended.
         """
         shift = self._shift
-        if shift is None and self._inbox.empty():
-            return True
         if shift is not None and shift.ident == get_ident():
             return False  # it would wait for itself
         end = monotonic() + timeout
-        stop = _Stop()
-        self._put(stop)
-        if not stop.reached.acquire(True, max(timeout, 0.0)):
-            return False
-        if stop.thread is not None and stop.thread is not threading.current_thread():
-            stop.thread.join(max(end - monotonic(), 0.0))
-        return True
+        if shift is not None or not self._inbox.empty():
+            stop = _Stop()
+            self._put(stop)
+            if not stop.reached.acquire(True, max(timeout, 0.0)):
+                return False
+        thread = self._thread  # which may be about to end, also if it had left the inbox
+        if thread is None or thread is threading.current_thread():
+            return True
+        thread.join(max(end - monotonic(), 0.0))
+        return not thread.is_alive()
 
 
 class _Shift:
@@ -221,21 +226,22 @@ class _Shift:
     A thread's time at the inbox.
     """
 
-    __slots__ = ("ident", "since")
+    __slots__ = ("begun", "ident", "since")
 
     def __init__(self) -> None:
+        self.begun = allocate_lock()  # released when the thread that starts it is about to end
+        self.begun.acquire()
         self.ident: int | None = None  # written once, by the thread
         self.since: float | None = None  # when it began its item; written by the thread
 
 
 class _Stop:
     """
-    In the inbox: the thread is to end, and say so.
+    In the inbox: the thread is to end when there is nothing more, and say so.
     """
 
-    __slots__ = ("reached", "thread")
+    __slots__ = ("reached",)
 
     def __init__(self) -> None:
         self.reached = allocate_lock()
         self.reached.acquire()
-        self.thread: threading.Thread | None = None  # written before `reached` is released
