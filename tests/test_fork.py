@@ -753,12 +753,12 @@ class TestBehindPythonsBack:
     Forks made by C, as uWSGI makes them, of which no hook is told: the child finds out by itself.
     With the interpreter's lock held (PyDLL) or not, and Python takes the parent's threads for its.
 
-    They fork while all other threads sleep. Else the child may hang in CPython, whatever we do: for
-    one of those threads has the interpreter's lock, or was to get it next.
+    They fork while all other threads sleep. Else the child may hang in CPython, whatever we do: one
+    of those threads has the interpreter's lock, or was to get it next.
     """
 
-    BEGINNING = """
-    import ctypes
+    BEGINNING = '''
+    import ctypes, select
     crochet.setup()
     c_fork = getattr(ctypes, sys.argv[3])(None).fork
     assert add(1, 2) == 3
@@ -781,17 +781,36 @@ class TestBehindPythonsBack:
             before = asleep()
             time.sleep(0.03)  # who waits for the interpreter's lock looks up every 0.005 s
 
+    def c_forked():
+        """Fork past Python, and return the child's number, or 0 in the child.
+
+        One that hangs in CPython before it could do anything is killed, and another is forked.
+        """
+        while True:
+            asleep_at_last()
+            told, tell = os.pipe()
+            pid = c_fork()
+            assert pid >= 0, "no process can be forked"  # or -1 would be killed: all there are
+            if not pid:
+                os.write(tell, b"x")  # which gives the interpreter's lock away, and takes it again
+            os.close(tell)
+            has_begun = not pid or select.select([told], [], [], 3)[0]
+            os.close(told)
+            if has_begun:
+                return pid
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
     def in_c_child(function, *args):
         "Likewise, past Python, and end as any program does."
         sys.stdout.flush()
-        asleep_at_last()
-        pid = c_fork()
+        pid = c_forked()
         if pid:
             return pid
         signal.alarm(int(BOUND))
         function(*args)
         sys.exit(0)
-    """
+    '''
 
     def run(self, code: str, kind: str, library: str) -> Finished:
         """
@@ -964,8 +983,7 @@ class TestBehindPythonsBack:
 
             @crochet.wait_for(BOUND)
             def fork():
-                asleep_at_last()
-                pid = c_fork()
+                pid = c_forked()
                 if pid == 0:
                     signal.alarm(int(BOUND))
                 return pid
@@ -998,7 +1016,7 @@ class TestBehindPythonsBack:
             parent = os.getpid()
 
             def handler(number, frame):
-                pid = c_fork()
+                pid = c_forked()
                 if pid:
                     children.append(pid)
                 else:
@@ -1006,7 +1024,6 @@ class TestBehindPythonsBack:
 
             def fork_and_finish():
                 time.sleep(0.3)  # it has looked up by then, and sleeps again
-                asleep_at_last()
                 signal.pthread_kill(main, signal.SIGUSR1)
                 while not children:
                     time.sleep(0.01)

@@ -1,5 +1,5 @@
 """
-Threads: starting them, and what they are called.
+Threads: starting them, what they are called, and where they are.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def check_rest(waiter: threading.Thread, seconds: float) -> str:
     check(number == 0, f"{number} wake-ups in {seconds:g} s")
     check(looks <= LOOKS * seconds, f"the thread that waits woke up {looks} times")
     return (
-        f"0 wake-ups in {seconds:g} s, {len(after)} threads; {looks} looks up of that which waits"
+        f"0 wake-ups in {seconds:g} s, {len(after)} threads; {looks} looks"
     )
 
 
