@@ -55,7 +55,7 @@ Why not reactor.callFromThread() per call? It makes a burst of calls ten times s
 from __future__ import annotations
 
 import threading
-from _thread import get_ident
+from _thread import LockType, get_ident
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -73,6 +73,7 @@ from ._faults import Uncollected
 from ._relay import Relay, entries, remove
 from ._result import EventualResult
 from ._stash import Stash
+from ._timeouts import LONGEST
 from ._waiting import open_own_gates
 
 _log = Logger(namespace="crochet")
@@ -168,6 +169,9 @@ _BATCH = 100
 # As many waiters are let through at once, if their answers come together: to line up takes time.
 _FEW = 3
 
+# How many threads that wait look up as often as one does.
+_LOOKING = 50
+
 # At how many calls in flight a look for stranded ones looks.
 _LOOKED_FOR = 1_000
 
@@ -195,6 +199,8 @@ class Bridge:
         self._forget = self.flights.discard  # one method object for all
         # Those of them that have done callbacks, which hold nothing by that.
         self.watched: set[EventualResult[object]] = set()
+        # What those threads are blocked on that wait longer than a moment.
+        self.gates: set[LockType] = set()
         # Is shown each call before it is entered, where tests look for what is left behind.
         self.on_submit: Callable[[EventualResult[object]], object] | None = None
         self.uncollected: Uncollected = {}
@@ -222,6 +228,7 @@ class Bridge:
         self.max_queued: int | None = None
         # Which of the flights look_for_stranded() is to look at next, in a set's order.
         self._looked_for = 0
+        self._looks = 0  # since it last did
         self._wakeup: Wakeup = []
         # Lets waiters through whose answers came together.
         self.relay: Relay = Relay(self._queue, self._wake_for_calls)
@@ -448,6 +455,18 @@ class Bridge:
         if not self.mark[0]:
             self.on_fork()
 
+    def look_up(self) -> float:
+        """
+        Do what a thread that waits does now and then, and return for how many seconds it may wait
+        until it looks up again.
+
+        To look up takes 20 us. Where many wait, each does so less often, so that it comes to a
+        hundredth of a processor for all of them.
+        """
+        if not self.mark[0]:  # a signal handler may have forked, in C
+            self.on_fork()
+        return LONGEST * max(1.0, len(self.gates) / _LOOKING)
+
     def is_reactor_thread(self) -> bool:
         """
         Tell whether this is it. In such a child, another thread may have got the ident of that.
@@ -469,6 +488,11 @@ class Bridge:
         Have calls answered whose Deferreds have fired in vain, should there be any: a last resort.
         From any thread; blocks never.
         """
+        # To copy many takes its time, so it is not done at each look.
+        self._looks += 1
+        if self._looks <= len(self.flights) // (10 * _LOOKED_FOR):
+            return
+        self._looks = 0
         flights = self.flights.copy()
         first = self._looked_for if self._looked_for < len(flights) else 0
         self._looked_for = first + _LOOKED_FOR

@@ -111,7 +111,9 @@ class Decorators:
         wrap = partial(self._waited_for, terms)
         return cast("Waiting", partial(_decorated, wrap=wrap, finish=WaitedFunction))
 
-    def _in_background(self, name: str, function: Callable[..., object]) -> Callable[..., object]:
+    def _in_background(
+        self, name: str, function: Callable[..., object], undecorated: object
+    ) -> Callable[..., object]:
         bridge = self._bridge
         submit = bridge.submit
 
@@ -137,7 +139,11 @@ class Decorators:
         return run_in_reactor
 
     def _waited_for(
-        self, terms: Terms, name: str, function: Callable[..., object]
+        self,
+        terms: Terms,
+        name: str,
+        function: Callable[..., object],
+        undecorated: Callable[..., object],
     ) -> Callable[..., object]:
         bridge = self._bridge
         submit = bridge.submit
@@ -195,11 +201,10 @@ class Decorators:
                 del outcome, result, gate, opener
 
         def with_timeout(timeout: Seconds) -> Callable[..., object]:
-            wrapper = self._waited_for(terms._replace(limit=_limit(timeout)), name, function)
-            wrapper.__name__ = wait_for_reactor.__name__
-            wrapper.__qualname__ = wait_for_reactor.__qualname__
-            vars(wrapper).update(vars(wait_for_reactor))
-            return WaitedFunction(wrapper)
+            # No word of wait_for_reactor, which has this: it would keep itself alive.
+            other = terms._replace(limit=_limit(timeout))
+            wrapper = self._waited_for(other, name, function, undecorated)
+            return WaitedFunction(_looking_like(undecorated, wrapper, name))
 
         vars(wait_for_reactor)["with_timeout"] = with_timeout
         return wait_for_reactor
@@ -222,7 +227,7 @@ def _limit(timeout: Seconds, what: str = "a timeout") -> float:
 
 def _decorated(
     function: object,
-    wrap: Callable[[str, Callable[..., object]], Callable[..., object]],
+    wrap: Callable[[str, Callable[..., object], Callable[..., object]], Callable[..., object]],
     warns_at: int | None = None,
     finish: Callable[[Callable[..., object]], object] | None = None,
 ) -> object:
@@ -231,7 +236,7 @@ def _decorated(
 
     Args:
         function: what to decorate.
-        wrap: makes the wrapper, given a name for texts.
+        wrap: makes the wrapper, given a name for texts, what it is to call, and the function.
         warns_at: the ``stacklevel`` of the program, to be warned of a generator function; None is
             for refusing that.
         finish: makes of the wrapper, when it looks like the function, what is returned.
@@ -265,7 +270,17 @@ def _decorated(
             "`async def` without yield, or return a list"
         )
     is_resumed = inspect.isgeneratorfunction(inspect.unwrap(function))  # by inlineCallbacks
-    wrapper = wrap(name, _remembering(function) if is_resumed else function)
+    wrapper = wrap(name, _remembering(function) if is_resumed else function, function)
+    wrapper = _looking_like(function, wrapper, name)
+    return wrapper if finish is None else finish(wrapper)
+
+
+def _looking_like(
+    function: Callable[..., object], wrapper: Callable[..., object], name: str
+) -> Callable[..., object]:
+    """
+    Have a wrapper look like the function that it wraps, to programs and tools.
+    """
     wrapper.__name__ = wrapper.__qualname__ = name  # partial objects have no name to copy
     update_wrapper(wrapper, function)
     for mark in ("_is_coroutine_mark", "_is_coroutine_marker", "_is_coroutine"):
@@ -273,7 +288,7 @@ def _decorated(
         # calls need no await, whatever is said of the function's.
         vars(wrapper).pop(mark, None)
     vars(wrapper)["wrapped_function"] = function
-    return wrapper if finish is None else finish(wrapper)
+    return wrapper
 
 
 def _remembering(function: Callable[..., object]) -> Callable[..., object]:

@@ -97,12 +97,22 @@ def stay(result: EventualResult[object], gate: LockType, terms: Terms) -> object
     deadline = get_end()
     if deadline < end:
         end, limit = deadline, Limit(deadline - result._made, by_deadline=True)
+    gates = result._home.gates
+    gates.add(gate)
+    try:
+        return _stayed(result, gate, terms, limit, end)
+    finally:
+        gates.discard(gate)
+
+
+def _stayed(
+    result: EventualResult[object], gate: LockType, terms: Terms, limit: Limit, end: float
+) -> object:
+    look_up = result._home.look_up
     until = min(end, result._made + LONGEST)
-    look = result._home.notice_fork
     while result._outcome is PENDING:
         run_errands(gate)
-        look()  # and at each look up: a signal handler may have forked, in C
-        if monotonic() < until and acquire_until(gate, until, look=look):
+        if monotonic() < until and acquire_until(gate, until, look_up):
             continue
         if until < end:
             from ._in_loop import warn_if_in_loop  # setup() has loaded it

@@ -101,6 +101,7 @@ class Home(Protocol):
     reactor_thread: int | None
     flights: set[ref[EventualResult[object]]]
     watched: set[EventualResult[object]]
+    gates: set[LockType]
     looked_at: float
     uncollected: Uncollected
     teller: Teller
@@ -118,6 +119,12 @@ class Home(Protocol):
     def explain(self, result: EventualResult[object]) -> Reason:
         """
         Tell why a call has no answer yet.
+        """
+        ...
+
+    def look_up(self) -> float:
+        """
+        Do what a thread that waits does now and then; return how long it may wait until then.
         """
         ...
 
@@ -284,14 +291,15 @@ class EventualResult(Generic[T_co]):
             gate = allocate_lock()
             gate.acquire()
         waker = gate.release
+        gates = self._home.gates
         self._waiters[waker] = None
         try:
+            gates.add(gate)
             # The second look; see the head of this file. And a gate may open for an errand.
-            # A signal handler may fork, in C.
-            look = self._home.notice_fork
+            look_up = self._home.look_up
             until = min(end, now + LONGEST)
             while self._outcome is PENDING:
-                if acquire_until(gate, until, look=look):
+                if acquire_until(gate, until, look_up):
                     if self._outcome is PENDING:
                         run_errands(gate)
                 elif until < end:
@@ -310,6 +318,7 @@ class EventualResult(Generic[T_co]):
             relay.open_all()  # this may be the one for whom others wait
             raise
         finally:
+            gates.discard(gate)
             drop_errands(gate)
             del gate, waker  # the traceback of an error holds this frame
         if self._outcome is PENDING:

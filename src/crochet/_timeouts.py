@@ -127,12 +127,7 @@ def left_until(end: float) -> float:
     return min(max(end - monotonic(), 0.0), TIMEOUT_MAX)
 
 
-def acquire_until(
-    lock: LockType,
-    end: float,
-    longest: float | None = None,
-    look: Callable[[], object] = int,
-) -> bool:
+def acquire_until(lock: LockType, end: float, look: Callable[[], float] | None = None) -> bool:
     """
     Acquire a raw lock by *end*, a moment of ``time.monotonic()``, or infinity for whenever.
 
@@ -141,14 +136,13 @@ def acquire_until(
     Args:
         lock: the lock.
         end: the moment.
-        longest: seconds of each of the waits that this is made of, if not LONGEST.
-        look: is called after each.
+        look: is called before each of the waits that this is made of, and returns how many seconds
+            that may take at most, if not LONGEST.
     """
-    each = LONGEST if longest is None else longest
     while True:
+        each = LONGEST if look is None else look()
         left = end - monotonic()
         if lock.acquire(True, min(max(left, 0.0), each)):
             return True
-        look()
         if left <= each or monotonic() >= end:
             return False

@@ -55,9 +55,7 @@ def check_rest(waiter: threading.Thread, seconds: float) -> str:
     number = sum(woken.values())
     check(number == 0, f"{number} wake-ups in {seconds:g} s")
     check(looks <= LOOKS * seconds, f"the thread that waits woke up {looks} times")
-    return (
-        f"0 wake-ups in {seconds:g} s, {len(after)} threads; {looks} looks"
-    )
+    return f"0 wake-ups in {seconds:g} s, {len(after)} threads; {looks} looks"
 
 
 def wake_ups() -> dict[str, int]:
