@@ -1019,16 +1019,17 @@ class TestBehindPythonsBack:
                 pid = c_forked()
                 if pid:
                     children.append(pid)
+                    has_forked.set()
                 else:
                     signal.alarm(int(BOUND))
 
             def fork_and_finish():
                 time.sleep(0.3)  # it has looked up by then, and sleeps again
                 signal.pthread_kill(main, signal.SIGUSR1)
-                while not children:
-                    time.sleep(0.01)
+                has_forked.wait(BOUND)  # asleep, for the handler waits for that
                 crochet.run_in_reactor(pending.callback)(42)
 
+            has_forked = threading.Event()
             signal.signal(signal.SIGUSR1, handler)
             main = threading.main_thread().ident
             thread = threading.Thread(target=fork_and_finish, daemon=True)

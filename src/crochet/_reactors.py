@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from ._event_loops import LoopFactory, loop_of, new_loop
 from ._places import short
+from ._threads import frames_of_threads
 
 
 class Timer(Protocol):
@@ -450,7 +451,7 @@ def work_in_pool(reactor: Any) -> list[str]:
     pool = getattr(reactor, "threadpool", None)
     if pool is None:
         return []
-    frames, work = sys._current_frames(), list[str]()
+    frames, work = frames_of_threads(), list[str]()
     for thread in list(pool.threads):
         frame, function = frames.get(thread.ident), cast("object", None)
         while frame is not None:
