@@ -33,7 +33,17 @@ from twisted.internet.base import ReactorBase
 from twisted.logger import LogEvent, LogLevel
 
 import crochet
-from crochet import _calls, _choice, _deadline, _errors, _patience, _relay, _result, _timeouts
+from crochet import (
+    _bridge,
+    _calls,
+    _choice,
+    _deadline,
+    _errors,
+    _patience,
+    _relay,
+    _result,
+    _timeouts,
+)
 from crochet._bridge import Bridge
 from crochet._debug import ThreadCheck
 from crochet._loop import EventLoop
@@ -142,7 +152,7 @@ class FakeClock:
         """
         Have everything that waits for an answer look at this clock.
         """
-        for module in (_calls, _patience, _result, _timeouts):
+        for module in (_bridge, _calls, _patience, _result, _timeouts):
             monkeypatch.setattr(module, "LONGEST", threading.TIMEOUT_MAX)  # each wait is one
         for module in (_calls, _deadline, _patience, _relay, _result, _timeouts):
             monkeypatch.setattr(module, "monotonic", self)

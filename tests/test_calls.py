@@ -24,7 +24,9 @@ from crochet import (
     EventualResult,
     ReactorStopped,
     TimeoutError,
+    _bridge,
     _calls,
+    _patience,
     _timeouts,
 )
 from fakes import BOUND, FakeLock, FakeProcess, LoggedFailures, in_reactor_thread
@@ -387,8 +389,8 @@ class TestTimeouts:
                 stepped.reactor.turn()
 
         gate(wait)
-        monkeypatch.setattr(_calls, "LONGEST", 10.0)
-        monkeypatch.setattr(_timeouts, "LONGEST", 10.0)
+        for module in (_bridge, _calls, _patience, _timeouts):
+            monkeypatch.setattr(module, "LONGEST", 10.0)
         assert stepped.wait_for(18)(add)(5) == 7
         assert waits == [10.0, 8.0]
 

@@ -175,7 +175,7 @@ class TestWaits:
         """
         clock = FakeClock()
         clock.install(monkeypatch)
-        for name in ("_calls", "_patience", "_result", "_timeouts"):
+        for name in ("_bridge", "_calls", "_patience", "_result", "_timeouts"):
             monkeypatch.setattr(f"crochet.{name}.LONGEST", 0.1)
         for name in ("_calls", "_result"):
             lock = f"crochet.{name}.allocate_lock"
