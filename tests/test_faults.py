@@ -30,7 +30,7 @@ from twisted.python.failure import Failure
 
 from crochet import _faults
 from crochet._faults import Fault, Uncollected, is_cancellation, report_all
-from fakes import LoggedFailures, together
+from fakes import LoggedFailures, Steps, together
 
 
 class Uncopyable(Exception):
@@ -637,3 +637,22 @@ def test_cancellation_in_a_circle_of_reasons_is_none() -> None:
     error = Exception()
     error.reasons = [Failure(error)]  # type: ignore[attr-defined]
     assert not is_cancellation(error)
+
+
+def test_a_fault_that_was_taken_has_no_destructor(logged: LoggedFailures) -> None:
+    """
+    A signal's exception that came in that would be dropped by Python.
+    """
+    fault = Fault("body", ValueError("why"), None, {})
+    dropped: list[Fault] = [fault]
+    with pytest.raises(ValueError, match="why"):
+        fault.throw()
+    del fault
+    steps = Steps(0, lambda: None)
+    steps.run(dropped.clear)
+    assert not steps.is_over
+    untaken = [Fault("body", ValueError("why"), None, {})]
+    steps = Steps(0, lambda: None)
+    steps.run(untaken.clear)
+    assert steps.is_over
+    assert len(logged.take()) == 1

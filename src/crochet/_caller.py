@@ -49,7 +49,6 @@ class Visit:
         self._work: list[Callable[[], object]] = [work]  # whoever takes it does it, or drops it
         self._bridge = bridge
         self._answer = answer
-        self._is_told = False
 
     def __call__(self) -> None:
         try:
@@ -78,12 +77,20 @@ class Visit:
 
     def __del__(self) -> None:
         with suppress(AttributeError):  # half made
-            if not self._is_told:  # dropped, or a signal ended it half-way
-                self._tell(Failure(_nobody(self._name)))  # type: ignore[no-untyped-call]
+            # It was dropped, or a signal ended it half-way.
+            self._tell(Failure(_nobody(self._name)))  # type: ignore[no-untyped-call]
 
     def _tell(self, outcome: object) -> None:
         self._bridge.call(_fire, self._answer, outcome)
-        self._is_told = True  # after it: told twice is better than never
+        # After it: told twice is better than never. A class without a destructor, for in that a
+        # signal's exception would be dropped.
+        self.__class__ = _Told  # type: ignore[assignment]  # pyright: ignore
+
+
+class _Told:
+    """
+    A visit of whose end somebody knows.
+    """
 
 
 def _fire(answer: Deferred[object], outcome: object) -> None:

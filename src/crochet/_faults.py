@@ -58,6 +58,53 @@ _set_cause = vars(BaseException)["__cause__"].__set__
 _set_suppress = vars(BaseException)["__suppress_context__"].__set__
 
 
+class _Unreported:
+    """
+    What is left of a fault that was dropped before anybody had taken it: it logs the error.
+    """
+
+    __slots__ = ("_error", "_key", "_name", "_traceback", "_uncollected")
+
+    def __init__(
+        self,
+        key: int,
+        name: str,
+        error: BaseException,
+        traceback: TracebackType | None,
+        uncollected: Uncollected,
+    ) -> None:
+        self._key = key
+        self._name = name
+        self._error = error
+        self._traceback = traceback
+        self._uncollected = uncollected
+
+    def report(self) -> None:
+        """
+        Log the error, unless that was done, or it was taken.
+        """
+        # Leaving the register decides who logs, should two threads come here at once.
+        if self._uncollected.pop(self._key, None) is not None:
+            failure = Failure(self._error, type(self._error), self._traceback)  # type: ignore[no-untyped-call]
+            _log.failure(
+                "Unhandled error in EventualResult of {name}()", failure=failure, name=self._name
+            )
+
+    def __del__(self) -> None:
+        # At finalization the exit hook has logged what was left, and modules are half gone. And a
+        # signal may have ended __init__() before there was anything to report.
+        if not sys.is_finalizing() and hasattr(self, "_uncollected"):
+            self.report()
+
+
+class _Reported:
+    """
+    The same when there is nothing left to do.
+    """
+
+    __slots__ = ("_error", "_key", "_name", "_traceback", "_uncollected")
+
+
 class Fault:
     """
     One error, to be raised by any number of takers, or logged if there is none.
@@ -73,6 +120,7 @@ class Fault:
         "_suppress",
         "_traceback",
         "_uncollected",
+        "_unreported",
     )
 
     def __init__(
@@ -93,7 +141,9 @@ class Fault:
         self._is_fresh = True
         _set_traceback(error, traceback)
         self._uncollected = uncollected
+        self._unreported: _Unreported | None = None
         if not is_collected:
+            self._unreported = _Unreported(id(self), name, error, traceback, uncollected)
             uncollected[id(self)] = weakref.ref(self)
 
     @property
@@ -115,6 +165,12 @@ class Fault:
         Note that somebody knows of the error, so that it need not be logged.
         """
         self._uncollected.pop(id(self), None)
+        unreported = self._unreported
+        if unreported is not None:
+            # Of another class, without a destructor: one that runs Python code would take a
+            # signal's exception for its own, and Python drops those.
+            unreported.__class__ = _Reported  # type: ignore[assignment]  # pyright: ignore
+            self._unreported = None  # it holds the error
 
     def throw(self, *, is_last: bool = False) -> NoReturn:
         """
@@ -165,19 +221,8 @@ class Fault:
         """
         Log the error, unless somebody knows of it already.
         """
-        # Leaving the register decides who logs, should two threads come here at once.
-        if self._uncollected.pop(id(self), None) is not None:
-            _log.failure(
-                "Unhandled error in EventualResult of {name}()",
-                failure=self._as_failure(),
-                name=self._name,
-            )
-
-    def __del__(self) -> None:
-        # At finalization the exit hook has logged what was left, and modules are half gone. And a
-        # signal may have ended __init__() before there was anything to report.
-        if not sys.is_finalizing() and hasattr(self, "_uncollected"):
-            self.report()
+        if self._unreported is not None and not self.is_collected:
+            self._unreported.report()
 
 
 # How HostnameEndpoint says that it was cancelled while it looked up a name. One that there is not
