@@ -34,6 +34,9 @@ from fakes import (
     stepped_process,
 )
 
+if sys.argv[:1] == ["-c"]:  # of pytest-xdist: this is no program that somebody has typed
+    sys.argv[0] = "pytest"
+
 # No test takes half of it. Each blocking call has a bound of its own; this one is for what has
 # none, such as a deadlock of the library.
 _TEST_BOUND = 5 * BOUND

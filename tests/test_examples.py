@@ -388,14 +388,16 @@ def crawl(spider, url):
 NOTEBOOK = """
 import asyncio, sys
 
+def run(cell):
+    exec(compile(cell, "<ipython-input-1>", "exec"), globals())
+
 async def main():
-    namespace = {}
-    exec(sys.argv[1], namespace)
-    from scrapy_crawl import BooksSpider, loopback_shop
-    url = loopback_shop()
+    run(sys.argv[1])
+    run("from scrapy_crawl import BooksSpider, loopback_shop")
+    run("url = loopback_shop()")
     for _ in range(3):
-        exec(sys.argv[1], namespace)
-        namespace["crawl"](BooksSpider, url)
+        run(sys.argv[1])
+        run("crawl(BooksSpider, url)")
         print("crawled")
 
 asyncio.run(main())
