@@ -395,11 +395,11 @@ class TestEnd:
             "during", "shutdown", lambda: seen.append(("ended", reactor.seconds()))
         )
         process.loop.setup()
-        for _ in range(2):
-            process.run_in_reactor(operation)()
+        held = [process.run_in_reactor(operation)() for _ in range(2)]  # or they are forgotten
         process.run_in_reactor(reactor.stop)()
         process.run_reactor()
         now = 0.75 * GRACE
+        assert all(result.done() for result in held)
         assert seen == [("cleaned", now), ("cleaned", now), ("ended", now)]
         assert reactor.getDelayedCalls() == []
 
@@ -419,9 +419,10 @@ class TestEnd:
 
         reactor.addSystemEventTrigger("during", "shutdown", lambda: seen.append(reactor.seconds()))
         process.loop.setup()
-        process.run_in_reactor(operation)()
+        held = process.run_in_reactor(operation)()
         process.run_in_reactor(reactor.stop)()
         process.run_reactor()
+        assert held.done()
         assert seen == [GRACE]
         late.callback(None)
 

@@ -4,14 +4,17 @@ An answer that is still to come, and those who wait for it.
 
 from __future__ import annotations
 
+import copy
 import gc
 import itertools
 import math
+import pickle
 import sys
 import threading
 import traceback
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -967,3 +970,81 @@ def test_a_program_may_set_attributes(stepped: FakeProcess) -> None:
     result.purpose = "to be shown"
     assert result.purpose == "to be shown"
     assert vars(result) == {"purpose": "to be shown"}
+
+
+class TestForgotten:
+    """
+    A call that nobody can answer, and that nobody can ask for.
+    """
+
+    def test_is_gone(self, stepped: FakeProcess) -> None:
+        """
+        Its Deferred and its result were dropped.
+        """
+        for _ in range(100):
+            stepped.run_in_reactor(lambda: Deferred())()
+        stepped.reactor.turn()
+        gc.collect()
+        assert stepped.bridge.in_flight == set()
+        assert not stepped.bridge.flights
+
+    def test_is_not_one_whose_deferred_is_held(self, stepped: FakeProcess) -> None:
+        """
+        It is listed, and cancelled at the reactor's end.
+        """
+        told: list[object] = []
+        deferred: Deferred[object] = Deferred(told.append)
+        stepped.run_in_reactor(lambda: deferred)()
+        stepped.reactor.turn()
+        gc.collect()
+        assert len(stepped.bridge.in_flight) == 1
+        [unfinished] = stepped.bridge.close(_errors.stopped)
+        assert unfinished is deferred
+
+    def test_is_not_one_with_a_done_callback(self, stepped: FakeProcess) -> None:
+        """
+        Which is called at the reactor's end, whoever holds what.
+        """
+        called: list[object] = []
+        stepped.run_in_reactor(lambda: Deferred())().add_done_callback(called.append)
+        stepped.reactor.turn()
+        gc.collect()
+        stepped.bridge.close(_errors.stopped)
+        assert len(called) == 1
+        assert stepped.bridge.watched == set()
+
+
+def test_a_copy_is_refused(stepped: FakeProcess) -> None:
+    """
+    Nobody would answer it. Likewise a pickle.
+    """
+    result = call_for(stepped, 7)
+    for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match=r"only this one, of .* will be answered"):
+            copied(result)
+
+
+def test_cancelling_leaves_callbacks_to_the_reactor_thread(stepped: FakeProcess) -> None:
+    """
+    1. A thread cancels a call that has not started, and is interrupted at any step of it. 2. The
+    reactor thread comes to the call, and calls back, as it does where nothing has interrupted that.
+    """
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt("Ctrl-C")
+
+    for at in itertools.count():
+        result = call_for(stepped, 7)
+        called: list[object] = []
+        result.add_done_callback(called.append)
+        steps = Steps(at, interrupt, is_signal=True)
+        with suppress(KeyboardInterrupt):
+            steps.run(result.cancel)
+        assert called == []
+        stepped.reactor.turn()
+        assert called == [result]
+        if not steps.is_over:
+            break
+        with suppress(CancelledError):
+            result.wait(0)
+    assert at > 3
