@@ -550,6 +550,7 @@ def test_select_beyond_its_descriptors(installs: bool) -> None:
     run_python(
         """
         import os, resource, sys, threading
+        import ctypes  # as Twisted does; some libffi keep a descriptor open once it is used
         import crochet
 
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
