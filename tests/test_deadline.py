@@ -376,7 +376,8 @@ class TestAwaits:
                     except crochet.TimeoutError as error:
                         return str(error)
 
-            print(body(), len(told))
+            # Behind the cancelling, which the reactor thread has been asked for.
+            print(body(), crochet.wait_for(timeout=60)(len)(told))
         """
         finished = run_python(program)
         assert "never() has not answered in 0." in finished.stdout

@@ -624,7 +624,7 @@ class TestACrowd:
             looks.append(None)
             return {7: sys._getframe()}
 
-        monkeypatch.setattr(_diagnosis, "current_frames", current_frames)
+        monkeypatch.setattr(_diagnosis, "frames_of_threads", current_frames)
         make = started if is_started else queued
         calls = [make(bridge, 95.0, *[96.0 + index / 1000] * is_started) for index in range(1000)]
         asked: list[object] = []

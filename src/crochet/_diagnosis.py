@@ -27,7 +27,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from sys import _current_frames as current_frames
 from types import FrameType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -39,6 +38,7 @@ from ._clock import monotonic
 from ._errors import Reason
 from ._moments import BodyIn, Moments, Sight, Spell, see
 from ._places import Place, worth_telling
+from ._threads import frames_of_threads
 
 T = TypeVar("T")
 
@@ -245,7 +245,7 @@ class _Moment:
 
 
 def _look(bridge: Bridged, ident: int, blocked_in: BlockedIn[Bridged] | None) -> _Moment:
-    frames = current_frames()
+    frames = frames_of_threads()
     try:
         sight = see(frames.get(ident), bridge.body_in)
         now = monotonic()
