@@ -594,6 +594,7 @@ def test_end_of_a_subinterpreter(reactor: str, set_up: str) -> None:
     finished = run_python(
         """
         import os, sys, textwrap
+        import ctypes  # as Twisted does; some libffi keep a descriptor open once it is used
         import _testcapi
 
         before = os.listdir("/dev/fd")

@@ -127,7 +127,8 @@ class TestWhatIsTold:
         Of a class that has one.
         """
         told, own = (pydoc.plaintext.document(cls, "Name") for cls in (Told, Own))
-        assert "(self: 'object', number: 'int' = 3)" in own
+        # Python 3.14 leaves out the quotation marks.
+        assert "(self: object, number: int = 3)" in own.replace("'", "")
         told = told.replace("Told", "Own")
         assert own[own.index("Methods defined") :] == told[told.index("Methods defined") :]
 
