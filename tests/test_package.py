@@ -151,19 +151,6 @@ class TestRooms:
         assert users == {"_threads"}
 
 
-    def test_look_at_other_threads_by_one_function(self) -> None:
-        """
-        In a child that Python does not know for one, CPython crashes as it looks at some.
-        """
-        users = {
-            module
-            for module in set().union(*_ROOMS)
-            for node in ast.walk(_tree(module))
-            if "_current_frames" in {getattr(node, "attr", None), getattr(node, "name", None)}
-        }
-        assert users == {"_threads"}
-
-
 class TestNames:
     """
     The public ones.
