@@ -83,7 +83,11 @@ def sight_of(stack: tuple[Place, ...], body: Body | None) -> Sight:
     if not where and body is not None:
         where = f"{body._name}()"  # it is not written in Python, or has just begun
     elif not where:
-        where = next((str(place) for place in stack if not place.file.startswith("<")), "")
+        # No generator: to drop one half-way runs code, and Python lets no signal out of that.
+        for place in stack:
+            if not place.file.startswith("<"):
+                where = str(place)
+                break
     return Sight(stack, is_polling(stack), where, body)
 
 
