@@ -31,7 +31,7 @@ class WaitedFunction(partial[object]):
     A function that is called in the place of another, and binds to instances as one does.
     """
 
-    def __get__(self, instance: object, owner: type[object] | None = None) -> object:
+    def __get__(self, instance: object, owner: type[object] | None = None) -> object:  # type: ignore[override, unused-ignore]
         if instance is None:
             return self
         if instance is owner:  # a classmethod asks, up to Python 3.12; then it does this itself
@@ -87,7 +87,7 @@ class WaitedMethod(partial[object]):
 
     __class__ = property(lambda self: MethodType)  # pyright: ignore
 
-    def __get__(self, instance: object, owner: type[object] | None = None) -> object:
+    def __get__(self, instance: object, owner: type[object] | None = None) -> object:  # type: ignore[override, unused-ignore]
         return self
 
     __dict__ = property(lambda self: vars(self.func))  # pyright: ignore
