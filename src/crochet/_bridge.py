@@ -79,6 +79,8 @@ from ._waiting import open_own_gates
 _log = Logger(namespace="crochet")
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from ._diagnosis import BlockedIn
     from ._forks import Mark
     from ._futures import ResultFuture, Teller
@@ -214,7 +216,9 @@ class Bridge:
         self.lags: deque[float] = deque(maxlen=_LAGS)
         # Tells what the reactor thread waits for, should it be one that waits for us. Likewise.
         self.blocked_in: BlockedIn[Bridge] | None = None
-        self.body_in = _starting.body_in
+        self.body_in: Callable[[FrameType | None], EventualResult[object] | None] = (
+            _starting.body_in
+        )
         # What it is at, and has been at: read when a wait ends without an answer. Made by open().
         self.moments: Moments[Any]
         # Wakes what watches the reactor, while that sleeps. Written by it alone; see _watch.py.
