@@ -160,7 +160,7 @@ def _every_step(
         with suppress(Interrupted):
             steps.run(stepped)
         if not steps.is_over:
-            assert at > 20, "hardly anything was stepped"
+            assert at > 10, "hardly anything was stepped"
             return
         yield world
 
