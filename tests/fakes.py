@@ -210,9 +210,13 @@ _IDLE = {opmap.get(name) for name in ("NOP", "NOT_TAKEN")}
 # Begins the handling of an exception: the function of C before it has raised that.
 _HANDLES = opmap.get("PUSH_EXC_INFO")
 
-# Where Python from 3.11 on looks for signals: where a function begins, a loop goes on, and after a
-# function of C.
-_LOOKS = {opmap.get(name) for name in ("RESUME", "JUMP_BACKWARD", "JUMP_BACKWARD_QUICK")}
+# Where Python looks for signals: where a function begins, a loop goes on, and after a function of
+# C; up to 3.10 not before what begins a `try`.
+_LOOKS = {
+    opmap.get(name) for name in ("RESUME", "JUMP_BACKWARD", "JUMP_BACKWARD_QUICK", "JUMP_ABSOLUTE")
+}
+_IS_OLD = sys.version_info < (3, 11)
+_BEGINS_TRY = {opmap.get(name) for name in ("SETUP_FINALLY", "SETUP_WITH")} - {None}
 _CALLS = {number for name, number in opmap.items() if name.startswith("CALL")}
 
 
@@ -235,7 +239,7 @@ class Steps:
         self._source = source
         # Only where a signal's handler is run: anywhere else an exception may find the interpreter
         # in the middle of handling another.
-        self._is_signal = is_signal and sys.version_info >= (3, 11)
+        self._is_signal = is_signal
         self._last: int | None = None
         self.is_over = False
 
@@ -261,7 +265,8 @@ class Steps:
         last, self._last = self._last, code
         if code == _HANDLES:
             return self._trace
-        if code not in _IDLE and (not self._is_signal or code in _LOOKS or last in _CALLS):
+        is_look = code in _LOOKS or last in _CALLS or (_IS_OLD and frame.f_lasti == 0)
+        if code not in _IDLE and (not self._is_signal or (is_look and code not in _BEGINS_TRY)):
             self._left -= 1
             if self._left < 0:
                 self.is_over = True
