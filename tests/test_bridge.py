@@ -702,6 +702,7 @@ class TestFork:
             _submitted(bridge, int)
         assert bridge.reactor_thread is None
         assert bridge.in_flight == set()
+        assert bridge.watched == set()
 
     def test_wakes_no_reactor_of_the_parent_s(self, reactor: FakeReactor, bridge: Bridge) -> None:
         """

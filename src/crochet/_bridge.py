@@ -467,8 +467,7 @@ class Bridge:
         To look up takes 20 us. Where many wait, each does so less often, so that it comes to a
         hundredth of a processor for all of them.
         """
-        if not self.mark[0]:  # a signal handler may have forked, in C
-            self.on_fork()
+        self.notice_fork()  # a signal handler may have forked, in C
         return LONGEST * max(1.0, len(self.gates) / _LOOKING)
 
     def is_reactor_thread(self) -> bool:
@@ -523,6 +522,8 @@ class Bridge:
         self.rouse = None
         self.reactor_thread = None
         self.uncollected.clear()  # the parent logs its errors itself
+        self.watched.clear()  # and calls back itself, and its threads wait there
+        self.gates.clear()
         # A clone of the reactor thread may be at it, and is not to find what comes later.
         self._queue.clear()
         self._queue = deque()
