@@ -25,8 +25,10 @@ from twisted.internet.error import (
     ConnectionLost,
     DNSLookupError,
 )
+from twisted.internet.interfaces import IReactorPluggableNameResolver
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
+from zope.interface import alsoProvides
 
 from crochet import _faults
 from crochet._faults import Fault, Uncollected, is_cancellation, report_all
@@ -542,6 +544,7 @@ class TestCancellations:
 
         reactor: Any = MemoryReactorClock()
         reactor.nameResolver = Resolver()
+        alsoProvides(reactor, IReactorPluggableNameResolver)  # older Twisteds look for that
         endpoint = HostnameEndpoint(reactor, "example.com", 80)
         connecting: Any = endpoint.connect(cast("Any", None))
         connecting.cancel()

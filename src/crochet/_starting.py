@@ -57,46 +57,49 @@ def start_in_reactor(queue: deque[Any], relay: Relay | None = None) -> None:
     result: EventualResult[object] = queue[0]
     try:
         try:
-            function, args, kwargs, context = result._work
-            del result._work
-        except AttributeError as error:
-            if is_a_handlers(error):
-                raise
-            # Withdrawn, and answered by whoever did that, but for its done callbacks, and unless a
-            # signal kept it from going through with it.
+            try:
+                function, args, kwargs, context = result._work
+                del result._work
+            except AttributeError as error:
+                if is_a_handlers(error):
+                    raise
+                # Withdrawn, and answered by the thread that did it, but for its done callbacks, and
+                # unless a signal kept that thread from going through with it.
+                queue.popleft()
+                answer_withdrawn(result)
+                return
             queue.popleft()
-            answer_withdrawn(result)
-            return
-        queue.popleft()
-        result._started = result._home.looked_at
-        if _current_call in context:
-            context.run(_current_call.set, None)  # an outer call's, which is none of this one's
-        # To unpack nothing takes as long as to call.
-        value: Any
-        value = context.run(function, *args, **kwargs) if args or kwargs else context.run(function)
-        kind = type(value)  # pyright: ignore[reportUnknownVariableType]
-        if kind is CoroutineType:
-            context.run(_current_call.set, ref(result))
-        is_answer = id(kind) in PLAIN  # pyright: ignore[reportUnknownArgumentType]
-        if not is_answer:
-            value = follow(value, context)
-            is_answer = not is_a(Deferred, value)
-        if is_answer:
-            answer(result, value, relay)
-        else:
-            deferred: Any = value
-            result._running = deferred
-            # In a cell, to be emptied: the frame of a callback that fails before ours leads back to
-            # Twisted's, which has our arguments. And that of a coroutine that has failed, to this.
-            deferred.addBoth(_settle, CellType(result))
+            result._started = result._home.looked_at
+            if _current_call in context:
+                context.run(_current_call.set, None)  # an outer call's, which is none of this one's
+            # To unpack nothing takes as long as to call.
+            value: Any
+            value = (
+                context.run(function, *args, **kwargs) if args or kwargs else context.run(function)
+            )
+            kind = type(value)  # pyright: ignore[reportUnknownVariableType]
+            if kind is CoroutineType:
+                context.run(_current_call.set, ref(result))
+            is_answer = id(kind) in PLAIN  # pyright: ignore[reportUnknownArgumentType]
+            if not is_answer:
+                value = follow(value, context)
+                is_answer = not is_a(Deferred, value)
+            if is_answer:
+                answer(result, value, relay)
+            else:
+                deferred: Any = value
+                result._running = deferred
+                # In a cell, to be emptied: the frame of a callback that fails before ours leads
+                # back to Twisted's, which has our arguments. And that of a coroutine that has
+                # failed, to this.
+                deferred.addBoth(_settle, CellType(result))
+        except BaseException as error:
+            if not _fail_started(result, error):
+                raise
     except BaseException as error:
-        try:
-            is_the_answer = _fail_started(result, error)
-        except BaseException:
-            _fail_started(result, error)
-            raise
-        if not is_the_answer:
-            raise
+        # Also one that was thrown in right as another was to be stored, so that none was.
+        _fail_started(result, error)
+        raise
     finally:
         # The body's frame leads back to this one, and the result holds the traceback.
         del result
