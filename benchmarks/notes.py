@@ -64,7 +64,9 @@ def leave_out_notes() -> None:
     """
     Have this process's crochet take no notes. Call it before ``setup()``.
     """
-    from crochet import _bridge, _result, _starting
+    from crochet._core import bridge as _bridge
+    from crochet._core import result as _result
+    from crochet._core import call as _starting
 
     result: Any = _result.EventualResult
     bridge: Any = _bridge.Bridge

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 if TYPE_CHECKING:
-    from crochet._leaks import LeakCheck
     from crochet.testing import CrochetClock, CrochetReactor
+    from crochet.testing._leaks import LeakCheck
 
 _FIXTURES = {"crochet_reactor", "crochet_clock"}
 
@@ -167,7 +167,7 @@ def _run(
     name: str, function: Callable[..., object], arguments: dict[str, Any], timeout: float | None
 ) -> None:
     from crochet import _event_loop
-    from crochet._body import run_body
+    from crochet.testing._body import run_body
 
     text = run_body(_event_loop, name, function, arguments, timeout)
     if text is not None:
@@ -246,8 +246,8 @@ def crochet_reactor(
     The reactor runs in its thread, and the test fails if it leaves anything behind in it.
     """
     from crochet import _event_loop
-    from crochet._leaks import LeakCheck
     from crochet.testing import CrochetReactor
+    from crochet.testing._leaks import LeakCheck
 
     if "crochet_clock" in request.fixturenames:
         pytest.fail(
@@ -265,7 +265,7 @@ def crochet_reactor(
         return other if other is not None and other.running else None
 
     def whereabouts() -> str:
-        from crochet._body import stacks
+        from crochet.testing._body import stacks
 
         return stacks()
 
@@ -283,8 +283,8 @@ def crochet_clock(request: pytest.FixtureRequest) -> Iterator[CrochetClock]:
     A clock in place of the reactor: decorated functions run at once, and time passes when told.
     """
     from crochet import _event_loop
-    from crochet._clocked import clocked
-    from crochet._leaks import LeakCheck
+    from crochet.testing._clock import clocked
+    from crochet.testing._leaks import LeakCheck
 
     _collect_garbage(request.config)
     clocks: list[CrochetClock] = []

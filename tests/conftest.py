@@ -21,18 +21,11 @@ from typing import TextIO
 import pytest
 from twisted.logger import globalLogPublisher
 
-from crochet import _calls
-from crochet._threads import start_thread
-from fakes import (
-    BOUND,
-    FakeClock,
-    FakeLock,
-    FakeProcess,
-    LoggedFailures,
-    close_reactor,
-    new_real_reactor,
-    stepped_process,
-)
+from crochet._core import decorators as _calls
+from crochet._threads.threads import start_thread
+from support.process import FakeProcess, LoggedFailures, stepped_process
+from support.reactor import close_reactor, new_real_reactor
+from support.stepping import BOUND, FakeClock, FakeLock
 
 if sys.argv[:1] == ["-c"]:  # of pytest-xdist: this is no program that somebody has typed
     sys.argv[0] = "pytest"

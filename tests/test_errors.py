@@ -16,8 +16,8 @@ import pytest
 
 import crochet
 from crochet import _errors
+from crochet._diagnostics.frames import Place
 from crochet._errors import Limit, Reason
-from crochet._places import Place
 
 _LIMIT = Limit(1.5)
 _PLACE = Place("parse", "views.py", 31)

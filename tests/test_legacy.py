@@ -12,9 +12,12 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 
 import crochet
-from crochet import EventualResult, _calls, _legacy
+from crochet import EventualResult, _legacy
+from crochet._core import decorators as _calls
 from crochet._legacy import Legacy
-from fakes import FakeLock, FakeProcess, run_python
+from support.process import FakeProcess
+from support.programs import run_python
+from support.stepping import FakeLock
 
 
 @pytest.fixture

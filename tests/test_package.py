@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import pytest
 
 import crochet
-from fakes import run_python
+from support.programs import run_python
 
 _SOURCE = Path(crochet.__file__).parent
 _PROJECT = Path(__file__).parent.parent
@@ -540,7 +540,7 @@ class TestLoading:
             for module in set().union(*_ROOMS) - {"mypy", "__init__", "_prompts", "_ipython"}
             for name in _imports(module, in_functions=True)
         }
-        assert {"crochet._diagnosis.explain", "secrets"} < names
+        assert {"crochet._diagnostics.explain.explain", "secrets"} < names
         finished = run_python(
             """
             import sys
@@ -553,7 +553,11 @@ class TestLoading:
             """,
             *sorted(names),
         )
-        loaded_for_a_name = {"crochet._ipython", "crochet._legacy", "crochet._eventloop"}
+        loaded_for_a_name = {
+            "crochet._interactive.ipython",
+            "crochet._legacy",
+            "crochet._eventloop",
+        }
         left = {name.rpartition(".")[0] for name in finished.stdout.split()}
         assert left <= loaded_for_a_name
 
@@ -633,7 +637,7 @@ class TestLoading:
 
             class Interrupter:
                 def find_spec(self, name, path=None, target=None):
-                    if name == "crochet._loop":
+                    if name == "crochet._lifecycle.lifecycle":
                         sys.meta_path.remove(self)
                         crochet.setup()
                         for function in (crochet.no_setup, crochet.shutdown, crochet.status):

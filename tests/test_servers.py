@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 import crochet
-from fakes import BOUND, wait_until
+from support.stepping import BOUND, wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 

@@ -9,8 +9,8 @@ import inspect
 import pytest
 
 from crochet import _ways_in
-from crochet._entrance import Entrance
-from crochet._loop import EventLoop
+from crochet._api import Entrance
+from crochet._lifecycle.lifecycle import EventLoop
 
 
 @pytest.mark.parametrize("name", ["setup", "shutdown", "running"])

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from ._deadline import deadline
-from ._dump import Dump, Dumper
-from ._entrance import Entrance
+from ._api import Entrance
+from ._core.deadline import deadline
+from ._core.result import EventualResult
+from ._diagnostics.dump import Dump, Dumper
+from ._diagnostics.frames import Place
 from ._errors import (
     BlockingInLoopWarning,
     DeadlockError,
@@ -20,19 +22,17 @@ from ._errors import (
     ReactorStopped,
     TimeoutError,
 )
-from ._places import Place
-from ._result import EventualResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._caller import RunInCaller
-    from ._guards import ReactorOnly
-    from ._ipython import Extension, Shell
-    from ._loop import EventLoop
-    from ._registered import register
-    from ._signatures import InReactor, RetrieveResult, RunInReactor, WaitFor, Waiting  # pyright: ignore[reportMissingModuleSource]
-    from ._status import CallInFlight, Lag, Status
+    from ._core.run_in_caller import RunInCaller
+    from ._core.signatures import InReactor, RetrieveResult, RunInReactor, WaitFor, Waiting  # pyright: ignore[reportMissingModuleSource]
+    from ._diagnostics.guards import ReactorOnly
+    from ._diagnostics.status import CallInFlight, Lag, Status
+    from ._interactive.ipython import Extension, Shell
+    from ._lifecycle.lifecycle import EventLoop
+    from ._lifecycle.register import register
     from ._ways_in import Running, Setup, Shutdown
 
 __version__ = "3.0.0"

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from ._repl import main
+from ._interactive.repl import main
 
 if __name__ == "__main__":
     sys.exit(main(import_module(__package__ or "")))

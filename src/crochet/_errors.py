@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from ._places import Place
+from ._diagnostics.frames import Place
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace as EventLoop
 
+from ._core.result import EventualResult
 from ._errors import ReactorStopped, TimeoutError
-from ._result import EventualResult
 
 __all__ = ["EventLoop", "EventualResult", "ReactorStopped", "TimeoutError"]

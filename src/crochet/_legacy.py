@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import ParamSpec
 
-from ._calls import Decorators
-from ._reactors import import_reactor
-from ._result import EventualResult
+from ._core.decorators import Decorators
+from ._core.result import EventualResult
+from ._reactor.reactor import import_reactor
 
 P = ParamSpec("P")
 

@@ -47,7 +47,7 @@ def hazard():
         if calls // 3 % 2:
             storm.strike(future.result)
         else:
-            # With a limit: a signal in these can leave a condition locked, see _futures.py, or
+            # With a limit: a signal in these can leave a condition locked, see futures.py, or
             # released, which is a RuntimeError of the condition's own.
             storm.strike(lambda future=future: futures.wait([future], 0.05), RuntimeError)
         result.cancel()

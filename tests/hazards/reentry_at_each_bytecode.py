@@ -14,7 +14,12 @@ from twisted.internet.defer import Deferred
 
 import crochet
 
-EXPLAINING = {"_awaits.py", "_blocking.py", "_diagnosis.py", "_places.py"}
+EXPLAINING = {
+    "_diagnostics/waits_on.py",
+    "_diagnostics/deadlock.py",
+    "_diagnostics/explain.py",
+    "_diagnostics/frames.py",
+}
 HERE = os.path.dirname(crochet.__file__)
 reentry = Reentry()
 choose = random.Random(1)

@@ -1,0 +1,572 @@
+"""
+The way of calls into the reactor thread, and of their answers' owners out of it.
+
+What must always hold:
+
+1. What one thread asks of the reactor starts in the order asked: calls of decorated functions, and
+   ``reactor.callFromThread()`` between them.
+2. A call that was accepted is answered, whatever happens to the reactor.
+3. A call that could not be answered is refused before anything is queued.
+4. At rest the reactor holds nothing of ours.
+
+A call is put on a deque; one wake-up per burst has the reactor thread take what is there (see
+wakeup.py). Waking the reactor is by far the dearest step of a call, and one wake-up serves all
+who come before it is heeded. Each is a list of its own, which is not empty until then:
+
+1. A caller appends its call, then looks at ``_wakeup``, the last one. If that is empty, it wakes
+   the reactor with a new one, and then makes that the last.
+2. The reactor thread empties the one that it was woken with, then takes what is in the deque.
+
+Verdict: a caller that found ``_wakeup`` not empty did so before the reactor thread emptied it, and
+that one was on its way, so the call is in the deque by the time that is emptied. It says too little
+rather than too much: while a thread is at waking the reactor, whoever comes, a signal handler that
+interrupts it and waits for a call of its own included, wakes it anew; and a signal's exception that
+ends the thread's attempt half-way leaves nothing behind. The reactor may even have heeded it before
+it is made the last; then it is empty. And no wake-up of an earlier life becomes the last one, for
+nobody would heed it: ``open()`` changes ``_ring``, which a thread looks at once more, and there is
+no step between that look and the next.
+
+The end, and a call that meets it:
+
+1. The caller finds the bridge open.
+2. The reactor thread closes the bridge and answers all that is in flight.
+3. The caller enters its call, which no one will come for.
+4. The caller finds the bridge closed, and takes its call back.
+
+Verdict: between 3 and 4 lies no gap. A call entered before step 2 is answered by it; one entered
+after it sees the bridge closed. Should both act, the call was not yet in its owner's hands, and
+nobody can tell. (test_bridge.py steps it.)
+
+Twisted's own queue is another than ours, and each is looked at in its turn. So while the bridge
+carries calls, ``call_from_thread()`` stands where ``reactor.callFromThread`` is looked up, and what
+is handed to that is put on our deque, as a ``_Posted``. (A bound method that a program has looked
+up before goes on using Twisted's queue.) Where the reactor ends, what was posted is handed to
+Twisted, which calls it for as long as it turns; a thread that posts meanwhile sees to that itself,
+as a caller does in 3 and 4. (test_bridge.py steps it.)
+
+Threads: callers submit and cancel; the reactor thread drains and closes. No locks: a deque, a set
+and lists whose every operation is one step of the interpreter. A lock would deadlock when a
+garbage collection or a signal handler calls back into us, and in a child forked while it is held.
+The set is only ever copied, never iterated over, while others may change it.
+
+Why not reactor.callFromThread() per call? It makes a burst of calls ten times slower.
+"""
+
+from __future__ import annotations
+
+import threading
+from _thread import LockType, get_ident
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import ref
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from .. import _errors
+from .._errors import Reason
+from .._threads.clock import monotonic
+from .._threads.handoff import Relay, entries, remove
+from .._threads.primitives import open_own_gates
+from . import call as _starting
+from . import result as _result
+from .failure import Uncollected
+from .result import EventualResult
+from .stash import Stash
+from .timeouts import LONGEST
+
+_log = Logger(namespace="crochet")
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from .._coroutines.futures import ResultFuture, Teller
+    from .._diagnostics.explain import BlockedIn
+    from .._diagnostics.moments import Moments
+    from .._threads.fork_mark import Mark
+
+# Builds the error by which a call to the function of that name is refused.
+Refusal = Callable[[str], Exception]
+# The same, or makes it possible to accept the call, and returns None.
+Gatekeeper = Callable[[str], Exception | None]
+
+
+class CallFromThread(Protocol):
+    """
+    How a reactor lets other threads have it call something.
+    """
+
+    def __call__(self, function: Callable[..., object], /, *args: object) -> object:
+        """
+        Have *function* called in the reactor thread, soon. From any thread; blocks never.
+        """
+
+
+# Puts something else where the reactor's callFromThread is looked up; see _reactors.route_of().
+Route = Callable[[Callable[..., object] | None], object]
+
+
+class _Posted:
+    """
+    What was given to ``reactor.callFromThread()``.
+    """
+
+    __slots__ = ("_made", "args", "function", "kwargs")
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+    ) -> None:
+        self._made = monotonic()
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+
+    def call_in_reactor(self, queue: deque[_Posted]) -> None:
+        """
+        Call the function, as the reactor does: an error of any kind is logged.
+
+        Args:
+            queue: this is the first in it, and is taken out.
+        """
+        try:
+            queue.popleft()
+            self.function(*self.args, **self.kwargs)
+        except BaseException:
+            _log.failure("while calling from thread")
+
+
+class _AtOnce:
+    """
+    Tells of futures that are done in the thread that has the answer.
+    """
+
+    def __init__(self) -> None:
+        self.inherited = threading.Condition()
+
+    def post(self, future: ResultFuture[Any]) -> None:
+        while future.follow():
+            pass
+
+    def call_back(self, future: ResultFuture[Any]) -> None:
+        future.call_callbacks()
+
+
+# On its way to the reactor thread until it is emptied there; see the head of this file.
+Wakeup = list[None]
+
+
+def _nobody(wakeup: Wakeup) -> None:
+    """
+    Wake no reactor, for there is none.
+    """
+
+
+# How many calls the reactor thread starts before it looks at anything else.
+_BATCH = 100
+
+# As many waiters are let through at once, if their answers come together: to line up takes time.
+_FEW = 3
+
+# How many threads that wait look up as often as one does.
+_LOOKING = 50
+
+# At how many calls in flight a look for stranded ones looks.
+_LOOKED_FOR = 1_000
+
+# How exactly the start of a call is noted, in seconds, and how many lags are remembered.
+_TICK = 0.001
+_LAGS = 100
+
+
+class Bridge:
+    """
+    Carries calls to the reactor thread, a burst per wake-up.
+
+    Begins closed, for want of a reactor.
+    """
+
+    def __init__(self, refusal: Refusal, stash: Stash) -> None:
+        # Why calls are refused; None while they are accepted.
+        self.refusal: Gatekeeper | None = refusal
+        # The ident of the thread the reactor runs in, while it runs.
+        self.reactor_thread: int | None = None
+        # Every call accepted and not yet answered, queued ones included. Weak references: who waits
+        # for a call holds it, the queue does, and the Deferred that will answer it; and where none
+        # of those is left, nobody can. To drop one runs no Python code.
+        self.flights: set[ref[EventualResult[object]]] = set()
+        self._forget = self.flights.discard  # one method object for all
+        # Those of them that have done callbacks, which hold nothing by that.
+        self.watched: set[EventualResult[object]] = set()
+        # What those threads are blocked on that wait longer than a moment.
+        self.gates: set[LockType] = set()
+        # Is shown each call before it is entered, where tests look for what is left behind.
+        self.on_submit: Callable[[EventualResult[object]], object] | None = None
+        self.uncollected: Uncollected = {}
+        self.stash: Callable[[EventualResult[object]], int] = stash.put
+        # Tells of futures that are done, at once. The loop hands in one that has threads for it.
+        self.teller: Teller = _AtOnce()
+        # When the reactor thread last came to a call, by the monotonic clock, within a _TICK. Calls
+        # share the number: one of its own would take each 24 bytes.
+        self.looked_at: float = 0.0  # reactor thread writes, others read
+        # How many seconds the calls that it then came to had waited. Likewise.
+        self.lags: deque[float] = deque(maxlen=_LAGS)
+        # Tells what the reactor thread waits for, should it be one that waits for us. Likewise.
+        self.blocked_in: BlockedIn[Bridge] | None = None
+        self.body_in: Callable[[FrameType | None], EventualResult[object] | None] = (
+            _starting.body_in
+        )
+        # What it is at, and has been at: read when a wait ends without an answer. Made by open().
+        self.moments: Moments[Any]
+        # Wakes what watches the reactor, while that sleeps. Written by it alone; see watchdog.py.
+        self.rouse: Callable[[], object] | None = None
+        # Wiped by a fork; then on_fork() is to be called. The loop hands in both; see fork_mark.py.
+        self.mark: Mark = [1]
+        self.on_fork: Callable[[], object] = int
+        # The calls, and what was posted: EventualResult and _Posted.
+        self._queue: deque[Any] = deque()
+        # How many of those may wait before further calls are refused; None for any number.
+        self.max_queued: int | None = None
+        # Which of the flights look_for_stranded() is to look at next, in a set's order.
+        self._looked_for = 0
+        self._looks = 0  # since it last did
+        self._wakeup: Wakeup = []
+        # Lets waiters through whose answers came together.
+        self.relay: Relay = Relay(self._queue, self._wake_for_calls)
+        self._turns = self.relay.turns
+        # Twisted's own; None while there is no reactor. And what has ours looked up instead of it.
+        self._call_from_thread: Callable[..., object] | None = None
+        self._route: Route | None = None
+        self._ring: Callable[[Wakeup], object] = _nobody
+
+    @property
+    def in_flight(self) -> set[EventualResult[object]]:
+        """
+        The calls accepted and not yet answered. From any thread; blocks never.
+        """
+        found: set[EventualResult[object]] = set()
+        for reference in self.flights.copy():
+            call = reference()
+            if call is not None:
+                found.add(call)
+        return found
+
+    @property
+    def queued(self) -> list[EventualResult[object]]:
+        """
+        The calls that have not been started, first the next. From any thread; blocks never.
+        """
+        return [entry for entry in entries(self._queue) if type(entry) is not _Posted]
+
+    def open(
+        self,
+        call_from_thread: Callable[..., object],
+        ring: Callable[[Wakeup], object] | None = None,
+        route: Route | None = None,
+    ) -> None:
+        """
+        Accept calls from now on.
+
+        Args:
+            call_from_thread: the reactor's.
+            ring: has the reactor thread call ``drain_in_reactor()``, from any thread. It is used
+                once the reactor has done what it was given before. Without one,
+                *call_from_thread* does.
+            route: puts ``call_from_thread()`` where the program looks up the reactor's.
+        """
+        from .._diagnostics.moments import Moments  # setup() has loaded it
+
+        self.moments = Moments()
+        self._call_from_thread = call_from_thread
+        self.lags.clear()
+        self._ring = partial(call_from_thread, self.drain_in_reactor)
+        self._wakeup = []
+        if ring is not None:
+            call_from_thread(self.ring_with, ring)  # after what the program has given it before
+        self.refusal = None
+        if route is not None:
+            self._route = route  # before it is used
+            route(self.call_from_thread)
+        # An earlier life may have left gates, and calls, entered by a thread that found the bridge
+        # open then, and may have woken that reactor.
+        self.relay.open_all()
+
+    def ring_with(self, ring: Callable[[Wakeup], object]) -> None:
+        """
+        Wake the reactor in another way from now on, in its thread.
+        """
+        if self._call_from_thread is not None and self._ring is not _nobody:  # it may have ended
+            self._ring = ring
+            self._wake()  # should the last one have been lost
+
+    def call_from_thread(
+        self, function: Callable[..., object], /, *args: object, **kwargs: object
+    ) -> None:
+        """
+        Have the reactor thread call something, in its turn among the calls. From any thread, and
+        from a signal handler; blocks never.
+
+        This is what ``reactor.callFromThread`` is while the bridge carries calls.
+        """
+        self.notice_fork()
+        posted = _Posted(function, args, kwargs)
+        self._queue.append(posted)
+        if self._route is None:
+            # The reactor has ended, or is about to: see the head of this file.
+            if remove(self._queue, posted):
+                self._give_to_twisted(posted)
+        elif not self._wakeup and not self._turns:
+            self._wake()
+
+    def _give_to_twisted(self, posted: _Posted) -> None:
+        if self._call_from_thread is not None:
+            self._call_from_thread(posted.function, *posted.args, **posted.kwargs)
+
+    def _unroute(self) -> None:
+        """
+        Leave the reactor its own ``callFromThread`` again.
+        """
+        route, self._route = self._route, None
+        if route is not None:
+            route(None)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """
+        Accept no more calls; those accepted go on.
+        """
+        self.refusal = refusal
+
+    def submit(self, result: EventualResult[object]) -> None:
+        """
+        Have a call run in the reactor thread. From any thread; blocks never.
+
+        Raises:
+            Exception: the bridge is closed, or the queue is full; nothing was queued.
+        """
+        if not self.mark[0]:
+            self.on_fork()
+        refusal = self.refusal
+        if refusal is not None:
+            error = refusal(_result.name_of(result))
+            if error is not None:
+                raise error
+        most = self.max_queued
+        if most is not None and len(self._queue) >= most:
+            raise _errors.too_many_queued(_result.name_of(result), most, self.explain(result))
+        on_submit = self.on_submit
+        if on_submit is not None:
+            on_submit(result)
+        self.flights.add(ref(result, self._forget))
+        self._queue.append(result)
+        if (
+            not self._wakeup and not self._turns
+        ):  # or else the last of those does; see _threads/handoff.py
+            self._wake()
+        rouse = self.rouse  # after entering; see _diagnostics/watchdog.py
+        if rouse is not None:
+            rouse()
+        # The second look, after entering; see the head of this file.
+        if self.refusal is not None:
+            self._take_back(result)
+
+    def _take_back(self, result: EventualResult[object]) -> None:
+        refusal = self.refusal
+        if refusal is not None and _result.withdraw(result):
+            self.flights.discard(ref(result))
+            raise refusal(_result.name_of(result)) or _errors.stopped(_result.name_of(result))
+
+    def _wake(self) -> None:
+        ring = self._ring
+        wakeup: Wakeup = [None]
+        try:
+            ring(wakeup)
+        except Exception:
+            # One that has ended meanwhile has closed what it is woken by.
+            if ring is self._ring:
+                raise
+        if ring is self._ring:  # and at once; see the head of this file
+            self._wakeup = wakeup
+
+    def _wake_for_calls(self) -> None:
+        if self._queue and not self._wakeup:
+            self._wake()
+
+    def drain_in_reactor(self, wakeup: Wakeup) -> None:
+        """
+        Start the calls that are queued, in the reactor thread.
+        """
+        queue = self._queue
+        start = _starting.start_in_reactor
+        try:
+            wakeup.clear()  # before the deque is looked at; see the head of this file
+            # A burst must not keep the reactor from its other work, nor the thread that makes it
+            # from making the rest: whoever is to get the interpreter's lock from a busy thread
+            # waits for 5 ms, and after each batch the reactor looks for other events without it.
+            left = len(queue)
+            if left > _BATCH:
+                left = _BATCH
+            relay = self.relay if left > _FEW and self.relay.begin() else None
+            # A body that runs the reactor's loop itself may take the rest.
+            while left and queue:
+                left -= 1
+                now = monotonic()
+                if now - self.looked_at > _TICK:
+                    self.looked_at = now
+                    self.lags.append(now - queue[0]._made)
+                    self.relay.hurry()  # the last body may have been a long one
+                # It is taken out where it is begun. And no name for it here, for a traceback of the
+                # body leads back to this frame.
+                if type(queue[0]) is _Posted:
+                    queue[0].call_in_reactor(queue)
+                else:
+                    start(queue, relay)
+            self.notice_fork()  # the last body's: this is to end, and not to poll the parent's
+            self._wake_for_calls()
+        except BaseException:
+            # Only an exception thrown into this thread from outside gets here.
+            self.relay.open_all()
+            self._wake()
+            raise
+
+    def cancel(self, result: EventualResult[object]) -> None:
+        """
+        Have the reactor thread cancel a call that has started. From any thread; blocks never.
+        """
+        self.call(_result.cancel_in_reactor, result)
+
+    def call(self, function: Callable[..., object], /, *args: object) -> None:
+        """
+        Have the reactor thread call something. From any thread; blocks never.
+
+        It is called in the reactor's next turn, before the calls that are queued. Whoever asks has
+        been told of a reactor. One that has ended calls nothing any more.
+        """
+        self.notice_fork()
+        if self._call_from_thread is None:
+            return
+        try:
+            self._call_from_thread(function, *args)
+        except Exception:
+            # One that has ended has closed what it is woken by. Another life may have begun since.
+            if self.refusal is None:
+                self._call_from_thread(function, *args)
+
+    def notice_fork(self) -> None:
+        """
+        Disown what is a parent's, should this be a child that was forked behind Python's back.
+        """
+        if not self.mark[0]:
+            self.on_fork()
+
+    def look_up(self) -> float:
+        """
+        Do what a thread that waits does now and then, and return for how many seconds it may wait
+        until it looks up again.
+
+        To look up takes 20 us. Where many wait, each does so less often, so that it comes to a
+        hundredth of a processor for all of them.
+        """
+        self.notice_fork()  # a signal handler may have forked, in C
+        return LONGEST * max(1.0, len(self.gates) / _LOOKING)
+
+    def is_reactor_thread(self) -> bool:
+        """
+        Tell whether this is it. In such a child, another thread may have got the ident of that.
+        """
+        self.notice_fork()
+        return get_ident() == self.reactor_thread
+
+    def explain(self, result: EventualResult[object]) -> Reason:
+        """
+        Tell why a call has no answer yet. From any thread; blocks never.
+        """
+        self.notice_fork()
+        from .._diagnostics.explain import explain  # setup() has loaded it
+
+        return explain(self, result, self.blocked_in)
+
+    def look_for_stranded(self) -> None:
+        """
+        Have calls answered whose Deferreds have fired in vain, should there be any: a last resort.
+        From any thread; blocks never.
+        """
+        # To copy many takes its time, so it is not done at each look.
+        self._looks += 1
+        if self._looks <= len(self.flights) // (10 * _LOOKED_FOR):
+            return
+        self._looks = 0
+        flights = self.flights.copy()
+        first = self._looked_for if self._looked_for < len(flights) else 0
+        self._looked_for = first + _LOOKED_FOR
+        for reference in islice(flights, first, self._looked_for):
+            call = reference()
+            if call is not None and _starting.is_stranded(call):
+                self.call(_starting.answer_stranded, call)
+
+    def nudge(self) -> None:
+        """
+        Wake the reactor for the queue, even if that seems to have been done.
+        """
+        if self.refusal is None:
+            self._wake()
+
+    def disown(self, refusal: Refusal, gatekeeper: Gatekeeper) -> None:
+        """
+        Answer all that is in flight, in a forked child, and hand later calls to *gatekeeper*.
+        """
+        self.refusal = gatekeeper
+        self._call_from_thread = None
+        self._ring = _nobody  # the bell is the parent's
+        self._unroute()
+        self.rouse = None
+        self.reactor_thread = None
+        self.uncollected.clear()  # the parent logs its errors itself
+        self.watched.clear()  # and calls back itself, and its threads wait there
+        self.gates.clear()
+        # A clone of the reactor thread may be at it, and is not to find what comes later.
+        self._queue.clear()
+        self._queue = deque()
+        self.relay.disown(self._queue)
+        for result in self.in_flight:
+            _result.orphan(result, refusal(_result.name_of(result)))
+        open_own_gates()  # where a signal handler has forked
+
+    def close(self, refusal: Refusal) -> list[Deferred[object]]:
+        """
+        Accept no more calls and answer all that are in flight.
+
+        Call it in the reactor thread, or where that can no longer run.
+
+        Returns:
+            The Deferreds of the operations that had started, to be cancelled.
+        """
+        self.refusal = refusal  # before the copy is made; see the head of this file
+        self._ring = _nobody  # whoever is to close the bell waits until nobody has this any more
+        unfinished: list[Deferred[object]] = []
+        for result in self.in_flight:
+            running = _result.end(result, refusal(_result.name_of(result)))
+            if running is not None:
+                unfinished.append(running)
+        # What was entered since the copy was made, and withdrawn calls whose waiters may not all
+        # have been released.
+        self._end_queued(refusal)
+        self._unroute()  # before looking once more; see the head of this file
+        self._end_queued(refusal)
+        self.relay.open_all()
+        return unfinished
+
+    def _end_queued(self, refusal: Refusal) -> None:
+        while self._queue:
+            try:
+                entry = self._queue.popleft()
+            except IndexError:
+                break  # taken by another thread that closes: one that starts a life that ends
+            if type(entry) is _Posted:
+                self._give_to_twisted(entry)
+            else:
+                _result.end(entry, refusal(_result.name_of(entry)))

@@ -1,0 +1,148 @@
+"""
+Seconds, as a caller gives them and as a raw lock takes them.
+"""
+
+from __future__ import annotations
+
+import math
+from _thread import TIMEOUT_MAX, LockType
+from collections.abc import Callable
+from typing import SupportsFloat, SupportsIndex
+
+from .._threads.clock import monotonic
+
+# What callers may give: any real number, or None for no limit.
+Seconds = SupportsFloat | SupportsIndex | None
+
+# The longest single wait on a lock, in seconds. A longer one is made of several, for a thread that
+# is blocked in one does not see
+#
+# - a signal that came just before it fell asleep, after the interpreter's last look for one;
+# - on Windows any signal;
+# - an exception that another thread has set in it (PyThreadState_SetAsyncExc), as job queues do.
+LONGEST = 0.1
+
+
+class _Unsaid(float):
+    """
+    A default that can be told from the same number given.
+    """
+
+
+# Seconds of a stall that are logged unless setup() is told otherwise.
+STALL_WARNING = _Unsaid(1.0)
+
+# Seconds that the interpreter's exit is held up at most, likewise.
+EXIT_PATIENCE = _Unsaid(5.0)
+
+# How many calls may wait for the reactor thread, likewise.
+MAX_QUEUED = _Unsaid(math.inf)
+
+
+def seconds(timeout: Seconds) -> float:
+    """
+    Return a timeout as a float; ``math.inf`` stands for no limit. It may be negative.
+
+    Raises:
+        TypeError: it is no real number.
+        ValueError: it is NaN.
+    """
+    if timeout is None:
+        return math.inf
+    if not hasattr(timeout, "__float__") and not hasattr(timeout, "__index__"):
+        raise TypeError(
+            f"a timeout is a number of seconds, or None for no limit, not {_described(timeout)}"
+        )
+    try:
+        limit = float(timeout)
+    except OverflowError:  # an int beyond any float: its sign is all that matters
+        limit = math.inf if timeout > 0 else -math.inf  # type: ignore[operator]
+    if math.isnan(limit):
+        raise ValueError("a timeout of NaN seconds never ends and never starts; give a number")
+    return limit
+
+
+def _described(value: object) -> str:
+    if callable(value):
+        return f"the function {getattr(value, '__name__', value)!r}"
+    return f"{type(value).__name__} {value!r}"
+
+
+def stall_seconds(limit: Seconds) -> float:
+    """
+    Return after how many seconds a stall is to be logged; ``math.inf`` stands for never.
+
+    Raises:
+        TypeError: it is no real number.
+        ValueError: it is NaN, or not above zero.
+    """
+    value = seconds(limit)
+    if value <= 0:
+        raise ValueError(
+            f"stall_warning cannot be {value:g} s: give a number of seconds above zero, or None "
+            "for no warnings"
+        )
+    return value
+
+
+def exit_seconds(limit: Seconds) -> float:
+    """
+    Return how many seconds exit may take; ``math.inf`` stands for as long as it takes.
+
+    Raises:
+        TypeError: it is no real number.
+        ValueError: it is NaN or negative.
+    """
+    value = seconds(limit)
+    if value < 0:
+        raise ValueError(
+            f"exit_patience cannot be {value:g} s: give a number of seconds from 0 up, or None to "
+            "have exit take as long as it takes"
+        )
+    return value
+
+
+def most_queued(number: float | None) -> int | None:
+    """
+    Return how many calls may wait for the reactor thread; None is for any number.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is NaN or below one.
+    """
+    if number is None or number == math.inf:
+        return None
+    if not number >= 1:
+        raise ValueError(
+            f"max_queued cannot be {number:g}: no call could be made. Give the number of calls "
+            "that may wait for the reactor thread, or None for any number"
+        )
+    return int(number)
+
+
+def left_until(end: float) -> float:
+    """
+    Return the seconds until a moment of ``time.monotonic()``, or infinity, as a lock takes them.
+    """
+    return min(max(end - monotonic(), 0.0), TIMEOUT_MAX)
+
+
+def acquire_until(lock: LockType, end: float, look: Callable[[], float] | None = None) -> bool:
+    """
+    Acquire a raw lock by *end*, a moment of ``time.monotonic()``, or infinity for whenever.
+
+    Blocks for as long; tells whether it succeeded. If it is past already, this only looks.
+
+    Args:
+        lock: the lock.
+        end: the moment.
+        look: is called before each of the waits that this is made of, and returns how many seconds
+            that may take at most, if not LONGEST.
+    """
+    while True:
+        each = LONGEST if look is None else look()
+        left = end - monotonic()
+        if lock.acquire(True, min(max(left, 0.0), each)):
+            return True
+        if left <= each or monotonic() >= end:
+            return False

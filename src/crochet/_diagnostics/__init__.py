@@ -1,0 +1,5 @@
+"""
+What is going on, and why it takes so long: who waits for what (deadlock), what a Deferred or task
+waits on (waits_on), why a call timed out (explain), status() and dump(), and the thread that looks
+for stalls (watchdog). It looks from any thread, and never changes what it looks at.
+"""

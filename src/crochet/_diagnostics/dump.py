@@ -1,0 +1,260 @@
+"""
+Where all threads are, for a process that seems to hang.
+
+What must always hold: dump() can be called from a signal handler at any point, in any thread, and
+whatever the other threads hold or wait for. So
+
+1. it takes no lock, nor calls what might: not ``logging``, ``print()``, ``linecache``,
+   ``threading.enumerate()``, nor the buffer of a file, but ``os.write()``;
+2. it looks at copies, each made in one step of the interpreter; a thread that ends meanwhile, or
+   a call that is answered, is shown as it was or not at all;
+3. its length is bounded, and the reactor and those who wait for it come first.
+
+Which call a thread waits for is found in its stack, in the locals of our own functions: to note it
+in the call would cost each call something. Before CPython 3.13 to look at the locals of a frame
+leaves a copy of them in it, for as long as it lasts. It holds a result, so one that failed and was
+looked at while it was waited for goes with a garbage collection.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from _thread import get_ident
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from types import FrameType
+from typing import Protocol, cast
+
+from .._core import decorators as _calls
+from .._core import result as _result
+from .._core.bridge import Bridge
+from .._core.result import EventualResult
+from .._threads.threads import frames_of_threads, name_of_thread
+
+# How much is shown: calls in flight, threads, frames of each, characters of a line and of it all.
+_CALLS = 100
+_THREADS = 100
+_FRAMES = 100
+_LINE = 300
+_LENGTH = 100_000
+
+# How often a descriptor is tried that takes nothing more at the moment, and every how many seconds.
+_TRIES = 50
+_PAUSE = 0.01
+
+# Why calls are refused, by the name of what refuses them. To ask it may have effects.
+_REASONS = {
+    "not_set_up": "setup() has not been called",
+    "stopped": "the reactor has stopped",
+    "crashed": "the reactor has crashed",
+    "shut_down": "shutdown() was called",
+    "exiting": "the interpreter is exiting",
+    "ended_with": "the reactor thread has ended with an error",
+    "_set_up_in_child": "this process was forked; the first call will start the reactor",
+    "not_run_in_child": "this process was forked, and does not run the reactor",
+}
+
+
+class Writable(Protocol):
+    """
+    A text file, or something like it.
+    """
+
+    def write(self, text: str, /) -> object:
+        """
+        Write a text.
+        """
+
+
+class Dump(Protocol):
+    """
+    The type of :func:`dump`.
+    """
+
+    def __call__(self, file: Writable | int | None = None) -> None:
+        """
+        Write down where all threads are.
+        """
+
+
+class Dumper:
+    """
+    Shows the state of one bridge, and of the process's threads.
+    """
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def dump(self, file: Writable | int | None = None) -> None:
+        """
+        Write the calls in flight and the stacks of all threads, to find out what hangs.
+
+        First the state of the reactor and the calls in flight; then the stack
+        of the reactor thread, of each thread that waits for a call, and of all others, the most
+        recent call first. It goes to the descriptor of the file and not through its buffer; to a
+        file that has none, by its ``write()``. What the descriptor does not take is dropped.
+
+        Call it from any thread, and from a signal handler, at any time:
+        ``signal.signal(signal.SIGUSR1, lambda *_: crochet.dump())``. Blocks never, but for a
+        descriptor that takes nothing more: half a second.
+
+        Args:
+            file: a file, or a descriptor. Without one, it is ``sys.stderr`` as it is then; if that
+                is missing or closed, nothing is written.
+
+        Raises:
+            TypeError: *file* is neither.
+            Exception: what the ``write()`` of a file without descriptor raises.
+        """
+        target = sys.stderr if file is None else file
+        # pythonw has no stderr, and a daemon may have closed it.
+        if target is None or (file is None and getattr(target, "closed", False)):
+            return
+        with suppress(RuntimeError):  # a signal handler's, in the middle of that
+            self._bridge.notice_fork()
+        page = _Page()
+        frames = frames_of_threads()
+        try:
+            # As if this were not there.
+            frames[get_ident()] = sys._getframe(1)
+            self._compose(page, frames)
+        finally:
+            frames.clear()  # this frame's own locals hold it
+        text = page.text()
+        descriptor = _descriptor_of(target)
+        if descriptor is None:
+            cast("Writable", target).write(text)
+        else:
+            _write(descriptor, text.encode("utf-8", "backslashreplace"))
+
+    def _compose(self, page: _Page, frames: dict[int, FrameType]) -> None:
+        bridge = self._bridge
+        # Copied at once. In a set, so in no order.
+        calls = bridge.in_flight.copy()
+        reactor_thread = bridge.reactor_thread
+        page.add(f"crochet: {_state_of(bridge)}")
+        page.add(f"calls in flight: {len(calls)}")
+        page.extend(f"  {_describe(call)}" for call in islice(calls, _CALLS))
+        if len(calls) > _CALLS:
+            page.add(f"  ... and {len(calls) - _CALLS} more")
+        waiting = {ident: _awaited_in(frame) for ident, frame in frames.items()}
+
+        def rank(ident: int) -> int:
+            return 0 if ident == reactor_thread else 1 if waiting[ident] else 2
+
+        idents = sorted(frames, key=rank)
+        for ident in idents[:_THREADS]:
+            notes = [name_of_thread(ident)]
+            if ident == reactor_thread:
+                notes.append("the reactor's")
+            if waiting[ident]:
+                notes.append(f"waits for {waiting[ident]}()")
+            if ident == get_ident():
+                notes.append("called dump()")
+            page.add("")
+            page.add(f"Thread {ident:#x}, {', '.join(notes)} (most recent call first):")
+            page.extend(_stack(frames[ident]))
+        if len(idents) > _THREADS:
+            page.add(f"... and {len(idents) - _THREADS} more threads")
+
+
+class _Page:
+    """
+    Lines, until there are enough.
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._room = _LENGTH
+
+    def add(self, line: str) -> None:
+        if self._room < 0:
+            return
+        line = line[:_LINE]
+        self._room -= len(line) + 1
+        self._lines.append(line if self._room >= 0 else "... (cut)")
+
+    def extend(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.add(line)
+
+    def text(self) -> str:
+        return "\n".join([*self._lines, ""])
+
+
+def _state_of(bridge: Bridge) -> str:
+    ident = bridge.reactor_thread
+    where = f"the reactor runs in {name_of_thread(ident)}" if ident else "no reactor runs"
+    refusal = bridge.refusal
+    if refusal is None:
+        return f"{where}, calls are accepted"
+    function: object = getattr(refusal, "func", refusal)  # of a partial object
+    name = str(getattr(function, "__name__", function))
+    return f"{where}, calls are refused: {_REASONS.get(name, name)}"
+
+
+def _describe(call: EventualResult[object]) -> str:
+    """
+    Return a line on a call in flight.
+    """
+    return f"{_result.name_of(call)}(): {_result.state_of(call)}"
+
+
+def _awaited_in(frame: FrameType | None) -> str | None:
+    """
+    Return the name of the function whose call is waited for in a stack, if there is one.
+    """
+    for _ in range(_FRAMES):
+        if frame is None:
+            break
+        code = frame.f_code
+        if code is EventualResult._block.__code__:
+            return _result.name_of(cast("EventualResult[object]", frame.f_locals["self"]))
+        if code.co_name == _WRAPPER and code.co_filename == _FILE_OF_CALLS:
+            return str(frame.f_locals.get("name"))
+        frame = frame.f_back
+    return None
+
+
+# The function that @wait_for makes, which is another for each function.
+_WRAPPER = "wait_for_reactor"
+_FILE_OF_CALLS = _calls.Decorators.wait_for.__code__.co_filename
+
+
+def _stack(frame: FrameType | None) -> Iterator[str]:
+    for _ in range(_FRAMES):
+        if frame is None:
+            return
+        code = frame.f_code
+        yield f'  File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}'
+        frame = frame.f_back
+    yield "  ..."
+
+
+def _descriptor_of(file: object) -> int | None:
+    if isinstance(file, int):
+        return file
+    fileno = getattr(file, "fileno", None)
+    if fileno is not None:
+        try:
+            return int(fileno())
+        except (OSError, ValueError):
+            pass  # a StringIO has none, nor has a closed file; write() will tell
+    if not hasattr(file, "write"):
+        raise TypeError(f"dump() writes to a file or to a descriptor, not to {file!r}")
+    return None
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    tries = _TRIES
+    while data and tries:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:
+            tries -= 1
+            time.sleep(_PAUSE)
+        except OSError:
+            return  # closed, or nobody reads it: there is nobody to tell, least so in a handler

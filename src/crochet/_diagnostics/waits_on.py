@@ -1,0 +1,289 @@
+"""
+What an operation waits on: from its Deferred down to the innermost frame, and what is below it.
+
+Deferreds know whom to tell and not whom they wait for. What leads down all the same:
+
+- A Deferred whose callback has returned another one is chained to that: ``_chainedTo``.
+- The Deferred of a coroutine or an ``inlineCallbacks`` generator has a canceller, a closure over
+  the record in which Twisted notes what that waits on: ``status.waitingOn``.
+- The Deferred waited on has a callback, and that has the generator among its arguments, beside the
+  same record. Generators and coroutines know what they await: ``cr_await`` and its kin.
+- A ``DeferredList`` has its list.
+- An asyncio task has its coroutine and ``_fut_waiter``, and the functions by which Twisted turns
+  futures and Deferreds into one another are closures over them.
+
+Most of this is private to Twisted, and looked up with care: it is as above from 24.10, where
+``_callbacks`` is ``callbacks``, to 26.10. Attributes are asked of classes, for an object may say
+that it has any. What is not found ends the chain.
+
+What must always hold: the walk changes nothing, never raises and always ends. It is made in any
+thread while the reactor thread goes on. Lists are copied before they are looked through, which is
+one step of the interpreter; what was seen may be history by the time it is told. A running
+generator tells its line and awaits nothing. If the reactor thread drops something in the
+microseconds for which the walk holds it, that dies here instead of there.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+from contextlib import suppress
+from types import CodeType, FunctionType
+from typing import Any, cast
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+
+from .frames import Place, is_ours, short, worth_telling
+
+# How many steps down are made at most, and how many are then told, of the first and of the last.
+_STEPS = 1000
+_TOLD = 15
+
+# What a generator, a coroutine or an asynchronous generator calls its frame, its code, and what
+# it waits on.
+_KINDS = (
+    ("cr_frame", "cr_code", "cr_await"),
+    ("gi_frame", "gi_code", "gi_yieldfrom"),
+    ("ag_frame", "ag_code", "ag_await"),
+)
+
+# The record in which Twisted notes what a coroutine or generator waits on.
+_STATUS: Any = getattr(defer, "_CancellationStatus", ())
+
+# Objects of the interpreter's between two of those, which do not tell what they wrap.
+_WRAPPERS = frozenset(
+    {"async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"}
+)
+
+
+class Deferral(Place):
+    """
+    The end of a chain: a Deferred that has not fired.
+
+    Where it is waited for is told by the places before it. The function, file and line are those
+    of its canceller, or of the first callback that it is to call; all are empty if it has neither.
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return f"a Deferred ({super().__str__()})" if self.function else "a Deferred"
+
+
+class Made(Deferral):
+    """
+    The same, and Twisted knows where that Deferred was made: that is the place.
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return f"a Deferred made in {Place.__str__(self)}"
+
+
+class Gathering(Place):
+    """
+    A ``DeferredList``, and the result of ``gatherResults()``: several Deferreds.
+
+    The function tells how many of them have not fired, in words; there is no file. The chain goes
+    on with the first of them.
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self.function
+
+
+class Omission(Place):
+    """
+    The middle of a very long chain, which is left out; the function tells how much, in words.
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self.function
+
+
+def awaits(operation: object) -> tuple[Place, ...]:
+    """
+    Return what an operation waits on, outermost first. Never raises.
+
+    Call it from any thread. Blocks never.
+
+    Args:
+        operation: a Deferred, or an asyncio task or future.
+    """
+    found: list[Place] = []
+    seen: set[int] = set()
+    here: object = operation
+    # Some Deferred or awaitable may be made differently than those we know. What has been found by
+    # then is right, and whoever looks at the chain sees where it ends.
+    with suppress(Exception):
+        while here is not None and len(seen) < _STEPS and id(here) not in seen:
+            seen.add(id(here))
+            here = _next(here, found)
+    if len(found) > 2 * _TOLD:
+        omitted = Omission(f"{len(found) - 2 * _TOLD} more", "", 0)
+        found[_TOLD:-_TOLD] = [omitted]
+    return tuple(found)
+
+
+def is_unknown(chain: tuple[Place, ...]) -> bool:
+    """
+    Tell whether a chain ends with a Deferred of which nothing is known.
+    """
+    return bool(chain) and type(chain[-1]) is Deferral and not chain[-1].function
+
+
+def told(chain: tuple[Place, ...]) -> str:
+    """
+    Return a chain in a line.
+    """
+    return " > ".join(map(str, chain))
+
+
+def _next(here: object, found: list[Place]) -> object:
+    if isinstance(here, Deferred):
+        return _below_deferred(cast("Any", here), found)
+    if _has(here, "get_coro"):
+        task: Any = here
+        coroutine = task.get_coro()
+        _down(getattr(coroutine, "coroutine", coroutine), found)  # of our driver, its own
+        awaited = task._fut_waiter
+        return getattr(awaited, "deferred", awaited)
+    # A future. One that Deferred.asFuture() has made has a callback that is a closure over that.
+    for callback in getattr(here, "_callbacks", None) or ():
+        for content in _contents(callback[0]):
+            if isinstance(content, Deferred):
+                return cast("object", content)
+    return None
+
+
+def _below_deferred(deferred: Any, found: list[Place]) -> object:
+    if deferred._chainedTo is not None:
+        return cast("object", deferred._chainedTo)
+    if deferred.called and not deferred.paused:
+        return None  # it has fired, and is about to be looked at
+    task = getattr(deferred, "task", None)  # of a coroutine that _coroutines/task.py drives
+    if task is not None:
+        return cast("object", task)
+    canceller = deferred._canceller
+    for content in _contents(canceller):
+        if isinstance(content, _STATUS):
+            awaited = content.waitingOn
+            _down(_driven(awaited, content), found)
+            return cast("object", awaited)
+        if _has(content, "get_loop"):
+            return content  # Deferred.fromFuture() has made this of a future or a task
+    gathered: Any = getattr(deferred, "_deferredList", None)
+    if gathered is not None:
+        left = [one for one in gathered if not one.called or one.paused]
+        found.append(Gathering(f"{len(left)} of {len(deferred.resultList)} Deferreds", "", 0))
+        return cast("object", next(iter(left), None))
+    found.append(_end(deferred, canceller))
+    return None
+
+
+def _driven(awaited: Any, status: object) -> object:
+    """
+    Return the generator that Twisted drives with what a Deferred fires with.
+    """
+    for _, args in _callbacks(awaited):
+        if [arg for arg in args if arg is status]:
+            for arg in args:
+                if _is_kind(arg):
+                    return arg
+    return None
+
+
+def _callbacks(deferred: Any) -> list[tuple[object, tuple[object, ...]]]:
+    """
+    Return what a Deferred is to call with a value, and with which further arguments.
+    """
+    name = "_callbacks" if hasattr(deferred, "_callbacks") else "callbacks"  # up to 24.10
+    return [(pair[0][0], pair[0][1] or ()) for pair in list(getattr(deferred, name, ()))]
+
+
+def _down(waiting: object, found: list[Place]) -> None:
+    """
+    Note where a generator or coroutine waits, and those that it waits on.
+    """
+    while len(found) < _STEPS:
+        while type(waiting).__name__ in _WRAPPERS:
+            waiting = next(filter(_is_kind, gc.get_referents(waiting)), None)
+        for frame, code, awaited in _KINDS:
+            if _has(waiting, frame):
+                _note(waiting, frame, getattr(waiting, code), found)
+                waiting = getattr(waiting, awaited)
+                break
+        else:
+            return
+
+
+def _is_kind(thing: object) -> bool:
+    return type(thing).__name__ in _WRAPPERS or bool([k for k in _KINDS if _has(thing, k[0])])
+
+
+def _has(thing: object, name: str) -> bool:
+    return hasattr(type(thing), name)
+
+
+def _note(waiting: object, frame: str, code: CodeType, found: list[Place]) -> None:
+    if code.co_filename == defer.__file__:
+        return  # Deferred.__await__() and its like
+    name = getattr(waiting, "__qualname__", code.co_name)
+    line = getattr(getattr(waiting, frame), "f_lineno", None) or code.co_firstlineno
+    found.append(Place(short(name), code.co_filename, line))
+
+
+def _contents(function: object) -> list[Any]:
+    """
+    Return what a function is a closure over.
+    """
+    contents: list[Any] = []
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            contents.append(cell.cell_contents)
+        except ValueError:
+            continue  # not assigned yet
+    return contents
+
+
+# A frame, as Twisted notes where a Deferred was made while ``setDebugging(True)`` holds.
+_FRAME = re.compile(r' *File "(.+)", line (\d+), in (.+)')
+
+
+def _end(deferred: Any, canceller: object) -> Deferral:
+    creator = getattr(getattr(deferred, "_debugInfo", None), "creator", None)
+    frames = [found for found in map(_FRAME.match, reversed(creator or ())) if found]
+    lines = worth_telling(tuple(Place(each[3], each[1], int(each[2])) for each in frames))
+    if lines:
+        return Made(*lines[0])
+    function = _function(canceller)
+    if function is None:
+        # Of the callbacks, those that are Twisted's own or ours are there for every operation.
+        # (No generator: to drop one half-way runs code, and Python lets no signal out of that.)
+        for callback, _ in _callbacks(deferred):
+            one = _function(callback)
+            if one and not _is_common(one):
+                function = one
+                break
+    if function is None:
+        return Deferral("", "", 0)
+    code = function.__code__
+    # The name of a lambda or of an inner function says little without the outer one's.
+    name = function.__qualname__.replace("<locals>.", "")
+    return Deferral(name, code.co_filename, code.co_firstlineno)
+
+
+def _function(thing: object) -> FunctionType | None:
+    function = getattr(thing, "__func__", thing)
+    return function if isinstance(function, FunctionType) else None
+
+
+def _is_common(function: FunctionType) -> bool:
+    file = function.__code__.co_filename
+    return file == defer.__file__ or is_ours(file)

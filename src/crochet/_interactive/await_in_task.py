@@ -1,0 +1,233 @@
+"""
+``await`` in an asyncio task, for what is answered by the reactor thread.
+
+What must always hold:
+
+1. A Deferred is touched in the reactor thread only: it is waited for there, as the result of a
+   call, and what it fires with comes back to the task.
+2. What awaits runs in the thread of its loop, before and after, and that loop stays free.
+3. A task that is cancelled while it awaits has cancelled what it awaited, and gives that a moment
+   to clean up behind itself.
+
+A coroutine is driven here, in the task, with all that it awaits: a Deferred that comes up from it
+is exchanged for the above, and what asyncio awaits is passed on to asyncio. So it may await both,
+in any order. Why not have Twisted drive it in the reactor thread? It may be code of a notebook,
+which expects to be in the main thread, and there it could await nothing of the notebook's loop.
+
+Threads: everything is called in the loop's, but for what is handed to ``run_in_reactor``, and for
+the done callback, which may come in any and does nothing but tell the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import suppress
+from types import coroutine
+from typing import Any, cast
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from .._core.decorators import Decorators
+from .._core.result import EventualResult, withdraw
+
+# Seconds that a cancelled task leaves what it awaited for its cleanup.
+_GRACE = 1.0
+
+
+class Awaiting:
+    """
+    Turns things into what a task of asyncio can await, in whichever thread it is.
+    """
+
+    def __init__(self, calls: Decorators) -> None:
+        in_background = cast("Callable[..., Any]", calls.run_in_reactor)
+        self._follow: Callable[[object], EventualResult[object]] = in_background(await_deferred)
+        self._cancel: Callable[[object], EventualResult[object]] = in_background(cancel_deferred)
+
+    def awaitable(self, value: Any) -> Any:
+        """
+        Return what is to be awaited for *value*: in an asyncio task perhaps another thing.
+
+        That is so for Deferreds, results, and what may await them. What cannot be awaited is left
+        to ``await`` to refuse.
+        """
+        if not _is_in_task() or asyncio.isfuture(value):
+            return value
+        if isinstance(value, Deferred):
+            return self._await_deferred(cast("Deferred[object]", value))
+        if isinstance(value, EventualResult):
+            return _outcome(cast("EventualResult[object]", value))
+        if isinstance(value, Coroutine):
+            return self._drive(value)
+        if _has(value, "__await__"):
+            steps = value.__await__()
+            return self._drive(steps) if hasattr(steps, "throw") else value
+        return value
+
+    def iterable(self, value: Any) -> Any:
+        """
+        Return what ``async for`` is to iterate over for *value*.
+        """
+        return _Iteration(self, value) if _has(value, "__aiter__") else value
+
+    def manager(self, value: Any) -> Any:
+        """
+        Return what ``async with`` is to enter for *value*.
+        """
+        return _Manager(self, value) if _has(value, "__aenter__") else value
+
+    async def _await_deferred(self, deferred: Deferred[Any]) -> object:
+        result = self._follow(deferred)
+        return await _outcome(result, lambda: self._give_up(result, deferred))
+
+    def _give_up(
+        self, result: EventualResult[object], deferred: Deferred[Any]
+    ) -> EventualResult[object]:
+        """
+        Cancel what is awaited, and return what is answered when it has ended.
+        """
+        # What the Deferred stands for is under way, even if the reactor thread has not looked at
+        # the Deferred yet; and then it never would.
+        if withdraw(result):
+            return self._cancel(deferred)
+        result.cancel()
+        return result
+
+    @coroutine
+    def _drive(self, steps: Any) -> Generator[Any, Any, Any]:
+        """
+        Run a coroutine in this task, and wait in the reactor thread for the Deferreds it awaits.
+        """
+        step, argument = steps.send, None
+        while True:
+            try:
+                awaited = step(argument)
+            except StopIteration as end:
+                return end.value
+            finally:
+                # The argument may be an error, whose traceback has this frame.
+                del step, argument
+            try:
+                if isinstance(awaited, Deferred):
+                    waiting = self._await_deferred(cast("Deferred[object]", awaited))
+                    argument = yield from waiting.__await__()
+                    del waiting
+                else:
+                    argument = yield awaited
+                step = steps.send
+            except GeneratorExit:
+                steps.close()
+                raise
+            except BaseException as error:
+                step, argument = steps.throw, error
+            finally:
+                awaited = None
+
+
+def await_deferred(deferred: Deferred[object]) -> Deferred[object]:
+    """
+    Return a Deferred, in the reactor thread, to be waited for. Its name is in messages.
+    """
+    return deferred
+
+
+def cancel_deferred(deferred: Deferred[object]) -> Deferred[object]:
+    """
+    Cancel a Deferred, in the reactor thread, that nobody is to wait for.
+    """
+    deferred.cancel()
+    return deferred.addErrback(_expect_cancelled)
+
+
+def _expect_cancelled(failure: Failure) -> None:
+    failure.trap(CancelledError)  # type: ignore[no-untyped-call]
+
+
+def _has(value: object, method: str) -> bool:
+    return hasattr(type(value), method)
+
+
+def _is_in_task() -> bool:
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False  # another kind of loop, or none
+
+
+async def _outcome(
+    result: EventualResult[object], cancel: Callable[[], EventualResult[object]] | None = None
+) -> object:
+    """
+    Wait for a result without blocking the loop; cancel it if the task is cancelled.
+
+    Args:
+        result: what is awaited.
+        cancel: cancels it in another way, and returns what is answered when it has ended.
+    """
+    ended = _end_of(result)
+    try:
+        # Unlike `await ended`, it leaves the future alone when the task is cancelled.
+        await asyncio.wait([ended])
+    except BaseException as error:
+        if cancel is not None:
+            result = cancel()
+        else:
+            result.cancel()
+        if isinstance(error, asyncio.CancelledError):  # else there is no loop any more to wait in
+            await asyncio.wait([_end_of(result)], timeout=_GRACE)
+        raise
+    try:
+        return result.wait(0)
+    finally:
+        # A traceback holds this frame; do not let it hold the result as well.
+        del result, ended, cancel
+
+
+def _end_of(result: EventualResult[object]) -> asyncio.Future[None]:
+    """
+    Return a future of this thread's loop that is done when a result is there.
+    """
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def tell(_: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits there
+            loop.call_soon_threadsafe(ended.set_result, None)
+
+    result.add_done_callback(tell)
+    return ended
+
+
+class _Iteration:
+    """
+    An asynchronous iterator whose steps may await what is answered by the reactor thread.
+    """
+
+    def __init__(self, awaiting: Awaiting, iterable: Any) -> None:
+        self._awaiting = awaiting
+        self._iterable = iterable
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        self._iterator = self._iterable.__aiter__()
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self._awaiting.awaitable(self._iterator.__anext__())
+
+
+class _Manager:
+    """
+    An asynchronous context manager whose beginning and end may do so.
+    """
+
+    def __init__(self, awaiting: Awaiting, manager: Any) -> None:
+        self._awaiting = awaiting
+        self._manager = manager
+
+    async def __aenter__(self) -> Any:
+        return await self._awaiting.awaitable(self._manager.__aenter__())
+
+    async def __aexit__(self, *error: object) -> Any:
+        return await self._awaiting.awaitable(self._manager.__aexit__(*error))

@@ -1,0 +1,324 @@
+"""
+The event loop of a process without a thread and without a reactor, for tests: time is virtual.
+
+What must always hold:
+
+1. Calls, answers, errors, cancellations, context variables and the stash are those of the real
+   code: only what carries a call to the reactor thread, and what a waiter blocks on, is another.
+2. When it is over, the process's bridge and event loop are as they were.
+
+The bridge is opened on a reactor of ours, which runs what it is told at once, in the thread that
+tells it: the test's. While it does, that thread passes for the reactor's, so a wait in a body is
+refused as ever. What is told to it meanwhile comes next, as in the reactor.
+
+A thread that waits would block on a raw lock, and nobody else is there to release it. So the
+function that makes such locks, in each module that waits, is replaced by one that makes gates: a
+gate that is waited at lets the clock advance, from one timed call to the next, until it opens or
+the time is over. The time that waits are measured by is the clock's, too.
+
+Threads: all this is for one, the one that made it. Others that wait get real locks, and their calls
+are refused. A reactor that runs in this process goes on: what it carried before it answers, and it
+is given back its bridge and its queue at the end.
+"""
+
+from __future__ import annotations
+
+import _thread
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from threading import TIMEOUT_MAX
+from types import ModuleType
+from typing import Any, cast
+
+from twisted.internet.base import DelayedCall
+from twisted.internet.task import Clock
+from twisted.logger import Logger
+
+from .. import _errors
+from .._core import bridge as _bridge
+from .._core import deadline as _deadline
+from .._core import decorators as _calls
+from .._core import result as _result
+from .._core import timeouts as _timeouts
+from .._core import waiting as _patience
+from .._coroutines import futures as _futures
+from .._diagnostics import explain as _diagnosis
+from .._diagnostics import status as _status
+from .._lifecycle.lifecycle import EventLoop
+from .._threads.clock import monotonic as real_monotonic
+from .._threads.handoff import Relay
+from ._leaks import LeakCheck
+
+_log = Logger(namespace="crochet")
+
+# How many timed calls one wait, or one advance(), runs at most: code that calls itself again and
+# again would keep it for ever.
+_MOST = 100_000
+
+# The modules that block threads, and measure how long.
+_WAITING: tuple[ModuleType, ...] = (
+    _bridge,
+    _calls,
+    _deadline,
+    _diagnosis,
+    _futures,
+    _patience,
+    _result,
+    _status,
+    _timeouts,
+)
+
+
+class CrochetClock(Clock):
+    """
+    What the fixture ``crochet_clock`` is: a clock to be given to the code under test.
+
+    It is a :class:`twisted.internet.task.Clock`, so it takes the place of a reactor wherever only
+    ``callLater()`` and ``seconds()`` are asked of it.
+    """
+
+    rightNow: float  # the base class's
+
+    def __init__(self, leaks: LeakCheck) -> None:
+        super().__init__()
+        self._leaks = leaks
+        self._owner = _thread.get_ident()
+        self._orders: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
+        self._is_turning = False
+        # Has the bridge take this thread for the reactor's, or no more.
+        self._on_turn: Callable[[bool], object] = bool
+
+    def advance(self, amount: float) -> None:
+        """
+        Let time pass, and run what is due meanwhile, each call at its own time.
+
+        What a timed call raises is logged, as by the reactor.
+
+        Call it from the test's thread. Blocks never.
+
+        Args:
+            amount: seconds.
+        """
+        end = self.seconds() + amount
+        for _ in self._turns(end):
+            pass
+        self.rightNow = max(end, self.seconds())
+
+    def allow_leaks(self, *kinds: str) -> None:
+        """
+        Let this test leave something behind on purpose.
+
+        Call it from the test's thread. Blocks never.
+
+        Args:
+            kinds: ``"operations"``, ``"delayed_calls"``, ``"errors"``; none for all.
+
+        Raises:
+            ValueError: there is no such kind.
+        """
+        self._leaks.allow(*kinds)
+
+    def logged_errors(self) -> list[BaseException]:
+        """
+        Return the errors that have been logged since the last time; they were expected, then.
+
+        Call it from any thread. Blocks for a garbage collection.
+        """
+        return self._leaks.take_errors()
+
+    # What follows is called by the bridge and by gates.
+
+    def call_at_once(self, function: Callable[..., object], *args: object) -> None:
+        """
+        Call a function as the reactor thread would: now, or after what it is at.
+
+        Raises:
+            RuntimeError: this is not the test's thread.
+        """
+        if _thread.get_ident() != self._owner:
+            raise RuntimeError(
+                "crochet_clock runs everything in the test's own thread, and this is another one. "
+                "Test code that uses threads with the fixture crochet_reactor"
+            )
+        self._orders.append((function, args))
+        if not self._is_turning:
+            self._turn()
+
+    def advance_until(self, is_over: Callable[[], bool], limit: float) -> None:
+        """
+        Let time pass up to *limit* seconds, or until something has come about.
+
+        Raises:
+            DeadlockError: it never will: there is no limit, and nothing is scheduled.
+        """
+        end = self.seconds() + limit
+        if is_over():
+            return
+        for _ in self._turns(end):
+            if is_over():
+                return
+        if end == float("inf"):
+            raise _errors.DeadlockError(
+                "this wait has no timeout, and nothing is scheduled on crochet_clock: it could "
+                "only last for ever. Give it a timeout, or have the code under test schedule its "
+                "calls on the fixture, which is a Clock"
+            )
+        self.rightNow = max(end, self.seconds())
+
+    def _turns(self, end: float) -> Iterator[None]:
+        """
+        Run what is due up to *end*, one timed call for each step.
+        """
+        for _ in range(_MOST):
+            self._sortCalls()
+            if not self.calls or self.calls[0].getTime() > end:
+                return
+            call = self.calls.pop(0)
+            self.rightNow = max(self.seconds(), call.getTime())
+            self._orders.append((_run, (call,)))
+            self._turn()
+            yield
+        raise RuntimeError(
+            f"{_MOST} timed calls were run in one wait: code under test schedules calls again and "
+            "again, and what is waited for does not come. Give the wait a timeout"
+        )
+
+    def _turn(self) -> None:
+        self._is_turning = True
+        self._on_turn(True)
+        try:
+            while self._orders:
+                function, args = self._orders.popleft()
+                try:
+                    function(*args)
+                except Exception:
+                    _log.failure("Unhandled error in a call made by crochet_clock")
+        finally:
+            self._is_turning = False
+            self._on_turn(False)
+
+
+def _run(call: DelayedCall) -> None:
+    call.called = 1
+    call.func(*call.args, **call.kw)
+
+
+class Gate:
+    """
+    A raw lock, as far as waiters use one. To wait for it lets virtual time pass.
+    """
+
+    def __init__(self, clock: CrochetClock) -> None:
+        self._clock = clock
+        self._is_locked = False
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        if self._is_locked and blocking:
+            limit = timeout if 0 <= timeout < TIMEOUT_MAX else float("inf")
+            self._clock.advance_until(lambda: not self._is_locked, limit)
+        if self._is_locked:
+            return False
+        self._is_locked = True
+        return True
+
+    def release(self) -> None:
+        if not self._is_locked:
+            raise RuntimeError("release unlocked lock")
+        self._is_locked = False
+
+
+@contextmanager
+def clocked(loop: EventLoop, leaks: LeakCheck) -> Generator[CrochetClock, None, None]:
+    """
+    Have an event loop run on a clock, in this thread, for the length of a ``with`` block.
+    """
+    clock = CrochetClock(leaks)
+    bridge = cast("Any", loop.bridge)
+    before = {name: getattr(bridge, name, None) for name in _BORROWED}
+    flags = {name: getattr(loop, name) for name in ("_is_set_up", "_life", "_has_logs")}
+
+    def on_turn(is_turning: bool) -> None:
+        # Not None between turns: that would say that no reactor runs yet.
+        bridge.reactor_thread = clock._owner if is_turning else -1
+
+    clock._on_turn = on_turn
+    # What a reactor that runs is given meanwhile is for Twisted to call.
+    route = bridge._route
+    bridge._unroute()
+    with _waiting_by(clock):
+        # Its own queue: a reactor that runs is not to start what is not for it.
+        queue: deque[object] = deque()
+        bridge._queue = queue
+        bridge.relay = Relay(queue, bridge._wake_for_calls)
+        bridge._turns = bridge.relay.turns
+        bridge.reactor_thread = -1
+        bridge.looked_at = clock.seconds()  # a reactor that ran before has noted it by its own time
+        bridge.open(clock.call_at_once)
+        # setup() and shutdown() in the code under test find nothing to do.
+        vars(loop).update(_is_set_up=True, _life=None, _has_logs=False)
+        try:
+            yield clock
+        finally:
+            vars(loop).update(flags)
+            for name, value in before.items():
+                setattr(bridge, name, value)
+            if route is not None:
+                bridge._route = route
+                route(bridge.call_from_thread)
+            _catch_up(loop)
+
+
+# What of a bridge is another's meanwhile.
+_BORROWED = (
+    "refusal",
+    "reactor_thread",
+    "looked_at",
+    "moments",
+    "_queue",
+    "relay",
+    "_turns",
+    "_wakeup",
+    "_call_from_thread",
+    "_ring",
+)
+
+
+def _catch_up(loop: EventLoop) -> None:
+    """
+    Do what a reactor could not do to its bridge while that was borrowed.
+    """
+    life = loop._life
+    if life is not None and life.has_ended:
+        loop._is_set_up = False
+        loop.bridge.close(_errors.stopped)
+        loop.bridge.reactor_thread = None
+    loop.bridge.nudge()  # a wake-up may have found nothing
+
+
+@contextmanager
+def _waiting_by(clock: CrochetClock) -> Generator[None, None, None]:
+    owner = _thread.get_ident()
+
+    def allocate_lock() -> object:
+        return Gate(clock) if _thread.get_ident() == owner else _thread.allocate_lock()
+
+    def monotonic() -> float:
+        return clock.seconds() if _thread.get_ident() == owner else real_monotonic()
+
+    replacements = {
+        "allocate_lock": allocate_lock,
+        "monotonic": monotonic,
+        "LONGEST": TIMEOUT_MAX,  # one wait is one step of virtual time
+    }
+    undo: list[tuple[ModuleType, str, object]] = []
+    try:
+        for module in _WAITING:
+            for name, replacement in replacements.items():
+                if hasattr(module, name):
+                    undo.append((module, name, getattr(module, name)))
+                    setattr(module, name, replacement)
+        yield
+    finally:
+        for module, name, original in undo:
+            setattr(module, name, original)

@@ -1,0 +1,349 @@
+"""
+Starting calls in the reactor thread, and what their bodies may do there.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.python.failure import Failure
+
+from crochet import EventualResult
+from crochet._core import result as _result
+from support.process import FakeProcess, LoggedFailures, call_for, failing_call
+from support.stepping import BOUND, Background, Steps
+
+_colour: ContextVar[str] = ContextVar("colour", default="none")
+
+
+class TestBodies:
+    """
+    What a body may do.
+    """
+
+    def test_may_return_a_deferred(self, stepped: FakeProcess) -> None:
+        """
+        Then its result is the call's.
+        """
+        deferred: Deferred[int] = Deferred()
+        result = call_for(stepped, deferred)
+        stepped.reactor.turn()
+        assert not result.done()
+        deferred.callback(7)
+        assert result.wait(0) == 7
+
+    @pytest.mark.parametrize("value", [7, None, [], {"a": 1}])
+    def test_may_return_a_deferred_that_has_fired(
+        self, stepped: FakeProcess, value: object
+    ) -> None:
+        """
+        Likewise.
+        """
+        result = call_for(stepped, succeed(value))
+        stepped.reactor.turn()
+        assert result.wait(0) == value
+
+    @pytest.mark.parametrize("wrap", [fail, lambda error: Failure(error)])
+    def test_may_return_a_failure(
+        self, stepped: FakeProcess, wrap: Callable[[Exception], object]
+    ) -> None:
+        """
+        In a Deferred or bare.
+        """
+        result = call_for(stepped, wrap(ValueError("of a body")))
+        stepped.reactor.turn()
+        with pytest.raises(ValueError, match="of a body"):
+            result.wait(0)
+
+    def test_may_be_a_coroutine(self, stepped: FakeProcess) -> None:
+        """
+        Which sees the caller's context variables to its end.
+        """
+        deferred: Deferred[int] = Deferred()
+
+        async def body() -> tuple[int, str]:
+            return await deferred, _colour.get()
+
+        token = _colour.set("red")
+        result = stepped.run_in_reactor(body)()
+        _colour.reset(token)
+        stepped.reactor.turn()
+        deferred.callback(7)
+        assert result.wait(0) == (7, "red")
+
+    def test_sees_the_callers_context(self, stepped: FakeProcess) -> None:
+        """
+        And keeps what it sets to itself.
+        """
+
+        def body() -> str:
+            seen = _colour.get()
+            _colour.set("green")
+            return seen
+
+        seen = []
+        for colour in ("red", "blue"):
+            token = _colour.set(colour)
+            seen.append(stepped.run_in_reactor(body)())
+            _colour.reset(token)
+        stepped.reactor.turn()
+        assert [result.wait(0) for result in seen] == ["red", "blue"]
+        assert _colour.get() == "none"
+
+    @pytest.mark.parametrize(
+        "error",
+        [ValueError(1), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration(7)],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_may_raise_anything(self, stepped: FakeProcess, error: BaseException) -> None:
+        """
+        It reaches the caller, and the reactor goes on.
+        """
+        result = failing_call(stepped, error)
+        after = call_for(stepped, 7)
+        stepped.reactor.turn()
+        with pytest.raises(type(error)) as caught:
+            result.wait(0)
+        assert caught.value is error
+        assert after.wait(0) == 7
+
+    def test_share_a_deferred_with_others(self, stepped: FakeProcess) -> None:
+        """
+        Whose callbacks get the value, too; of an error, they need not know.
+        """
+        deferreds: list[Deferred[Any]] = [Deferred(), Deferred()]
+        results = [call_for(stepped, deferred) for deferred in deferreds]
+        stepped.reactor.turn()
+        seen: list[object] = []
+        for deferred in deferreds:
+            deferred.addBoth(seen.append)
+        deferreds[0].callback(7)
+        deferreds[1].errback(ValueError("of a body"))
+        assert seen == [7, None]
+        assert results[0].wait(0) == 7
+        with pytest.raises(ValueError, match="of a body"):
+            results[1].wait(0)
+
+    def test_keep_nothing_alive_once_started(self, stepped: FakeProcess) -> None:
+        """
+        Neither function nor arguments.
+        """
+
+        class Argument:
+            pass
+
+        def body(argument: Argument) -> Deferred[None]:
+            return deferred
+
+        deferred: Deferred[None] = Deferred()
+        argument = Argument()
+        reference = weakref.ref(argument)
+        result = stepped.run_in_reactor(body)(argument)
+        del argument
+        assert reference() is not None
+        stepped.reactor.turn()
+        assert reference() is None
+        deferred.callback(None)
+        assert result.wait(0) is None
+
+
+class Interrupted(BaseException):
+    """
+    What a signal handler raises in the reactor thread, after no_setup() in the main one.
+    """
+
+
+@dataclass(frozen=True)
+class NotFound(Exception):
+    """
+    An exception that takes no attributes.
+    """
+
+    what: str
+
+
+class Speechless(RuntimeError):
+    """
+    An exception that cannot say what it is about.
+    """
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+class Unhashable(type):
+    """
+    The class of classes that cannot be hashed.
+    """
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Shy:
+    """
+    A value that raises when it is asked for its class, as a proxy for nothing does.
+    """
+
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("working outside of a context")
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def _interrupt() -> None:
+    raise Interrupted
+
+
+async def _coroutine(deferred: Deferred[int]) -> int:
+    return await deferred
+
+
+BODIES: dict[str, Callable[[Deferred[int]], object]] = {
+    "returns": lambda deferred: 7,
+    "raises": lambda deferred: _raise(KeyError("of a body")),
+    "has fired": lambda deferred: succeed(7),
+    "has failed": lambda deferred: fail(KeyError("of a body")),
+    "fires": lambda deferred: deferred,
+    "awaits": _coroutine,
+}
+
+
+class TestAnswers:
+    """
+    A call that was taken to be started is answered, whatever happens around it.
+    """
+
+    @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+    @pytest.mark.parametrize("kind", BODIES)
+    @pytest.mark.parametrize("where", ["start", "end"])
+    def test_if_an_exception_is_thrown_in(
+        self, stepped: FakeProcess, logged: LoggedFailures, kind: str, where: str
+    ) -> None:
+        """
+        At each bytecode of ours: of what starts the call, and of what its Deferred calls. (In new
+        threads, for one that is traced keeps the exception that it was handling.)
+        """
+        for at in itertools.count():
+            deferred: Deferred[int] = Deferred()
+            result = stepped.run_in_reactor(BODIES[kind])(deferred)
+            called: list[object] = []
+            result.add_done_callback(called.append)
+            steps = Steps(at, _interrupt, is_signal=True)
+            wakeup = stepped.bridge._wakeup
+            try:
+                if where == "start":
+                    drain = partial(stepped.bridge.drain_in_reactor, wakeup)
+                    Background(steps.run, drain).outcome()
+                else:
+                    stepped.reactor.turn()
+                    Background(steps.run, partial(deferred.callback, 7)).outcome()
+            except Interrupted:
+                pass
+            stepped.bridge.nudge()
+            stepped.reactor.turn()
+            if not deferred.called:
+                deferred.callback(7)
+            if not result.done():
+                stepped.bridge.look_for_stranded()  # as the watch does
+                stepped.reactor.turn()
+            assert result.done(), f"lost at step {at}"
+            assert {*called} == {result}, f"not called back at step {at}"
+            with suppress(KeyError, Interrupted, CancelledError):
+                assert result.wait(0) == 7
+            if not steps.is_over:
+                break
+        assert at >= (5 if where == "start" or kind in ("fires", "awaits") else 0)
+        del deferred, result, called  # what was interrupted is logged by Twisted, too
+        gc.collect()
+        logged.take()
+
+    @pytest.mark.parametrize(
+        "error", [NotFound("a page"), Speechless(), NotFound(None)], ids=lambda e: type(e).__name__
+    )
+    @pytest.mark.parametrize("is_late", [False, True])
+    def test_with_any_exception_that_there_is(
+        self, stepped: FakeProcess, error: Exception, *, is_late: bool
+    ) -> None:
+        """
+        Itself, also where its class refuses attributes, or to say what it is about.
+        """
+        result = stepped.run_in_reactor(fail if is_late else _raise)(error)
+        stepped.reactor.turn()
+        with pytest.raises(type(error)) as raised:
+            result.wait(0)
+        assert raised.value is error
+        with pytest.raises(type(error)):
+            result.wait(0)
+        with pytest.raises(type(error)) as raised:
+            _waited_for(stepped, error)
+        assert raised.value is error
+
+    def test_with_what_is_no_exception(self, stepped: FakeProcess) -> None:
+        """
+        A TypeError says so.
+        """
+        deferred: Deferred[object] = Deferred()
+        result = stepped.run_in_reactor(lambda: deferred)()
+        stepped.reactor.turn()
+        deferred.errback(cast("Any", "a text"))
+        with pytest.raises(TypeError, match=r"has failed with an object of 'str'.*errback"):
+            result.wait(0)
+
+    @pytest.mark.parametrize("make", [Unhashable("Value", (), {}), Shy], ids=["class", "shy"])
+    def test_with_any_value_that_there_is(
+        self, stepped: FakeProcess, make: Callable[[], object]
+    ) -> None:
+        """
+        Itself, also where its class cannot be hashed, or the value does not like to be asked.
+        """
+        value = make()
+        result = stepped.run_in_reactor(lambda: value)()
+        stepped.reactor.turn()
+        assert result.wait(0) is value
+
+    def test_if_the_error_cannot_be_stored(
+        self, stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        For lack of memory, say: then the answer is an error that says so.
+        """
+        errors = [MemoryError()]
+
+        def explained(error: BaseException, name: str) -> BaseException:
+            raise errors.pop()
+
+        monkeypatch.setattr(_result, "explained", explained)
+        result = stepped.run_in_reactor(_raise)(KeyError("of a body"))
+        stepped.reactor.turn()
+        with pytest.raises(RuntimeError, match=r"failed with KeyError, .* MemoryError was raised"):
+            result.wait(0)
+
+
+def _waited_for(process: FakeProcess, error: Exception) -> None:
+    """
+    Have a wait_for() function fail, on a reactor that is stepped.
+    """
+    submit = process.bridge.submit
+
+    def submit_and_turn(result: EventualResult[object]) -> None:
+        submit(result)
+        process.reactor.turn()
+
+    process.bridge.submit = submit_and_turn  # type: ignore[method-assign]
+    try:
+        process.wait_for(BOUND)(_raise)(error)
+    finally:
+        process.bridge.submit = submit  # type: ignore[method-assign]

@@ -1,0 +1,751 @@
+"""
+Why a call has not been answered.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from twisted.internet.defer import Deferred
+
+import crochet
+from crochet import EventualResult, _errors
+from crochet._core.call import body_in
+from crochet._diagnostics import explain as _diagnosis
+from crochet._diagnostics.explain import (
+    BLOCKED,
+    BUSY,
+    CRASHED,
+    NOT_RUNNING,
+    QUEUED,
+    STOPPED,
+    WAITING,
+    copied,
+    explain,
+    is_crash,
+    seconds_told,
+)
+from crochet._diagnostics.frames import Place
+from crochet._diagnostics.moments import Moments, Sight, sight_of
+from support.process import FakeProcess
+from support.stepping import BOUND
+
+_PAGES = Path(__file__).parents[2] / "docs" / "explanation" / "timeouts"
+
+_BASE = os.path.join(os.path.dirname(threading.__file__), "threading.py")
+
+# Where a reactor thread may be, innermost first, above what runs the reactor.
+PARSING = (
+    Place("loads", os.path.join(os.path.dirname(_BASE), "json", "__init__.py"), 7),
+    Place("parse", "/srv/app/views.py", 31),
+    Place("load", "/srv/app/views.py", 12),
+    Place("Client.received", "/srv/app/client.py", 8),
+    Place("run_all", "/srv/app/client.py", 9),
+)
+ELSEWHERE = PARSING[:1]
+
+# What is said of a Deferred of which nothing is known.
+HINT = "CROCHET_DEBUG=1 tells where that Deferred was made."
+
+
+class FakeBridge:
+    """
+    What an explanation reads of a bridge, as a test likes it.
+    """
+
+    def __init__(self) -> None:
+        self.reactor_thread: int | None = 7
+        self.refusal: Any = None
+        self.looked_at = 0.0
+        self.moments: Moments[Any] = Moments()
+        self.body_in = body_in
+        self.body: Any = None  # the call in whose body the reactor thread is
+        self._queue: deque[Any] = deque()
+
+
+class FakeCall:
+    """
+    The same of a call. One that has started has a ``_started``, as a real one.
+    """
+
+    def __init__(self, name: str, made: float, started: float | None = None) -> None:
+        self._name = name
+        self._made = made
+        self._running: Any = None
+        if started is None:
+            self._work = ()
+        else:
+            self._started = started
+
+
+@pytest.fixture
+def bridge(monkeypatch: pytest.MonkeyPatch) -> FakeBridge:
+    """
+    A bridge at 100 seconds past the clock's beginning.
+    """
+    monkeypatch.setattr(_diagnosis, "monotonic", lambda: 100.0)
+    return FakeBridge()
+
+
+@pytest.fixture
+def stack(bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch) -> list[Place]:
+    """
+    The reactor thread's stack: that of one which polls, unless filled.
+    """
+    stack: list[Place] = []
+    monkeypatch.setattr(
+        _diagnosis, "see", lambda frame, body_in: sight_of(tuple(stack), bridge.body)
+    )
+    return stack
+
+
+def started(bridge: FakeBridge, made: float, at: float) -> FakeCall:
+    """
+    Return a call that has started and waits on a Deferred.
+    """
+    call = FakeCall("fetch", made, at)
+    call._running = Deferred()
+    return call
+
+
+def queued(bridge: FakeBridge, made: float, name: str = "fetch") -> FakeCall:
+    """
+    Return a call that has not.
+    """
+    call = FakeCall(name, made)
+    bridge._queue.append(call)
+    return call
+
+
+class TestABusyReactorThread:
+    """
+    Is the cause if it has been busy for half of the time or longer.
+    """
+
+    def test_not_come_since_the_call_was_made(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        At least for so long. It is told where, by the program's own frames, and by whom called.
+        """
+        stack += PARSING
+        bridge.looked_at = 50.0
+        call = queued(bridge, 95.0)
+        reason = explain(bridge, call)
+        assert reason.state == BUSY
+        assert reason.text == (
+            "The reactor thread has been busy for at least 5.0 s in views.py:31 parse(), called by "
+            "views.py:12 load(), called by client.py:8 Client.received()."
+        )
+        assert reason.stack == PARSING
+        assert reason.awaits == ()
+
+    def test_not_come_since_an_older_call_was_made(
+        self, bridge: FakeBridge, stack: list[Place]
+    ) -> None:
+        """
+        Then for longer than the call has waited.
+        """
+        stack += PARSING[1:2]
+        queued(bridge, 91.0)
+        reason = explain(bridge, queued(bridge, 95.0))
+        assert reason.text == (
+            "The reactor thread has been busy for at least 9.0 s in views.py:31 parse()."
+        )
+
+    def test_in_the_midst_of_a_burst(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        Since it last came to a call.
+        """
+        stack += PARSING[1:2]
+        bridge.looked_at = 95.1
+        reason = explain(bridge, queued(bridge, 95.0))
+        assert (reason.state, reason.text) == (
+            BUSY,
+            "The reactor thread has been busy for 4.9 s in views.py:31 parse().",
+        )
+
+    def test_with_another_call_while_one_waits(
+        self, bridge: FakeBridge, stack: list[Place]
+    ) -> None:
+        """
+        Which has started: nobody reads its answer.
+        """
+        stack += PARSING[1:2]
+        call = started(bridge, 95.0, 95.0)
+        bridge.body = FakeCall("parse", 95.0, 95.1)
+        reason = explain(bridge, call)
+        assert reason.state == BUSY
+        assert "has been busy for 4.9 s in views.py:31 parse()." in reason.text
+        assert [str(place) for place in reason.awaits] == ["a Deferred"]
+
+    def test_with_the_body_of_the_call(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        Then that is said.
+        """
+        stack += PARSING[1:2]
+        call = FakeCall("fetch", 95.0, 95.0)
+        bridge.body = call
+        assert explain(bridge, call).text == (
+            "The reactor thread has been busy for 5.0 s in views.py:31 parse(): that is the "
+            "function's own body, which blocks."
+        )
+
+    def test_with_a_body_that_is_not_written_in_python(
+        self, bridge: FakeBridge, stack: list[Place]
+    ) -> None:
+        """
+        It has no frame, but a name.
+        """
+        stack += ELSEWHERE
+        bridge.looked_at = 95.0
+        bridge.body = FakeCall("sleep", 94.0, 95.0)
+        reason = explain(bridge, queued(bridge, 94.5))
+        assert reason.text == "The reactor thread has been busy for 5.0 s in sleep()."
+
+    def test_with_code_that_is_not_the_programs(
+        self, bridge: FakeBridge, stack: list[Place]
+    ) -> None:
+        """
+        The innermost frame is told, for want of a better one.
+        """
+        stack += ELSEWHERE
+        reason = explain(bridge, queued(bridge, 95.0))
+        assert reason.text == (
+            "The reactor thread has been busy for at least 5.0 s in __init__.py:7 loads()."
+        )
+
+    def test_without_a_stack(
+        self, bridge: FakeBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        It may end at that very moment.
+        """
+        monkeypatch.setattr(_diagnosis, "see", lambda frame, body_in: Sight((), False, ""))
+        reason = explain(bridge, queued(bridge, 95.0))
+        assert reason.text == "The reactor thread has been busy for at least 5.0 s."
+
+    def test_for_real(self, running: FakeProcess) -> None:
+        """
+        A body that blocks, in the stack of a real thread.
+        """
+        has_begun, go_on = threading.Event(), threading.Event()
+
+        def block() -> None:
+            has_begun.set()
+            assert go_on.wait(BOUND)
+
+        blocking = running.run_in_reactor(block)()
+        assert has_begun.wait(BOUND)
+        waiting = running.run_in_reactor(int)()
+        deadline = time.monotonic() + BOUND
+        while True:
+            # It may have taken the call longer to start than it now takes us to look.
+            reasons = [explain(running.bridge, call) for call in (blocking, waiting)]
+            if {reason.state for reason in reasons} == {BUSY} or time.monotonic() > deadline:
+                break
+        go_on.set()
+        assert blocking.wait(BOUND) is None
+        assert waiting.wait(BOUND) == 0
+        assert [reason.state for reason in reasons] == [BUSY, BUSY]
+        line = block.__code__.co_firstlineno + 2
+        where = rf"test_diagnosis.py:{line} "
+        assert all(where in reason.text for reason in reasons)
+        assert "own body" in reasons[0].text
+        assert any(place.file == _BASE for place in reasons[0].stack)
+
+
+class TestWhatHasKeptTheReactorThread:
+    """
+    Is told if it did for half of the wait or longer, though it is over.
+    """
+
+    def note(self, bridge: FakeBridge, since: float, until: float, place: Place) -> None:
+        """
+        Have been seen in a function.
+        """
+        bridge.moments.note(since, until, sight_of((place,), None))
+
+    def test_a_call_ahead_of_it(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        And now one that waits for a lock, for a short while.
+        """
+        stack += PARSING[1:2]
+        self.note(bridge, 98.0, 99.8, Place("save", "/srv/app/models.py", 7))
+        bridge.looked_at = 99.9
+        bridge.body = FakeCall("parse", 99.0, 99.9)
+        reason = explain(
+            bridge,
+            queued(bridge, 99.0),
+            lambda ident, carrier, frames: Blocked("The reactor thread waits for the lock 'lock'."),
+        )
+        assert reason == (
+            BUSY,
+            "For 0.8 s of that the reactor thread was busy in models.py:7 save(). The reactor "
+            "thread waits for the lock 'lock'.",
+            (Place("save", "/srv/app/models.py", 7),),
+            (),
+        )
+
+    def test_the_same_function_again_and_again(
+        self, bridge: FakeBridge, stack: list[Place]
+    ) -> None:
+        """
+        Each time counts.
+        """
+        for at in (91, 93, 95, 97):
+            self.note(bridge, at, at + 1.5, PARSING[1])
+        text = explain(bridge, queued(bridge, 90.0)).text
+        assert text == "For 6.0 s of that the reactor thread was busy in views.py:31 parse()."
+
+    def test_is_none_of_this_waits_business(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        If it was before, or for less than half of it.
+        """
+        self.note(bridge, 91.0, 95.5, PARSING[1])
+        assert explain(bridge, queued(bridge, 95.0)).state == QUEUED
+        assert explain(bridge, started(bridge, 95.0, 95.6)).state == WAITING
+
+    def test_is_still_at_it(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        Then that is seen, though no call tells for how long.
+        """
+        stack += PARSING[1:2]
+        self.note(bridge, 91.0, 99.9, PARSING[1])
+        assert explain(bridge, started(bridge, 90.0, 90.5)).text == (
+            "The reactor thread has been busy for 9.0 s in views.py:31 parse()."
+        )
+        self.note(bridge, 92.0, 92.1, PARSING[1])
+        bridge.moments._last = None
+        assert explain(bridge, started(bridge, 90.0, 90.5)).text.startswith("It started 9.5 s ago")
+
+
+class TestAQueuedCall:
+    """
+    Has not started.
+    """
+
+    def test_behind_others(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        As many as have not been withdrawn, if the reactor thread starts one after the other.
+        """
+        stack += PARSING
+        bridge.looked_at = 99.9
+        for _ in range(3):
+            queued(bridge, 95.0)
+        del bridge._queue[1]._work
+        call = queued(bridge, 95.0)
+        queued(bridge, 95.0)
+        reason = explain(bridge, call)
+        assert reason.state == QUEUED
+        assert reason.text == (
+            "It has not started: 2 calls are ahead of it in the queue, and the reactor thread is "
+            "in views.py:31 parse()."
+        )
+        assert reason.stack == PARSING
+
+    def test_behind_one_other(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        Nobody knows where the reactor thread is: in nobody's code.
+        """
+        bridge.looked_at = 99.9
+        queued(bridge, 95.0)
+        reason = explain(bridge, queued(bridge, 95.0))
+        assert reason.text == "It has not started: 1 call is ahead of it in the queue."
+
+    def test_behind_a_great_many(
+        self, bridge: FakeBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        They are not all counted: that would cost each call of an outage a look at all others.
+        """
+        monkeypatch.setattr(_diagnosis, "_QUEUED_SEEN", 3)
+        bridge.looked_at = 99.9
+        calls = [queued(bridge, 95.0) for _ in range(5)]
+        assert explain(bridge, calls[2]).text == (
+            "It has not started: 2 calls are ahead of it in the queue."
+        )
+        assert explain(bridge, calls[4]).text == (
+            "It has not started: at least 3 calls are ahead of it in the queue."
+        )
+
+    def test_that_came_after_the_others_were_counted(
+        self, bridge: FakeBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Is behind them all, whatever its id was before.
+        """
+        bridge.looked_at = 99.9
+        calls = [queued(bridge, 95.0) for _ in range(2)]
+        assert explain(bridge, calls[0]).text.endswith("has not come to it yet.")
+        monkeypatch.setattr(_diagnosis, "monotonic", lambda: 100.0009)
+        late = queued(bridge, 100.0008)
+        assert "2 calls are ahead of it" in explain(bridge, late).text
+
+    def test_that_is_about_to_start(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        It has just been taken from the queue.
+        """
+        reason = explain(bridge, FakeCall("fetch", 95.0))
+        assert reason.text == "It has not started: the reactor thread has not come to it yet."
+
+    def test_that_would_be_next(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        The reactor thread is on its way, after a very short time.
+        """
+        reason = explain(bridge, queued(bridge, 99.9999))
+        assert reason.state == QUEUED
+        assert reason.text == ("It has not started: the reactor thread has not come to it yet.")
+
+
+class TestAStartedCall:
+    """
+    Waits on something.
+    """
+
+    def test_that_waits(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        In a chain of frames, down to the Deferred that has not fired.
+        """
+        call = started(bridge, 95.0, 95.1)
+
+        async def fetch() -> None:
+            await call_server()
+
+        async def call_server() -> None:
+            await deferred
+
+        deferred = Deferred[None]()
+        call._running = Deferred.fromCoroutine(fetch())
+        reason = explain(bridge, call)
+        first = fetch.__code__.co_firstlineno
+        assert reason.state == WAITING
+        assert reason.text == (
+            f"It started 4.9 s ago, and waits in test_diagnosis.py:{first + 1} fetch() > "
+            f"test_diagnosis.py:{first + 4} call_server() > a Deferred. {HINT}"
+        )
+        assert [place.line for place in reason.awaits] == [first + 1, first + 4, 0]
+        deferred.callback(None)
+
+    def test_that_started_late(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        And had little time.
+        """
+        reason = explain(bridge, started(bridge, 95.0, 99.0))
+        assert reason.text == (
+            "It started 1.0 s ago, having waited 4.0 s for the reactor thread, and waits in a "
+            f"Deferred. {HINT}"
+        )
+
+    def test_that_waits_for_a_deferred_of_which_twisted_knows(
+        self, bridge: FakeBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Where it was made, with CROCHET_DEBUG or ``setDebugging()``. There is no need of a hint.
+        """
+        monkeypatch.setattr(Deferred, "debug", True)
+        call = started(bridge, 95.0, 95.1)
+        line = sys._getframe().f_lineno + 1
+        call._running = Deferred()
+        reason = explain(bridge, call)
+        name = "test_that_waits_for_a_deferred_of_which_twisted_knows"
+        assert reason.text == (
+            "It started 4.9 s ago, and waits in a Deferred made in "
+            f"test_diagnosis.py:{line} {name}()."
+        )
+        (made,) = reason.awaits
+        assert (made.file, made.line) == (__file__, line)
+
+    def test_that_waits_on_nothing_that_is_known(
+        self, bridge: FakeBridge, stack: list[Place]
+    ) -> None:
+        """
+        Its body has just returned, say.
+        """
+        call = started(bridge, 95.0, 94.9999)  # within a tick before it was made
+        call._running = None
+        reason = explain(bridge, call)
+        assert (reason.state, reason.text) == (WAITING, "It started 5.0 s ago.")
+
+    def test_while_the_reactor_thread_is_busy_for_a_while(
+        self, bridge: FakeBridge, stack: list[Place]
+    ) -> None:
+        """
+        Not for long enough to be the cause, but for long enough to be told.
+        """
+        stack += PARSING[1:2]
+        call = started(bridge, 90.0, 90.0)
+        queued(bridge, 98.0)
+        reason = explain(bridge, call)
+        assert reason.state == WAITING
+        assert reason.text == (
+            "It started 10.0 s ago, and waits in a Deferred. The reactor thread has been busy for "
+            f"at least 2.0 s in views.py:31 parse(). {HINT}"
+        )
+
+    def test_while_the_reactor_thread_does_something(
+        self, bridge: FakeBridge, stack: list[Place]
+    ) -> None:
+        """
+        As it always does. Nothing tells that it has been at it for long.
+        """
+        stack += PARSING
+        assert explain(bridge, started(bridge, 90.0, 90.0)).text == (
+            f"It started 10.0 s ago, and waits in a Deferred. {HINT}"
+        )
+
+    def test_for_real(self, running: FakeProcess) -> None:
+        """
+        One that waits while the reactor thread polls.
+        """
+        result: EventualResult[Any] = running.run_in_reactor(Deferred)()
+        running.wait_for(BOUND)(int)()
+        reason = explain(running.bridge, result)
+        assert reason.state == WAITING
+        assert [str(place) for place in reason.awaits] == ["a Deferred"]
+        result.cancel()
+        running.wait_for(BOUND)(int)()
+        assert result.original_failure() is not None
+
+
+class TestTheReactor:
+    """
+    Is the cause.
+    """
+
+    def test_not_running_yet(self, bridge: FakeBridge) -> None:
+        """
+        The program's own.
+        """
+        bridge.reactor_thread = None
+        reason = explain(bridge, queued(bridge, 95.0))
+        assert reason.state == NOT_RUNNING
+        assert "the program itself has to call reactor.run()" in reason.text
+
+    @pytest.mark.parametrize("refusal", [_errors.stopped, _errors.shut_down, _errors.exiting])
+    def test_stopped(self, bridge: FakeBridge, refusal: Any) -> None:
+        """
+        And the call is about to be answered so.
+        """
+        bridge.refusal = refusal
+        reason = explain(bridge, queued(bridge, 95.0))
+        assert (reason.state, reason.text) == (
+            STOPPED,
+            "The reactor has stopped, or is about to, and takes no more calls.",
+        )
+
+    @pytest.mark.parametrize("refusal", [_errors.crashed, _errors.died(ValueError("no"))])
+    def test_crashed(self, bridge: FakeBridge, refusal: Any) -> None:
+        """
+        Likewise.
+        """
+        bridge.refusal = refusal
+        reason = explain(bridge, queued(bridge, 95.0))
+        assert (reason.state, reason.text) == (CRASHED, "The reactor has crashed.")
+
+    @pytest.mark.parametrize("end", ["stop", "crash"])
+    @pytest.mark.parametrize("is_ours", [True, False])
+    def test_stopped_or_crashed_for_real(
+        self, process: FakeProcess, is_ours: bool, end: str
+    ) -> None:
+        """
+        The one is told from the other, whoever runs the reactor.
+        """
+        process.reactor.callWhenRunning(lambda: getattr(process.reactor, end)())
+        if is_ours:
+            process.loop.setup()
+            process.run_reactor()
+        else:
+            process.loop.no_setup()
+            process.reactor.run()
+        refusal: Any = process.bridge.refusal
+        assert is_crash(refusal) is (end == "crash")
+        text = str(refusal("fetch"))
+        assert "the reactor has stopped" in text
+        assert end in text
+
+
+class Blocked(NamedTuple):
+    """
+    What another room knows.
+    """
+
+    text: str
+    waits: tuple[object, ...] = ()
+
+
+class TestABlockedReactorThread:
+    """
+    Which waits for who waits for it: found out elsewhere.
+    """
+
+    def test_is_the_cause(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        Before all others.
+        """
+        stack += PARSING
+        asked: list[object] = []
+
+        def blocked_in(ident: int, carrier: object, frames: object) -> Blocked:
+            asked.extend((ident, carrier))
+            return Blocked("It waits for us.")
+
+        reason = explain(bridge, queued(bridge, 95.0), blocked_in)
+        expected = "It waits for us. It has been busy for at least 5.0 s."
+        assert reason == (BLOCKED, expected, PARSING, ())
+        assert asked == [7, bridge]
+
+    def test_is_not_if_nothing_is_known(self, bridge: FakeBridge, stack: list[Place]) -> None:
+        """
+        Then the search goes on.
+        """
+        reason = explain(bridge, queued(bridge, 95.0), lambda ident, carrier, frames: None)
+        assert reason.state == QUEUED
+
+
+class TestACrowd:
+    """
+    Runs out of time together, as calls do in an outage.
+    """
+
+    @pytest.mark.parametrize("is_started", [True, False])
+    def test_takes_one_look_at_all_threads(
+        self, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch, *, is_started: bool
+    ) -> None:
+        """
+        And another when the first is old. Each tells its own part.
+        """
+        looks: list[object] = []
+
+        def current_frames() -> dict[int, Any]:
+            looks.append(None)
+            return {7: sys._getframe()}
+
+        monkeypatch.setattr(_diagnosis, "frames_of_threads", current_frames)
+        make = started if is_started else queued
+        calls = [make(bridge, 95.0, *[96.0 + index / 1000] * is_started) for index in range(1000)]
+        asked: list[object] = []
+        now = 100.0
+        monkeypatch.setattr(_diagnosis, "monotonic", lambda: now)
+        for call in calls:
+            explain(bridge, call, lambda ident, carrier, frames: asked.append(len(frames)))
+            now += 0.0001
+        assert len(looks) == len(asked) == 2
+        assert asked == [1, 1]
+
+    def test_does_not_look_at_what_is_in_flight(
+        self, bridge: FakeBridge, stack: list[Place]
+    ) -> None:
+        """
+        Nor at more of the queue than is told.
+        """
+
+        class Queue(deque[Any]):
+            taken = 0
+
+            def __iter__(self) -> Any:
+                for each in super().__iter__():
+                    Queue.taken += 1
+                    yield each
+
+        stack += PARSING
+        bridge._queue = Queue()
+        calls = [queued(bridge, 95.0) for _ in range(5000)]
+        for call in calls:
+            assert explain(bridge, call).state == BUSY
+        assert Queue.taken == 1
+        assert not hasattr(bridge, "in_flight")
+
+    def test_is_told_of_what_was_seen_while_it_waited(
+        self, bridge: FakeBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        A call that was made after the look is not.
+        """
+        stack += PARSING
+        assert explain(bridge, queued(bridge, 95.0)).state == BUSY
+        stack.clear()
+        monkeypatch.setattr(_diagnosis, "monotonic", lambda: 100.04)
+        assert explain(bridge, queued(bridge, 100.02)).state == QUEUED
+
+
+class TestExplaining:
+    """
+    Whatever happens.
+    """
+
+    def test_does_not_raise(self, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        Who asks is about to raise something more important.
+        """
+        monkeypatch.setattr(_diagnosis, "see", lambda frame, body_in: Sight((), False, ""))
+
+        def fail(ident: int, carrier: object, frames: object) -> None:
+            raise ValueError("in here")
+
+        reason = explain(bridge, queued(bridge, 95.0), fail)
+        assert (reason.state, reason.text) == (QUEUED, "It has not started.")
+        reason = explain(bridge, started(bridge, 95.0, 95.0), fail)
+        assert (reason.state, reason.text) == (WAITING, "It has started.")
+
+    def test_leaves_everything_as_it_was(self, stepped: FakeProcess) -> None:
+        """
+        A call goes its way afterwards.
+        """
+        result = stepped.run_in_reactor(int)()
+        assert explain(stepped.bridge, result).state in (QUEUED, BUSY)
+        assert not result.done()
+        stepped.reactor.turn()
+        assert result.wait(0) == 0
+
+    def test_has_a_page_for_each_state(self) -> None:
+        """
+        Of its name.
+        """
+        states = {BUSY, QUEUED, WAITING, BLOCKED, NOT_RUNNING, STOPPED, CRASHED}
+        assert {page.stem for page in _PAGES.glob("*.md")} == states | {"index", "past-deadline"}
+
+    def test_copies_what_others_change(self) -> None:
+        """
+        Again, if that failed, and not for ever.
+        """
+
+        class Changing(deque[int]):
+            failures = 1
+
+            def copy(self) -> Any:
+                if self.failures:
+                    self.failures -= 1
+                    raise RuntimeError("deque mutated during iteration")
+                return super().copy()
+
+        changing = Changing((1, 2))
+        assert copied(changing.copy) == [1, 2]
+        changing.failures = 10
+        assert copied(changing.copy) == []
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"),
+        [(5.04, "5.0 s"), (0.1, "0.1 s"), (0.0123, "12.3 ms"), (-1.0, "0.0 ms")],
+    )
+    def test_tells_seconds(self, seconds: float, text: str) -> None:
+        """
+        In the unit of their size.
+        """
+        assert seconds_told(seconds) == text
+
+
+def test_the_clock_is_that_of_the_calls(stepped: FakeProcess) -> None:
+    """
+    A call made now is no time old.
+    """
+    before = time.monotonic()
+    result = stepped.run_in_reactor(int)()
+    assert before <= result._made <= time.monotonic()
+    assert crochet.EventualResult is type(result)
+    stepped.reactor.turn()

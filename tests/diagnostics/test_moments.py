@@ -1,0 +1,247 @@
+"""
+What is seen of the reactor thread, and by how many.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from _thread import allocate_lock
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from crochet._core.call import body_in
+from crochet._diagnostics import moments as _moments
+from crochet._diagnostics.frames import Place
+from crochet._diagnostics.moments import Moments, Sight, see, sight_of
+from support.process import FakeProcess
+from support.stepping import BOUND, Background, FakeLock
+
+PARSING = Sight((Place("parse", "/srv/app/views.py", 31),), False, "views.py:31 parse()")
+FARTHER = Sight((Place("parse", "/srv/app/views.py", 40),), False, "views.py:40 parse()")
+SAVING = Sight((Place("save", "/srv/app/models.py", 7),), False, "models.py:7 save()")
+
+
+class Seen(NamedTuple):
+    """
+    What a look has found.
+    """
+
+    at: float
+
+
+class Looks:
+    """
+    Counts them.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.now = 100.0
+        self.meanwhile: Callable[[], object] = int
+
+    def __call__(self) -> Seen:
+        self.number += 1
+        self.meanwhile()
+        return Seen(self.now)
+
+
+@pytest.fixture
+def look() -> Looks:
+    """
+    A look at 100 seconds past the clock's beginning.
+    """
+    return Looks()
+
+
+class TestSharing:
+    """
+    One looks for all.
+    """
+
+    def test_lasts_for_as_long_as_is_asked(self, look: Looks) -> None:
+        """
+        A look that is too old is made again.
+        """
+        moments: Moments[Seen] = Moments()
+        assert moments.get(99.9, 99.0, look).at == 100.0
+        look.now = 100.2
+        assert [moments.get(oldest, 99.0, look).at for oldest in (99.9, 100.0)] == [100.0, 100.0]
+        assert moments.get(100.1, 99.0, look).at == 100.2
+        assert look.number == 2
+
+    def test_is_waited_for(self, look: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        1. One looks. 2. Others come, find that it does, and wait. 3. It has looked, and they have
+        what it has found, though each lets the next through.
+        """
+        moments: Moments[Seen] = Moments()
+        others: list[Background[Seen]] = []
+        are_waiting = threading.Semaphore(0)
+
+        class Gate:
+            """
+            A lock that tells of each that waits for it.
+            """
+
+            def __init__(self) -> None:
+                self._lock = allocate_lock()
+                self.release = self._lock.release
+
+            def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+                if self._lock.locked():
+                    are_waiting.release()
+                    return self._lock.acquire(True, BOUND)
+                return self._lock.acquire(blocking, timeout)
+
+        def begin() -> None:
+            for _ in range(3):
+                others.append(Background(moments.get, 99.9, 99.0, look))
+            for _ in range(3):
+                assert are_waiting.acquire(timeout=BOUND)
+
+        monkeypatch.setattr(_moments, "allocate_lock", Gate)
+        look.meanwhile = begin
+        seen = moments.get(99.9, 99.0, look)
+        assert [other.outcome() for other in others] == [seen] * 3
+        assert look.number == 1
+
+    def test_is_not_waited_for_if_an_older_one_will_do(self, look: Looks) -> None:
+        """
+        1. One looks, for the last look is somewhat old. 2. Another takes that for the time being.
+        """
+        moments: Moments[Seen] = Moments()
+        first = moments.get(99.0, 99.0, look)
+        look.now = 105.0
+        others: list[Seen] = []
+        look.meanwhile = lambda: others.append(moments.get(104.9, 99.0, look))
+        assert moments.get(104.9, 99.0, look).at == 105.0
+        assert others == [first]
+
+    def test_outlasts_one_that_never_comes_back(
+        self, look: Looks, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        1. A signal's exception takes it away before it can say so. 2. The next waits for a while,
+        and then looks itself. 3. Nobody waits any more.
+        """
+        moments: Moments[Seen] = Moments()
+        gates: list[FakeLock] = []
+        monkeypatch.setattr(
+            _moments, "allocate_lock", lambda: gates.append(FakeLock()) or gates[-1]
+        )
+        moments._gate = lost = FakeLock()  # type: ignore[assignment]
+        lost.acquire()
+        assert moments.get(99.9, 99.0, look).at == 100.0
+        assert lost.waits == [0.25]
+        assert moments._gate is None
+        assert look.number == 1
+
+    def test_outlasts_one_that_fails(self, look: Looks) -> None:
+        """
+        The next looks again.
+        """
+        moments: Moments[Seen] = Moments()
+
+        def fail() -> Seen:
+            raise ValueError("in here")
+
+        with pytest.raises(ValueError, match="in here"):
+            moments.get(99.9, 99.0, fail)
+        assert moments._gate is None
+        assert moments.get(99.9, 99.0, look).at == 100.0
+
+
+class TestSpells:
+    """
+    What the watch notes.
+    """
+
+    def test_last_from_turn_to_look(self) -> None:
+        """
+        In one function, at whatever line of it.
+        """
+        moments: Moments[Any] = Moments()
+        moments.note(10.0, 10.2, PARSING)
+        moments.note(10.0, 10.3, FARTHER)
+        (spell,) = moments.spells
+        assert (spell.since, spell.until, spell.where) == (10.0, 10.3, "views.py:31 parse()")
+
+    def test_end_where_another_function_is_seen(self) -> None:
+        """
+        Within one turn, and so for one call after the other.
+        """
+        moments: Moments[Any] = Moments()
+        moments.note(10.0, 10.2, PARSING)
+        moments.note(10.0, 10.3, SAVING)
+        assert [(spell.since, spell.until) for spell in moments.spells] == [
+            (10.0, 10.2),
+            (10.2, 10.3),
+        ]
+
+    def test_end_with_a_turn(self) -> None:
+        """
+        Even if the same function is called then.
+        """
+        moments: Moments[Any] = Moments()
+        moments.note(10.0, 10.2, PARSING)
+        moments.note(10.5, 10.7, PARSING)
+        assert [(spell.since, spell.until) for spell in moments.spells] == [
+            (10.0, 10.2),
+            (10.5, 10.7),
+        ]
+
+    def test_are_forgotten(self) -> None:
+        """
+        There are not more of them the longer a process lives.
+        """
+        moments: Moments[Any] = Moments()
+        for at in range(1000):
+            moments.note(at, at + 0.5, PARSING)
+        assert len(moments.spells) == 100
+
+
+class TestSight:
+    """
+    Where the reactor thread is.
+    """
+
+    def test_of_a_body(self, running: FakeProcess) -> None:
+        """
+        Is told with the call, and of one that is no Python code by its name.
+        """
+        seen: list[Sight] = []
+
+        class Sleep:
+            """
+            Looks where its thread is, as seen from a frame of ours.
+            """
+
+            __qualname__ = "sleep"
+
+            def __call__(self) -> None:
+                seen.append(see(sys._getframe().f_back, body_in))
+
+        result = running.run_in_reactor(Sleep())()
+        result.wait(BOUND)
+        (sight,) = seen
+        assert (sight.where, sight.is_idle) == ("sleep()", False)
+        assert sight.body is result
+        assert sight.function == "sleep()"
+
+    def test_of_a_thread_that_has_ended(self) -> None:
+        """
+        Is nowhere.
+        """
+        assert see(None, body_in) == Sight((), True, "")
+
+    def test_of_nothing_that_is_worth_telling(self) -> None:
+        """
+        Is the innermost line that is in a file.
+        """
+        frozen = Place("_load", "<frozen importlib._bootstrap>", 1)
+        encoder = Place("encode", threading.__file__, 7)
+        assert sight_of((frozen, encoder), None).where == "threading.py:7 encode()"
+        assert sight_of((frozen,), None).where == ""
