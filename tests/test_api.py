@@ -1,148 +1,167 @@
 """
-The way in, by which the rest is loaded. What it loads, and when, is in test_package.py.
+The public functions: what tools are told of them. What each does is tested with what it is made of.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+import importlib
+import inspect
+import pydoc
+from types import FunctionType
+from typing import Any
 
 import pytest
 
-from crochet import _api as _entrance
-from crochet._api import Entrance
-from crochet._lifecycle.lifecycle import EventLoop
-from support.stepping import BOUND
+import crochet
+from crochet._lifecycle.lifecycle import SetupOptions
+from support.programs import run_python
+
+# How each is called. Of decorated functions, test_decorators.py tells.
+SIGNATURES = {
+    "dump": "(file=None)",
+    "in_reactor": "(function)",
+    "load_ipython_extension": "(ip)",
+    "no_setup": "()",
+    "reactor_only": "(function, /)",
+    "register": "(function, /, *args, **kwargs)",
+    "retrieve_result": "(result_id)",
+    "run_in_caller": "(function, /, *args, **kwargs)",
+    "run_in_reactor": "(function)",
+    "running": "(*, timeout=10.0, **options)",
+    "setup": "(*, logging=True, stall_warning=1.0, exit_patience=5.0, max_queued=inf, "
+    "reactor=None, loop_factory=None)",
+    "shutdown": "(timeout=10.0)",
+    "status": "()",
+    "unload_ipython_extension": "(ip)",
+    "wait_for": "(timeout, *, grace=1.0, on_late=None)",
+    "wait_for_reactor": "(function)",
+}
 
 
-class _Overtaken(Entrance):
+def _signature(function: Any) -> inspect.Signature:
+    signature = inspect.signature(function)
+    plain = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in signature.parameters.values()
+    ]
+    return signature.replace(parameters=plain, return_annotation=inspect.Signature.empty)
+
+
+def test_the_functions_are_all_told() -> None:
     """
-    One that a second thread enters, and gets through, while the first is loading.
+    A new one of ``__all__`` has to be given its signature here.
+    """
+    functions = {name for name in crochet.__all__ if not _is_class(getattr(crochet, name))}
+    assert functions - {"__version__"} <= set(SIGNATURES)
+
+
+def _is_class(value: object) -> bool:
+    return isinstance(value, type)
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_is_a_function_with_its_signature(name: str) -> None:
+    """
+    It is a ``def`` of that name, found by jump-to-definition, with a docstring for ``help()``.
+    """
+    function = getattr(crochet, name)
+    assert type(function) is FunctionType
+    assert f"def {name}(" in inspect.getsource(function)
+    assert function.__name__ == function.__qualname__ == name
+    assert str(_signature(function)) == SIGNATURES[name]
+    text = pydoc.plain(pydoc.render_doc(function))
+    assert f"\n{name}(" in text
+    assert inspect.getdoc(function) in inspect.cleandoc(text).replace("\n    ", "\n")
+
+
+def test_classes_have_their_signature() -> None:
+    """
+    Those of ``__all__`` that a program makes itself.
+    """
+    assert str(_signature(crochet.deadline)) == "(timeout)"
+
+
+def test_options_are_those_of_setup() -> None:
+    """
+    What type checkers let running() be given is what setup() takes.
+    """
+    told = inspect.get_annotations(SetupOptions)
+    taken = inspect.signature(crochet.setup).parameters
+    assert list(told) == list(taken)
+    for name, parameter in taken.items():
+        assert told[name].__forward_arg__ == parameter.annotation
+
+
+def test_running_takes_what_setup_takes() -> None:
+    """
+    Any of its options, and no others.
+    """
+    finished = run_python(
+        """
+        import crochet
+
+        for options in {"stall_warning": 0}, {"stalls": 0}:
+            try:
+                with crochet.running(**options):
+                    print("runs")
+            except (TypeError, ValueError) as error:
+                print(type(error).__name__, error)
+        with crochet.running(exit_patience=3.0, reactor="select", logging=False):
+            print(crochet._event_loop._exit_patience, crochet.status().reactor)
+            print(crochet._event_loop._has_logs)
+        """
+    )
+    assert finished.stdout.splitlines() == [
+        "ValueError stall_warning cannot be 0 s: give a number of seconds above zero, or None for "
+        "no warnings",
+        "TypeError setup() got an unexpected keyword argument 'stalls'",
+        "3.0 select",
+        "False",
+    ]
+
+
+def test_a_reload_keeps_the_one_lifecycle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    As ``%reload_ext crochet`` does: the names are those functions, and the reactor still runs.
+    """
+    for name in vars(crochet).copy():  # which the reload may replace
+        monkeypatch.setattr(crochet, name, getattr(crochet, name))
+    before = {name: getattr(crochet, name) for name in [*SIGNATURES, "_event_loop", "_extension"]}
+    importlib.reload(crochet)
+    assert {name: getattr(crochet, name) for name in before} == before
+
+
+def test_a_generator_function_is_warned_of_where_it_is_decorated() -> None:
+    """
+    In the program's file, though the decorator is behind another function.
     """
 
-    def __init__(self) -> None:
-        super().__init__("crochet")
-        self.second: EventLoop | None = None
+    def generate() -> Any:
+        yield
 
-    def _enter_second(self) -> None:
-        self.second = self.event_loop()
-
-    def _looked_up(self, name: str, names: dict[str, object]) -> object:
-        if self.second is None and threading.current_thread().name != "second":
-            thread = threading.Thread(target=self._enter_second, name="second")
-            thread.start()
-            thread.join(BOUND)
-        return super()._looked_up(name, names)
-
-
-class _Interrupted(Entrance):
-    """
-    One that is entered again, in the same thread, while that is loading.
-    """
-
-    def __init__(self) -> None:
-        super().__init__("crochet")
-        self.refusals: list[str] = []
-
-    def _looked_up(self, name: str, names: dict[str, object]) -> object:
-        self.setup()
-        for function in (self.no_setup, self.shutdown, self.running, self.status):
-            with pytest.raises(RuntimeError, match="in the middle of setup") as refused:
-                function()
-            self.refusals.append(str(refused.value).partition("(")[0])
-        return super()._looked_up(name, names)
-
-
-def test_threads_that_enter_at_once_get_the_same_event_loop() -> None:
-    """
-    That of whoever is through first; the other's is dropped.
-    """
-    entrance = _Overtaken()
-    first = entrance.event_loop()
-    assert isinstance(first, EventLoop)
-    assert first is entrance.second
-    assert first is entrance.event_loop()
-    assert first.bridge is entrance.bridge
-
-
-def test_what_interrupts_the_loading_finds_setup_under_way() -> None:
-    """
-    A signal handler or a ``__del__``: setup() returns, and what it cannot do by then is refused.
-    """
-    entrance = _Interrupted()
-    entrance.event_loop()
-    assert entrance.refusals[:4] == ["no_setup", "shutdown", "running", "status"]
+    with pytest.warns(DeprecationWarning, match="generator function") as caught:
+        crochet.run_in_reactor(generate)
+    with pytest.warns(DeprecationWarning, match="generator function") as more:
+        crochet.run_in_reactor(staticmethod(generate))
+    assert [warning.filename for warning in [*caught, *more]] == [__file__, __file__]
 
 
 def test_shutdown_before_setup_has_nothing_to_do() -> None:
     """
-    But to look at what it was given.
+    But to look at what it was given; and nothing is started.
     """
-    entrance = Entrance("crochet")
-    entrance.shutdown(1.0)
-    with pytest.raises(TypeError, match="number of seconds"):
-        entrance.shutdown("soon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    entrance.event_loop()
-    entrance.shutdown(1.0)
+    finished = run_python(
+        """
+        import threading
+        import crochet
 
-
-def test_status_before_setup() -> None:
-    """
-    Is told without loading the rest, and the same afterwards.
-    """
-    entrance = Entrance("crochet")
-    before = entrance.status()
-    entrance.event_loop()
-    assert entrance.status().state == before.state == "not set up"
-
-
-def test_a_name_is_entered_once() -> None:
-    """
-    Whoever looks it up first; an unknown one is not entered, and the text says whose it is not.
-    """
-    entrance = Entrance("crochet")
-    names: dict[str, object] = {}
-    found = entrance.look_up("reactor_only", names)
-    assert names == {"reactor_only": found}
-    assert entrance.look_up("reactor_only", names) is found
-    with pytest.raises(AttributeError, match="module 'crochet' has no attribute 'nothing'"):
-        entrance.look_up("nothing", names)
-    assert list(names) == ["reactor_only"]
-
-
-def test_the_extension_is_one() -> None:
-    """
-    That which loads it for IPython, and that which unloads it, know of each other.
-    """
-    entrance = Entrance("crochet")
-    names: dict[str, object] = {}
-    load = entrance.look_up("load_ipython_extension", names)
-    unload = entrance.look_up("unload_ipython_extension", names)
-    extension = entrance.look_up("_extension", names)
-    assert getattr(load, "__self__", None) is getattr(unload, "__self__", None) is extension
-    assert entrance.look_up("_event_loop", names) is entrance.event_loop()
-
-
-def test_a_fork_waits_for_other_threads_that_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    And not for its own, nor for ever: the child would find the lock of a module's import held.
-    """
-    entrance = Entrance("crochet")
-    entrance._wait_for_loaders()  # nobody has entered
-    entrance._loaders = [threading.get_ident()]
-    entrance._wait_for_loaders()
-    looks: list[None] = []
-
-    class Loading(list[int]):
-        def __iter__(self) -> Iterator[int]:
-            if looks:
-                self.clear()  # it is through when it is looked at again
-            looks.append(None)
-            return super().__iter__()
-
-    entrance._loaders = Loading([-1])
-    entrance._wait_for_loaders()
-    assert len(looks) == 2
-    monkeypatch.setattr(_entrance, "_LOADING_TAKES", 0.01)
-    entrance._loaders = [-1]
-    entrance._wait_for_loaders()
+        crochet.shutdown(1.0)
+        try:
+            crochet.shutdown("soon")
+        except TypeError as error:
+            print(error)
+        print(crochet.status().state, threading.active_count())
+        """
+    )
+    text = "a timeout is a number of seconds, or None for no limit, not str 'soon'"
+    assert finished == (0, f"{text}\nnot set up 1\n", "")

@@ -5,7 +5,6 @@ The names that went out of use before 3.0.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,20 +13,21 @@ from twisted.internet.defer import Deferred, succeed
 import crochet
 from crochet import EventualResult, _legacy
 from crochet._core import decorators as _calls
-from crochet._legacy import Legacy
 from support.process import FakeProcess
 from support.programs import run_python
 from support.stepping import FakeLock
 
 
 @pytest.fixture
-def legacy(stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Legacy]:
+def legacy(stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch) -> Any:
     """
-    The old decorators for a process whose reactor turns whenever somebody waits.
+    The old decorators, for a process whose reactor turns whenever somebody waits.
     """
     monkeypatch.setattr(_calls, "allocate_lock", lambda: FakeLock(lambda _: stepped.reactor.turn()))
     monkeypatch.setattr(_legacy, "import_reactor", lambda: stepped.reactor)
-    return Legacy(stepped.loop.calls)
+    monkeypatch.setattr(_legacy, "run_in_reactor", stepped.run_in_reactor)
+    monkeypatch.setattr(_legacy, "wait_for", stepped.wait_for)
+    return _legacy
 
 
 class TestWaitForReactor:
@@ -35,7 +35,7 @@ class TestWaitForReactor:
     ``wait_for_reactor``
     """
 
-    def test_waits_for_the_answer(self, legacy: Legacy) -> None:
+    def test_waits_for_the_answer(self, legacy: Any) -> None:
         """
         Without a limit.
         """
@@ -43,7 +43,7 @@ class TestWaitForReactor:
             decorated = legacy.wait_for_reactor(lambda number: succeed(number + 2))
         assert decorated(5) == 7
 
-    def test_warns_where_it_is_used(self, legacy: Legacy) -> None:
+    def test_warns_where_it_is_used(self, legacy: Any) -> None:
         """
         In the program's file.
         """
@@ -57,7 +57,7 @@ class TestInReactor:
     ``in_reactor``
     """
 
-    def test_gives_the_reactor(self, legacy: Legacy, stepped: FakeProcess) -> None:
+    def test_gives_the_reactor(self, legacy: Any, stepped: FakeProcess) -> None:
         """
         As the first argument.
         """
@@ -72,7 +72,7 @@ class TestInReactor:
         stepped.reactor.turn()
         assert result.wait(0) == (stepped.reactor, 7)
 
-    def test_follows_a_deferred(self, legacy: Legacy, stepped: FakeProcess) -> None:
+    def test_follows_a_deferred(self, legacy: Any, stepped: FakeProcess) -> None:
         """
         Like ``run_in_reactor``.
         """
@@ -83,7 +83,7 @@ class TestInReactor:
         deferred.callback(7)
         assert result.wait(0) == 7
 
-    def test_keeps_the_name_and_not_the_first_argument(self, legacy: Legacy) -> None:
+    def test_keeps_the_name_and_not_the_first_argument(self, legacy: Any) -> None:
         """
         Callers do not give the reactor.
         """

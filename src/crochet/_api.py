@@ -1,399 +1,444 @@
 """
-What ``import crochet`` brings: the way in, by which the rest is loaded when somebody enters.
+The public functions, and the process's one lifecycle.
 
-Most modules that import Crochet only decorate functions, and many a process that does so never
-calls one. So the import loads what decorating and refusing a call take, and setup() or no_setup()
-load all the rest, before they start anything. What must always hold: after that nothing of ours
-is imported any more by what may run then: calls, waits and the ends of both, signal handlers, the
-reactor thread, exit, a forked child. For there an import
+What must always hold:
 
-1. may wait for ever: for the lock of a module that another thread is importing, which waits for
-   this one, as where a module calls setup() and a decorated function while it is imported;
-2. needs a file descriptor, and the process may have none left;
-3. fails while the interpreter shuts down.
-
-What stands in functions as ``from ._room import name`` is found loaded, then, and takes no lock.
-Names that are no part of that are loaded where a program first looks them up.
-
-Threads: any may enter, and several at once. Each loads and makes an event loop, which has no effect
-by itself. There is no lock, as a fork could copy it locked:
-
-1. A thread that has made one appends it to ``_loops``, then takes the first in that list.
-
-Verdict: all take the same one, and the others are dropped. But Python has locks, one for each
-module that is being imported, and a child forked meanwhile would wait for one for ever. So a fork
-waits, for a second at most, until no other thread is loading, or is at what it loads that for. A
-signal handler or a garbage collection in the middle of it finds modules half loaded. So it is told
-that setup() is under way, as in the middle of setup() itself.
+1. Importing this has no effect: what is made below starts nothing and registers nothing. Python's
+   own import lock sees to it that there is one lifecycle, and ``%reload_ext crochet``, which runs
+   ``__init__.py`` again, leaves this module alone.
+2. After setup() nothing of ours is imported any more by calls, waits and their ends, in the reactor
+   thread, in a signal handler, at exit or in a forked child. An import there could wait for ever
+   for the lock of a module that another thread is importing, which waits for this one; it needs a
+   file descriptor, and the process may have none left; and it fails while the interpreter shuts
+   down. So all of it is imported here, by ``import crochet``.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
-import time
-from _thread import get_ident
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast, overload
+
+from twisted.internet.defer import Deferred
 
 from . import _errors
+from ._core import run_in_caller as _caller
 from ._core.bridge import Bridge
-from ._core.decorators import Decorators
+from ._core.result import EventualResult
 from ._core.stash import Stash
-from ._core.timeouts import EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds, seconds
-from ._threads.clock import monotonic
+from ._core.timeouts import EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds
+from ._diagnostics import dump as _dump
+from ._diagnostics import guards as _guards
+from ._diagnostics.dump import Writable
+from ._diagnostics.status import Status
+from ._diagnostics.thread_checks import ThreadCheck
+from ._diagnostics.watchdog import Watch
+from ._interactive.ipython import Extension, Shell
+from ._lifecycle.lifecycle import EventLoop
+from ._logs.observer import LogBridge
+from ._reactor.asyncio_loop import LoopFactory
+from ._reactor.children import ChildWatcher
+from ._reactor.choice import ReactorChoice
+from ._reactor.reactor import import_reactor
 from ._threads.fork_mark import at_fork
+from ._threads.threads import start_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-    from types import FrameType
+    from asyncio import Future
 
-    from ._diagnostics.status import Status
-    from ._lifecycle.lifecycle import EventLoop
-    from ._reactor.asyncio_loop import LoopFactory
-    from ._reactor.choice import ReactorChoice
+    from typing_extensions import Unpack
+    from typing_extensions import deprecated as deprecated
+
+    from ._core.types import (
+        Coro,
+        D,
+        GeneratorFunction,
+        Generators,
+        R,
+        S,
+        StartedCoroutine,
+        StartedDeferred,
+        StartedFuture,
+        StartedValue,
+        Waiting,
+        WaitingOrLate,
+    )
+    from ._lifecycle.lifecycle import SetupOptions
+else:
+
+    def deprecated(text):
+        """
+        Leave an overload as it is. The typing_extensions that Twisted brings may not have this yet.
+        """
+        return lambda function: function
 
 
+P = ParamSpec("P")
 T = TypeVar("T")
+F = TypeVar("F")
 
-# Seconds. It is done in a tenth of one, but on a slow disk.
-_LOADING_TAKES = 1.0
+_stash = Stash()
+lifecycle = EventLoop(
+    import_reactor=import_reactor,
+    start_thread=start_thread,
+    at_exit=atexit.register,
+    at_fork=at_fork,
+    logs=LogBridge(start_thread=start_thread),
+    watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
+    check_threads=ThreadCheck,
+    watch=Watch,
+    bridge=Bridge(_errors.not_set_up, _stash),
+    birthplace=os.getpid(),
+)
+# What ``crochet._extension`` is: the code of a notebook's cells finds it there.
+extension = Extension(lifecycle, __package__ or "", "_extension")
+# What ``crochet._main`` is. MAAS sets this to None, for setup() to leave logs alone.
+main = SimpleNamespace(_startLoggingWithObserver=True)
 
 
-class Entrance:
+def setup(
+    *,
+    logging: bool = True,
+    stall_warning: Seconds = STALL_WARNING,
+    exit_patience: Seconds = EXIT_PATIENCE,
+    max_queued: float | None = MAX_QUEUED,
+    reactor: ReactorChoice | None = None,
+    loop_factory: LoopFactory | None = None,
+) -> None:
     """
-    The process's bridge, the decorators for it, and the functions that have its reactor run.
+    Start the reactor in a thread of its own, unless it runs.
+
+    Call it from any thread, as often as you like: while the reactor runs, or after
+    :func:`no_setup`, it is a cheap no-op. Once the reactor has ended, by :func:`shutdown` or
+    otherwise, it starts it again. Blocks while another thread is starting the reactor.
 
     Args:
-        package: the name of the package.
+        logging: hand Twisted's log events to the logger named ``twisted``, and have a
+            thread of ours write them. False leaves logs alone.
+        stall_warning: seconds that the reactor thread may be busy with one thing, while calls
+            wait, before that is logged; ``None`` and infinity for never. Where it is given, it
+            holds from now on, even if the reactor runs already, and also after ``no_setup()``.
+        exit_patience: seconds that the interpreter's exit may wait for the reactor to stop, for
+            work that was given to ``deferToThread()``, for callbacks of futures and for logs to
+            be written, all together; ``None`` and infinity for as long as they take. What is
+            not done by then is cut off, and said on stderr. Where it is given, likewise.
+        max_queued: how many calls may wait for the reactor thread. A call beyond that is
+            refused at once, with ReactorBusy; ``None`` and infinity for any number. Where it is
+            given, likewise.
+        reactor: which one it is to be: ``"asyncio"``, ``"epoll"``, ``"poll"``, ``"select"``,
+            ``"default"`` or the one that is installed. None accepts any.
+        loop_factory: makes the event loop of the asyncio reactor, such as
+            ``uvloop.new_event_loop``. None is for asyncio's own.
+
+    Raises:
+        RuntimeError: the reactor runs already, or cannot be run here; it is not the one asked
+            for, or that is not available; or no thread can be started. Nothing was changed,
+            and setup() may be called again.
+        OSError: no file descriptor is left for the reactor. Likewise.
+        TypeError: *stall_warning*, *exit_patience* or *max_queued* is no number, *reactor* is
+            not a reactor, or *loop_factory* makes no event loops.
+        ValueError: *stall_warning* is not above zero, *exit_patience* is below, or *max_queued*
+            below one; there is no reactor of that name, or it runs on no event loop.
     """
-
-    def __init__(self, package: str) -> None:
-        self._package = package
-        stash = Stash()
-        self.retrieve_result = stash.take
-        self.bridge = Bridge(_errors.not_set_up, stash)
-        self.calls = Decorators(self.bridge)
-        # What ``crochet._main`` is. MAAS sets this to None, for setup() to leave logs alone.
-        self.main = SimpleNamespace(_startLoggingWithObserver=True)
-        self._birthplace = os.getpid()
-        # The first is the process's; see the head of this file.
-        self._loops: list[EventLoop] = []
-        # The idents of the threads that are loading; None before the first.
-        self._loaders: list[int] | None = None
-
-    def setup(
-        self,
-        *,
-        logging: bool = True,
-        stall_warning: Seconds = STALL_WARNING,
-        exit_patience: Seconds = EXIT_PATIENCE,
-        max_queued: float | None = MAX_QUEUED,
-        reactor: ReactorChoice | None = None,
-        loop_factory: LoopFactory | None = None,
-    ) -> None:
-        """
-        Start the reactor in a thread of its own, unless it runs.
-
-        Call it from any thread, as often as you like: while the reactor runs, or after
-        :func:`no_setup`, it does nothing, at the cost of a look. Once the reactor has ended, by
-        :func:`shutdown` or otherwise, it starts it again. Blocks while another thread is at it.
-
-        Args:
-            logging: hand Twisted's log events to the logger named ``twisted``, and have a
-                thread of ours write them. False leaves logs alone.
-            stall_warning: seconds that the reactor thread may be busy with one thing, while calls
-                wait, before that is logged; ``None`` and infinity for never. Where it is given, it
-                holds from now on, even if the reactor runs already, and also after ``no_setup()``.
-            exit_patience: seconds that the interpreter's exit may wait for the reactor to stop, for
-                work that was given to ``deferToThread()``, for callbacks of futures and for logs to
-                be written, all together; ``None`` and infinity for as long as they take. What is
-                not done by then is cut off, and said on stderr. Where it is given, likewise.
-            max_queued: how many calls may wait for the reactor thread. A call beyond that is
-                refused at once, with ReactorBusy; ``None`` and infinity for any number. Where it is
-                given, likewise.
-            reactor: which one it is to be: ``"asyncio"``, ``"epoll"``, ``"poll"``, ``"select"``,
-                ``"default"`` or the one that is installed. None is for any.
-            loop_factory: makes the event loop of the asyncio reactor, such as
-                ``uvloop.new_event_loop``. None is for asyncio's own.
-
-        Raises:
-            RuntimeError: the reactor runs already, or cannot be run here; it is not the one asked
-                for, or that is not available; or no thread can be started. Nothing was changed,
-                and setup() may be called again.
-            OSError: no file descriptor is left for the reactor. Likewise.
-            TypeError: *stall_warning*, *exit_patience* or *max_queued* is no number, *reactor* is
-                no reactor, or *loop_factory* makes no event loops.
-            ValueError: *stall_warning* is not above zero, *exit_patience* is below, or *max_queued*
-                below one; there is no reactor of that name, or it runs on no event loop.
-        """
-
-        def set_up(loop: EventLoop | None) -> None:
-            if loop is not None:  # else this has interrupted another that is at it
-                loop.setup(
-                    logging=self._hands_on_logs(logging),
-                    stall_warning=stall_warning,
-                    exit_patience=exit_patience,
-                    max_queued=max_queued,
-                    reactor=reactor,
-                    loop_factory=loop_factory,
-                )
-
-        self._enter(set_up)
-
-    def no_setup(self) -> None:
-        """
-        Leave the reactor to the program, which runs it itself; later :func:`setup` calls do
-        nothing.
-
-        Call it from any thread, before anything calls ``setup()``. Blocks never. Installs the
-        default reactor unless another is installed. In a process that was forked while the
-        reactor ran, call it again, and then run the reactor there.
-
-        Raises:
-            RuntimeError: ``setup()`` has started the reactor already.
-        """
-        self._enter(lambda loop: _entered(loop, "no_setup").no_setup())
-
-    def shutdown(self, timeout: Seconds = 10.0) -> None:
-        """
-        Stop the reactor and give back everything that :func:`setup` took.
-
-        New calls are refused, pending operations are cancelled and have *timeout* seconds to clean
-        up, every waiter gets ReactorStopped, what was logged is written, and our threads have
-        ended when this returns. ``setup()`` may be called again, any number of times. Without a
-        running reactor of ours there is nothing to do.
-
-        Call it from any thread but the reactor's. Blocks up to *timeout* seconds.
-
-        Args:
-            timeout: seconds, ``None`` and infinity stand for no limit.
-
-        Raises:
-            TimeoutError: the reactor thread, or a log handler, was not done in time. No calls are
-                accepted any more; call shutdown() again to go on waiting.
-            DeadlockError: this is the reactor thread.
-            RuntimeError: the program runs the reactor itself, after :func:`no_setup`; or a signal
-                handler called this in the middle of ``setup()``.
-        """
-        if self._loops or _is_loading(sys._getframe()):
-            self.event_loop("shutdown").shutdown(timeout)
-        else:
-            seconds(timeout)
-
-    def running(
-        self,
-        *,
-        logging: bool = True,
-        stall_warning: Seconds = STALL_WARNING,
-        exit_patience: Seconds = EXIT_PATIENCE,
-        max_queued: float | None = MAX_QUEUED,
-        timeout: Seconds = 10.0,
-        reactor: ReactorChoice | None = None,
-        loop_factory: LoopFactory | None = None,
-    ) -> AbstractContextManager[None]:
-        """
-        Have the reactor run for the length of a ``with`` block, for scripts and tests.
-
-        The same as :func:`setup` before the block and :func:`shutdown` after it.
-
-        Call it from any thread but the reactor's. Blocks up to *timeout* seconds at the end.
-
-        Args:
-            logging: as for ``setup()``.
-            stall_warning: likewise.
-            exit_patience: likewise.
-            max_queued: likewise.
-            timeout: as for ``shutdown()``.
-            reactor: as for ``setup()``.
-            loop_factory: as for ``setup()``.
-
-        Raises:
-            Exception: what ``setup()`` and ``shutdown()`` raise.
-        """
-        return self.event_loop("running").running(
-            logging=self._hands_on_logs(logging),
-            stall_warning=stall_warning,
-            exit_patience=exit_patience,
-            max_queued=max_queued,
-            timeout=timeout,
-            reactor=reactor,
-            loop_factory=loop_factory,
-        )
-
-    def _hands_on_logs(self, logging: bool) -> bool:
-        return logging and self.main._startLoggingWithObserver is not None
-
-    def status(self) -> Status:
-        """
-        Tell what the bridge to the reactor thread does now: its state, and every call in flight.
-
-        ``print(crochet.status())`` shows it. It takes less than a millisecond with a thousand calls
-        in flight.
-
-        Call it from any thread, the reactor's included, and from a signal handler. Blocks never.
-
-        Raises:
-            RuntimeError: a signal handler called this in the middle of the first ``setup()``.
-        """
-        if self._loops or _is_loading(sys._getframe()):
-            return self.event_loop("status").status()
-        from ._diagnostics.status import snapshot
-
-        return snapshot(self.bridge, None)
-
-    def event_loop(self, asked_by: str = "setup") -> EventLoop:
-        """
-        Return the process's event loop.
-
-        Raises:
-            RuntimeError: this has interrupted setup(), in the same thread.
-        """
-        return self._enter(lambda loop: _entered(loop, asked_by))
-
-    def _enter(self, then: Callable[[EventLoop | None], T]) -> T:
-        """
-        Have *then* called with the event loop, while forks wait if it has still to be loaded.
-
-        Then setup() is likely to import Twisted's reactor, and forks are to wait for that, too.
-        """
-        if self._loops:
-            return then(self._loops[0])
-        if self._loaders is None:
-            self._loaders = []
-            at_fork(
-                before=self._wait_for_loaders,
-                after_in_parent=_nothing,
-                after_in_child=self._loaders.clear,
-            )
-        loaders, ident = self._loaders, get_ident()
-        try:
-            loaders.append(ident)
-            return then(self._load())
-        finally:
-            if ident in loaders:
-                loaders.remove(ident)
-
-    def _load(self) -> EventLoop | None:
-        """
-        Load all that a reactor of ours, its calls and its end need, and make the event loop.
-
-        The one place for that; why, says the head of this file.
-        """
-        if _is_loading(sys._getframe(1)):
-            return None
-        import atexit
-        from importlib import import_module
-
-        import_module("secrets")  # for the stash
-        for name in ("reactor_only", "register", "run_in_caller"):
-            self._looked_up(name, {})
-        from ._diagnostics.thread_checks import ThreadCheck
-        from ._diagnostics.watchdog import Watch
-        from ._lifecycle.lifecycle import EventLoop
-        from ._logs.observer import LogBridge
-        from ._reactor.children import ChildWatcher
-        from ._reactor.reactor import import_reactor
-        from ._threads.threads import start_thread
-
-        self._loops.append(
-            EventLoop(
-                import_reactor=import_reactor,
-                start_thread=start_thread,
-                at_exit=atexit.register,
-                at_fork=at_fork,
-                logs=LogBridge(start_thread=start_thread),
-                watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
-                check_threads=ThreadCheck,
-                watch=Watch,
-                bridge=self.bridge,
-                birthplace=self._birthplace,
-            )
-        )
-        return self._loops[0]
-
-    def _wait_for_loaders(self) -> None:
-        # Until nobody but this thread is at it.
-        end = monotonic() + _LOADING_TAKES
-        while {*(self._loaders or ())} - {get_ident()} and monotonic() < end:
-            time.sleep(0.001)
-
-    def look_up(self, name: str, names: dict[str, object]) -> object:
-        """
-        Return what a name of the package stands for that is not there yet, and enter it.
-
-        Args:
-            name: the name.
-            names: those of the package.
-
-        Raises:
-            AttributeError: there is no such name.
-        """
-        return names.setdefault(name, self._looked_up(name, names))
-
-    def _looked_up(self, name: str, names: dict[str, object]) -> object:
-        if name in ("CallInFlight", "Lag", "Status"):
-            from ._diagnostics import status as _status
-
-            return getattr(_status, name)
-        if name == "reactor_only":
-            from ._diagnostics.guards import Guards
-
-            return Guards(self.bridge).reactor_only
-        if name == "run_in_caller":
-            from ._core.run_in_caller import Callers
-
-            return Callers(self.bridge).run_in_caller
-        if name == "register":
-            from ._lifecycle.register import register
-
-            return register
-        if name in ("EventLoop", "_eventloop"):
-            from ._eventloop import EventLoop  # which enters the module, too
-
-            return EventLoop if name == "EventLoop" else names[name]
-        if name == "DeferredResult":
-            from ._legacy import deferred_result
-
-            return deferred_result(3)
-        if name in ("in_reactor", "wait_for_reactor"):
-            from ._legacy import Legacy
-
-            return getattr(Legacy(self.calls), name)
-        if name == "_event_loop":
-            return self.event_loop()
-        if name in ("_extension", "load_ipython_extension", "unload_ipython_extension"):
-            from ._interactive.ipython import Extension
-
-            extension = Extension(self.event_loop(), self._package, "_extension")
-            extension = cast("Extension", names.setdefault("_extension", extension))
-            bound = {"load_ipython_extension": extension.load}
-            bound["unload_ipython_extension"] = extension.unload
-            return bound.get(name, extension)
-        raise AttributeError(f"module {self._package!r} has no attribute {name!r}")
+    lifecycle.setup(
+        logging=logging and main._startLoggingWithObserver is not None,
+        stall_warning=stall_warning,
+        exit_patience=exit_patience,
+        max_queued=max_queued,
+        reactor=reactor,
+        loop_factory=loop_factory,
+    )
 
 
-def _nothing() -> None:
+def no_setup() -> None:
     """
-    Have nothing to do after a fork.
+    Leave the reactor to the program, which runs it itself; later :func:`setup` calls do
+    nothing.
+
+    Call it from any thread, before anything calls ``setup()``. Blocks never. Installs the
+    default reactor unless another is installed. In a process that was forked while the
+    reactor ran, call it again, and then run the reactor there.
+
+    Raises:
+        RuntimeError: ``setup()`` has started the reactor already.
     """
+    lifecycle.no_setup()
 
 
-def _entered(loop: EventLoop | None, asked_by: str) -> EventLoop:
-    if loop is None:
-        raise _errors.interrupted(asked_by, "setup")
-    return loop
-
-
-def _is_loading(frame: FrameType | None) -> bool:
+def shutdown(timeout: Seconds = 10.0) -> None:
     """
-    Tell whether what is on the stack has interrupted a thread while it loads.
+    Stop the reactor and give back everything that :func:`setup` took.
 
-    To note that somewhere would be simpler, but for a signal that comes before it can be undone.
+    New calls are refused, pending operations are cancelled and have *timeout* seconds to clean
+    up, every waiter gets ReactorStopped, what was logged is written, and our threads have
+    ended when this returns. ``setup()`` may be called again, any number of times. Without a
+    running reactor of ours there is nothing to do.
+
+    Call it from any thread but the reactor's. Blocks up to *timeout* seconds.
+
+    Args:
+        timeout: seconds, ``None`` and infinity stand for no limit.
+
+    Raises:
+        TimeoutError: the reactor thread, or a log handler, was not done in time. No calls are
+            accepted any more; call shutdown() again to go on waiting.
+        DeadlockError: this is the reactor thread.
+        RuntimeError: the program runs the reactor itself, after :func:`no_setup`; or a signal
+            handler called this in the middle of ``setup()``.
     """
-    while frame is not None:
-        if frame.f_code is Entrance._load.__code__:
-            return True
-        frame = frame.f_back
-    return False
+    lifecycle.shutdown(timeout)
+
+
+def running(
+    *, timeout: Seconds = 10.0, **options: Unpack[SetupOptions]
+) -> AbstractContextManager[None]:
+    """
+    Have the reactor run for the length of a ``with`` block, for scripts and tests.
+
+    The same as :func:`setup` before the block and :func:`shutdown` after it.
+
+    Call it from any thread but the reactor's. Blocks up to *timeout* seconds at the end.
+
+    Args:
+        timeout: as for ``shutdown()``.
+        options: as for ``setup()``, any of them.
+
+    Raises:
+        Exception: what ``setup()`` and ``shutdown()`` raise.
+    """
+    return lifecycle.running(partial(setup, **options), timeout)
+
+
+def status() -> Status:
+    """
+    Tell what the bridge to the reactor thread does now: its state, and every call in flight.
+
+    ``print(crochet.status())`` shows it. It takes less than a millisecond with a thousand calls
+    in flight.
+
+    Call it from any thread, the reactor's included, and from a signal handler. Blocks never.
+    """
+    return lifecycle.status()
+
+
+@overload
+def run_in_reactor(function: Callable[P, Coro[T]]) -> StartedCoroutine[P, T]: ...
+@overload
+def run_in_reactor(function: Callable[P, Deferred[T]]) -> StartedDeferred[P, T]: ...
+@overload
+def run_in_reactor(function: Callable[P, Future[T]]) -> StartedFuture[P, T]: ...
+@overload
+@deprecated("the body of a generator function would run in the thread that iterates")
+def run_in_reactor(  # type: ignore[overload-overlap]
+    function: Callable[P, Generators[T, S, R]],
+) -> GeneratorFunction: ...
+@overload
+def run_in_reactor(function: Callable[P, T]) -> StartedValue[P, T]: ...  # pyright: ignore[reportOverlappingOverload]
+def run_in_reactor(function: object) -> object:
+    """
+    Make a function that runs in the reactor thread and returns an EventualResult at once.
+
+    The function may return a value, a Deferred or a coroutine. It runs with the caller's
+    context variables. Calls made by one thread start in the order made.
+
+    Call the decorated function from any thread, the reactor's included. Blocks never.
+
+    Raises:
+        TypeError: *function* is an async generator function, or nothing that can be called. A
+            generator function gets a DeprecationWarning: the answer is a generator, whose body
+            runs in the thread that iterates.
+
+    The decorated function raises:
+        RuntimeError: :func:`setup` has not been called.
+        ReactorStopped: the reactor has stopped; nothing was started.
+    """
+    return lifecycle.calls.run_in_reactor(function, warns_at=4)
+
+
+@overload
+def wait_for(
+    timeout: Seconds, *, grace: Seconds = 1.0, on_late: Callable[[object], object] | None = None
+) -> Waiting: ...
+@overload
+def wait_for(
+    timeout: Seconds, *, grace: Seconds = 1.0, on_late: Callable[[T], object]
+) -> WaitingOrLate[T]: ...
+def wait_for(
+    timeout: Seconds, *, grace: Seconds = 1.0, on_late: Callable[..., object] | None = None
+) -> object:
+    """
+    Make a decorator for functions that run in the reactor thread and are waited for.
+
+    Calling ``wait_for(timeout)(f)(x)`` is like calling ``run_in_reactor(f)(x).wait(timeout)``,
+    but that a wait that ends for lack of time, by Ctrl-C or by any other exception cancels
+    the operation, gives it *grace* seconds to clean up behind itself, and only then raises.
+    A second Ctrl-C raises at once. Whether its Deferred had fired by then is said by the
+    TimeoutError's ``ended``, and by a note on any other exception (from Python 3.11 on).
+
+    ``f.with_timeout(2.0)(x)`` is ``f(x)`` with another timeout, for this call, and
+    ``client.fetch.with_timeout(2.0)(x)`` is ``client.fetch(x)``. For a bound over several
+    calls there is :class:`deadline`.
+
+    Call the decorated function from any thread but the reactor's.
+    Blocks up to *timeout* seconds, and for the cleanup up to *grace* seconds more; or 20 ms,
+    if the reactor thread is too busy to cancel anything.
+
+    Args:
+        timeout: seconds, from zero up; ``None`` and infinity stand for no limit.
+        grace: likewise.
+        on_late: is called with a value that comes after the wait was given up, to close a
+            connection that opened too late, say. It is called in the reactor thread, once at
+            most, and what it raises is logged. Without it such a value is dropped. A late error
+            is logged, unless it says that the operation was cancelled.
+
+    Raises:
+        TypeError: *timeout* or *grace* is no number, *timeout* is missing, *on_late* cannot be
+            called; or what is decorated is a generator function, or nothing that can be called.
+        ValueError: *timeout* or *grace* is negative or NaN.
+
+    The decorated function raises:
+        TimeoutError: the operation has not answered in time and was told to cancel. Or a
+            deadline was over before it began; it was not started.
+        DeadlockError: this is the reactor thread. The function was not run.
+        RuntimeError: :func:`setup` has not been called.
+        ReactorStopped: the reactor stopped before it answered.
+        BaseException: whatever the function raised.
+    """
+    return lifecycle.calls.wait_for(timeout, grace=grace, on_late=on_late)
+
+
+def retrieve_result(result_id: int) -> EventualResult[D]:
+    """
+    Take out the result of that number.
+
+    Call it from any thread. Blocks never.
+
+    Raises:
+        KeyError: there is none, or no more.
+    """
+    return cast("EventualResult[D]", _stash.take(result_id))
+
+
+def run_in_caller(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+    """
+    Run a function in the thread that waits for this call, and return a Deferred for its value.
+
+    In the body of a call, for the whole life of a coroutine or an ``inlineCallbacks``
+    function, it has the waiting thread run *function*, and wait on: for what needs that very
+    thread, as a database session, a progress bar, a GUI or ``pdb`` do. If several wait for the
+    same EventualResult, one of them does it. The function may call Crochet functions and wait
+    for them, whose bodies may use ``run_in_caller()`` in turn. The waiter's timeout goes on
+    meanwhile, but ends the wait only when the function has returned.
+
+    Call it from the reactor thread. Blocks never.
+
+    Args:
+        function: what is to be called, in the waiting thread and its context.
+        args: for it.
+        kwargs: likewise.
+
+    Returns:
+        A Deferred that fires with the function's value or error. Of KeyboardInterrupt and the
+        like, which end the wait, it is told as CancelledError. Cancelling it keeps a function
+        that has not begun from being called. It fails with RuntimeError if nobody waits: the
+        wait was given up, or has not begun, or is an ``await``.
+
+    Raises:
+        RuntimeError: this is not the reactor thread.
+    """
+    work = partial(function, *args, **kwargs)
+    return cast("Deferred[T]", _caller.run_in_caller(lifecycle.bridge, work))
+
+
+# Not a ParamSpec: that would lose overloads, type variables and names of attributes, and that a
+# method is static. What goes in comes out.
+def reactor_only(function: F, /) -> F:
+    """
+    Make a function that raises unless it is called in the reactor thread.
+
+    For functions that use Twisted and are called by other functions that do: who calls one
+    from a blocking thread learns of it at once, and not by a reactor that does nothing or by
+    data that is damaged now and then. Nothing of the body runs in another thread. Of an
+    ``async def``, the call makes the coroutine, and the error is raised to whoever drives it
+    in another thread. ``__wrapped__`` is the unguarded function, for unit tests without a
+    reactor.
+
+    Call the decorated function from the reactor thread. Blocks never.
+
+    Args:
+        function: a function, a method, a static or class method, an ``async def``, a function
+            under ``@inlineCallbacks``, or anything else that can be called. The result has its
+            type, name and signature.
+
+    Raises:
+        TypeError: *function* is a generator function, or nothing that can be called.
+
+    The decorated function raises:
+        RuntimeError: this is another thread, or no reactor runs. The text has the names of
+            both threads, and says how to call it.
+    """
+    return cast("F", _guards.guard(lifecycle.bridge, function))
+
+
+def dump(file: Writable | int | None = None) -> None:
+    """
+    Write the calls in flight and the stacks of all threads, to find out what hangs.
+
+    First the state of the reactor and the calls in flight; then the stack
+    of the reactor thread, of each thread that waits for a call, and of all others, the most
+    recent call first. It goes to the descriptor of the file and not through its buffer; to a
+    file that has none, by its ``write()``. What the descriptor does not take is dropped.
+
+    Call it from any thread, and from a signal handler, at any time:
+    ``signal.signal(signal.SIGUSR1, lambda *_: crochet.dump())``. Blocks never, but for a
+    descriptor that takes nothing more: half a second.
+
+    Args:
+        file: a file, or a descriptor. Without one, it is ``sys.stderr`` as it is then; if that
+            is missing or closed, nothing is written.
+
+    Raises:
+        TypeError: *file* is neither.
+        Exception: what the ``write()`` of a file without descriptor raises.
+    """
+    _dump.dump(lifecycle.bridge, file, sys._getframe(1))
+
+
+def load_ipython_extension(ip: Shell) -> None:
+    """
+    Call :func:`setup`, and have IPython's top-level ``await`` accept Deferreds and results.
+
+    This is what IPython calls for ``%load_ext crochet``. Loaded already, it does nothing but
+    call ``setup()``.
+
+    Call it from the thread that runs the cells. Blocks as ``setup()`` does.
+
+    Args:
+        ip: IPython's shell.
+
+    Raises:
+        RuntimeError: ``setup()`` has failed. Nothing was changed.
+    """
+    extension.load(ip)
+
+
+def unload_ipython_extension(ip: Shell) -> None:
+    """
+    Undo ``%load_ext crochet``; shut the reactor down if that has started it.
+
+    This is what IPython calls for ``%unload_ext crochet``.
+
+    Call it from the thread that runs the cells. Blocks as :func:`shutdown` does.
+
+    Args:
+        ip: IPython's shell.
+
+    Raises:
+        TimeoutError: the reactor thread has not ended in time. All else is undone.
+    """
+    extension.unload(ip)

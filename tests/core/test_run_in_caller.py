@@ -7,16 +7,23 @@ from __future__ import annotations
 import gc
 import threading
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
 
-from crochet._core.run_in_caller import Callers
+from crochet._core import run_in_caller as _caller
 from support.process import FakeProcess, in_reactor_thread
 from support.stepping import BOUND, Background, wait_until
 
 _colour: ContextVar[str] = ContextVar("colour", default="none")
+
+
+def _for(process: FakeProcess) -> Any:
+    return lambda function, *args, **kwargs: _caller.run_in_caller(
+        process.bridge, partial(function, *args, **kwargs)
+    )
 
 
 @pytest.fixture
@@ -24,7 +31,7 @@ def run_in_caller(running: FakeProcess) -> Any:
     """
     The function, for a process whose reactor runs.
     """
-    return Callers(running.bridge).run_in_caller
+    return _for(running)
 
 
 class TestRuns:
@@ -225,12 +232,12 @@ class TestDoesNotRun:
         1. The body asks for a visit. 2. It answers without awaiting it. 3. The waiter takes the
         answer, and drops the errand, of which the reactor is told.
         """
-        callers = Callers(stepped.bridge)
+        run_in_caller = _for(stepped)
         failures: list[Any] = []
         ran: list[int] = []
 
         def body() -> int:
-            callers.run_in_caller(ran.append, 1).addErrback(failures.append)
+            run_in_caller(ran.append, 1).addErrback(failures.append)
             return 7
 
         result = stepped.run_in_reactor(body)()
@@ -249,13 +256,13 @@ class TestDoesNotRun:
         """
         The waiter comes, and finds nothing to do.
         """
-        callers = Callers(stepped.bridge)
+        run_in_caller = _for(stepped)
         ran: list[int] = []
         failures: list[Any] = []
         unending: Deferred[None] = Deferred()
 
         def body() -> Deferred[None]:
-            visit = callers.run_in_caller(ran.append, 1)
+            visit = run_in_caller(ran.append, 1)
             visit.addErrback(failures.append)
             visit.cancel()
             return unending

@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 
 from crochet import _errors
 from crochet._diagnostics import dump as _dump
-from crochet._diagnostics.dump import Dumper
+from crochet._diagnostics.dump import dump
 from support.process import FakeProcess, in_reactor_thread
 from support.programs import run_python
 from support.stepping import BOUND, Background
@@ -29,7 +29,7 @@ from support.stepping import BOUND, Background
 
 def _text_of(process: FakeProcess) -> str:
     file = io.StringIO()
-    Dumper(process.bridge).dump(file)
+    dump(process.bridge, file, sys._getframe())
     return file.getvalue()
 
 
@@ -224,8 +224,8 @@ class TestFile:
         path = tmp_path / "dump.txt"
         with path.open("w") as file:
             file.write("buffered")
-            Dumper(process.bridge).dump(file)
-            Dumper(process.bridge).dump(file.fileno())
+            dump(process.bridge, file, sys._getframe())
+            dump(process.bridge, file.fileno(), sys._getframe())
         text = path.read_text()
         assert text.count("crochet: no reactor runs") == 2
         assert text.endswith("buffered")
@@ -238,7 +238,7 @@ class TestFile:
         """
         file = io.StringIO()
         monkeypatch.setattr(sys, "stderr", file)
-        Dumper(process.bridge).dump()
+        dump(process.bridge, None, sys._getframe())
         assert file.getvalue().startswith("crochet: ")
 
     @pytest.mark.parametrize("state", ["missing", "closed"])
@@ -253,7 +253,7 @@ class TestFile:
             file = io.StringIO()
             file.close()
         monkeypatch.setattr(sys, "stderr", file)
-        Dumper(process.bridge).dump()
+        dump(process.bridge, None, sys._getframe())
 
     def test_that_is_closed_is_refused(self, process: FakeProcess, tmp_path: Path) -> None:
         """
@@ -262,7 +262,7 @@ class TestFile:
         with (tmp_path / "dump.txt").open("w") as file:
             pass
         with pytest.raises(ValueError, match="closed file"):
-            Dumper(process.bridge).dump(file)
+            dump(process.bridge, file, sys._getframe())
 
     def test_is_nothing_else(self, process: FakeProcess) -> None:
         """
@@ -270,7 +270,7 @@ class TestFile:
         """
         file: Any = "dump.txt"
         with pytest.raises(TypeError, match=r"to a file or to a descriptor, not to 'dump\.txt'"):
-            Dumper(process.bridge).dump(file)
+            dump(process.bridge, file, sys._getframe())
 
     def test_may_be_a_pipe_that_nobody_reads(self, process: FakeProcess) -> None:
         """
@@ -278,7 +278,7 @@ class TestFile:
         """
         reading, writing = os.pipe()
         os.close(reading)
-        Dumper(process.bridge).dump(writing)
+        dump(process.bridge, writing, sys._getframe())
         os.close(writing)
 
     def test_is_written_to_piece_by_piece(
@@ -298,7 +298,7 @@ class TestFile:
 
         monkeypatch.setattr(os, "write", write)
         monkeypatch.setattr(_dump.time, "sleep", pauses.append)
-        Dumper(process.bridge).dump(99)
+        dump(process.bridge, 99, sys._getframe())
         assert b"".join(written) == b"crochet: no reactor "[:20]
         assert len(pauses) == 50
 

@@ -17,7 +17,7 @@ from twisted.python import threadable
 
 import crochet
 from crochet._diagnostics import guards as _guards
-from crochet._diagnostics.guards import Guards
+from crochet._diagnostics.guards import guard
 from support.process import FakeProcess, LoggedFailures, in_reactor_thread
 from support.programs import run_python
 from support.stepping import BOUND
@@ -39,7 +39,7 @@ def reactor_only(stepped: FakeProcess) -> Any:
     """
     The decorator, for a process whose reactor this thread plays.
     """
-    return Guards(stepped.bridge).reactor_only
+    return functools.partial(guard, stepped.bridge)
 
 
 @crochet.reactor_only
@@ -92,7 +92,7 @@ class TestCalls:
         """
         Refused here, made there, and the thread's name is told.
         """
-        function = Guards(running.bridge).reactor_only(threading.get_ident)
+        function: Any = guard(running.bridge, threading.get_ident)
         with pytest.raises(RuntimeError, match=r"only, 'crochet-reactor', and .* in 'MainThread'"):
             function()
         ident = running.wait_for(BOUND)(function)()
@@ -107,7 +107,7 @@ class TestCalls:
             process.loop.setup()
             process.reactor.callFromThread(process.reactor.stop)
             process.run_reactor()
-        function = Guards(process.bridge).reactor_only(ran.append)
+        function: Any = guard(process.bridge, ran.append)
         with pytest.raises(
             RuntimeError, match=r"while no reactor runs\. Call crochet\.setup\(\) .*callWhenRunning"
         ):
@@ -125,7 +125,7 @@ class TestCalls:
         monkeypatch.setattr(threadable, "ioThread", threading.get_ident())
         monkeypatch.setattr(_guards, "imported_reactor", lambda: process.reactor)
         process.reactor._started = is_running
-        function = Guards(process.bridge).reactor_only(ran.append)
+        function: Any = guard(process.bridge, ran.append)
         if is_running:
             function(1)
         else:
@@ -220,9 +220,9 @@ class TestCalls:
         """
         By a reactor, and what they await.
         """
-        guard = Guards(running.bridge).reactor_only
+        guarding = functools.partial(guard, running.bridge)
 
-        @guard
+        @guarding
         async def body(number: int) -> int:
             return await succeed(number)
 

@@ -696,14 +696,14 @@ class TestShutdown:
 
         with monkeypatch.context() as patch:
             patch.setattr(threaded.loop, "setup", interrupted)
-            with pytest.raises(KeyboardInterrupt), threaded.loop.running(timeout=BOUND):
+            with pytest.raises(KeyboardInterrupt), threaded.running(timeout=BOUND):
                 pass
             with pytest.raises(ReactorStopped):
                 threaded.run_in_reactor(int)()
             setup()
-            with pytest.raises(KeyboardInterrupt), threaded.loop.running(timeout=BOUND):
+            with pytest.raises(KeyboardInterrupt), threaded.running(timeout=BOUND):
                 pass
-        with pytest.raises(RuntimeError), threaded.loop.running(reactor="select"):
+        with pytest.raises(RuntimeError), threaded.running(reactor="select"):
             pass
         assert threaded.wait_for(BOUND)(lambda: 7)() == 7
 
@@ -711,9 +711,9 @@ class TestShutdown:
         """
         However it ends.
         """
-        with threaded.loop.running(logging=False, timeout=BOUND):
+        with threaded.running(logging=False, timeout=BOUND):
             assert threaded.wait_for(BOUND)(lambda: 7)() == 7
-        with pytest.raises(ZeroDivisionError), threaded.loop.running(timeout=BOUND):
+        with pytest.raises(ZeroDivisionError), threaded.running(timeout=BOUND):
             1 / 0  # noqa: B018
         with pytest.raises(ReactorStopped):
             threaded.run_in_reactor(int)()
@@ -1011,7 +1011,7 @@ class TestExitPatience:
         """
         The same.
         """
-        with threaded.loop.running(exit_patience=3.0, timeout=BOUND):
+        with threaded.running(exit_patience=3.0, timeout=BOUND):
             assert threaded.loop._exit_patience == 3.0
         assert threaded.loop._exit_patience == 3.0
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 from twisted.logger import LogEvent, LogLevel
@@ -193,6 +194,12 @@ class FakeProcess:
         )
         self.run_in_reactor: Any = self.loop.calls.run_in_reactor
         self.wait_for: Any = self.loop.calls.wait_for
+
+    def running(self, timeout: float | None = 10.0, **options: Any) -> AbstractContextManager[None]:
+        """
+        Do what :func:`crochet.running` does.
+        """
+        return self.loop.running(partial(self.loop.setup, **options), timeout)
 
     def _check_threads(self, bridge: Bridge) -> ThreadCheck:
         return ThreadCheck(bridge, lambda: self.wants_debug)

@@ -346,7 +346,7 @@ class TestClock:
         """
         process.loop.setup()
         process.loop.shutdown()
-        with process.loop.running():
+        with process.running():
             assert process.wait_for(timeout=5)(lambda: 3)() == 3
         assert process.threads.started == []
 

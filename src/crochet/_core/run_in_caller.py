@@ -17,7 +17,7 @@ from _thread import LockType, get_ident
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import ParamSpec, Protocol, TypeVar, cast
+from typing import cast
 from weakref import ref
 
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -28,9 +28,6 @@ from . import call as _starting
 from . import result as _result
 from .bridge import Bridge
 from .result import EventualResult
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Visit:
@@ -107,73 +104,26 @@ def _nobody(name: str) -> RuntimeError:
     )
 
 
-class RunInCaller(Protocol):
+def run_in_caller(bridge: Bridge, work: Callable[[], object]) -> Deferred[object]:
     """
-    The type of :func:`run_in_caller`.
+    Have *work* done in the thread that waits for this call; see :func:`crochet.run_in_caller`.
     """
-
-    def __call__(
-        self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Deferred[T]:
-        """
-        Run a function in the thread that waits for this call.
-        """
-        ...
-
-
-class Callers:
-    """
-    Runs functions in the threads that wait for the calls of one bridge.
-    """
-
-    def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
-
-    def run_in_caller(
-        self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Deferred[T]:
-        """
-        Run a function in the thread that waits for this call, and return a Deferred for its value.
-
-        In the body of a call, for the whole life of a coroutine or an ``inlineCallbacks``
-        function, it has the waiting thread run *function*, and wait on: for what needs that very
-        thread, as a database session, a progress bar, a GUI or ``pdb`` do. If several wait for the
-        same EventualResult, one of them does it. The function may call Crochet functions and wait
-        for them, whose bodies may use ``run_in_caller()`` in turn. The waiter's timeout goes on
-        meanwhile, but ends the wait only when the function has returned.
-
-        Call it from the reactor thread. Blocks never.
-
-        Args:
-            function: what is to be called, in the waiting thread and its context.
-            args: for it.
-            kwargs: likewise.
-
-        Returns:
-            A Deferred that fires with the function's value or error. Of KeyboardInterrupt and the
-            like, which end the wait, it is told as CancelledError. Cancelling it keeps a function
-            that has not begun from being called. It fails with RuntimeError if nobody waits: the
-            wait was given up, or has not begun, or is an ``await``.
-
-        Raises:
-            RuntimeError: this is not the reactor thread.
-        """
-        if get_ident() != self._bridge.reactor_thread:
-            raise RuntimeError(
-                "run_in_caller() is for the reactor thread, to reach the thread that waits there. "
-                "This is another thread: call the function as it is."
-            )
-        result = _starting.current_call()
-        if result is None:
-            return fail(_nobody("a callback"))
-        gate = _gate(result)
-        if gate is None:
-            return fail(_nobody(_result.name_of(result)))
-        answer: Deferred[object] = Deferred()
-        visit = Visit(result, lambda: function(*args, **kwargs), self._bridge, answer)
-        answer._canceller = visit.canceller()
-        send_errand(gate, visit)
-        return cast("Deferred[T]", answer)
+    if get_ident() != bridge.reactor_thread:
+        raise RuntimeError(
+            "run_in_caller() is for the reactor thread, to reach the thread that waits there. "
+            "This is another thread: call the function as it is."
+        )
+    result = _starting.current_call()
+    if result is None:
+        return fail(_nobody("a callback"))
+    gate = _gate(result)
+    if gate is None:
+        return fail(_nobody(_result.name_of(result)))
+    answer: Deferred[object] = Deferred()
+    visit = Visit(result, work, bridge, answer)
+    answer._canceller = visit.canceller()
+    send_errand(gate, visit)
+    return answer
 
 
 def _gate(result: EventualResult[object]) -> LockType | None:

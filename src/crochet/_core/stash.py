@@ -10,6 +10,8 @@ the same entry, ``dict.pop`` gives it to one.
 
 from __future__ import annotations
 
+import secrets
+
 from .result import EventualResult
 
 # Fits the signed 64-bit columns and fields into which programs put it.
@@ -28,8 +30,6 @@ class Stash:
         """
         Keep a result and return its number.
         """
-        import secrets  # setup() has loaded it; nobody has a result before that
-
         while True:
             uid = secrets.randbits(_BITS)
             if self._results.setdefault(uid, result) is result:

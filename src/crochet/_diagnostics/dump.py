@@ -69,96 +69,65 @@ class Writable(Protocol):
         """
 
 
-class Dump(Protocol):
+def dump(bridge: Bridge, file: Writable | int | None, caller: FrameType) -> None:
     """
-    The type of :func:`dump`.
+    Write down where all threads are; see :func:`crochet.dump`.
+
+    Args:
+        bridge: of which the state and calls in flight are shown.
+        file: as it was given.
+        caller: the frame of the program that asked for it.
     """
+    target = sys.stderr if file is None else file
+    # pythonw has no stderr, and a daemon may have closed it.
+    if target is None or (file is None and getattr(target, "closed", False)):
+        return
+    with suppress(RuntimeError):  # a signal handler's, in the middle of that
+        bridge.notice_fork()
+    page = _Page()
+    frames = frames_of_threads()
+    try:
+        # As if this were not there.
+        frames[get_ident()] = caller
+        _compose(bridge, page, frames)
+    finally:
+        frames.clear()  # this frame's own locals hold it
+    text = page.text()
+    descriptor = _descriptor_of(target)
+    if descriptor is None:
+        cast("Writable", target).write(text)
+    else:
+        _write(descriptor, text.encode("utf-8", "backslashreplace"))
 
-    def __call__(self, file: Writable | int | None = None) -> None:
-        """
-        Write down where all threads are.
-        """
 
+def _compose(bridge: Bridge, page: _Page, frames: dict[int, FrameType]) -> None:
+    # Copied at once. In a set, so in no order.
+    calls = bridge.in_flight.copy()
+    reactor_thread = bridge.reactor_thread
+    page.add(f"crochet: {_state_of(bridge)}")
+    page.add(f"calls in flight: {len(calls)}")
+    page.extend(f"  {_describe(call)}" for call in islice(calls, _CALLS))
+    if len(calls) > _CALLS:
+        page.add(f"  ... and {len(calls) - _CALLS} more")
+    waiting = {ident: _awaited_in(frame) for ident, frame in frames.items()}
 
-class Dumper:
-    """
-    Shows the state of one bridge, and of the process's threads.
-    """
+    def rank(ident: int) -> int:
+        return 0 if ident == reactor_thread else 1 if waiting[ident] else 2
 
-    def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
-
-    def dump(self, file: Writable | int | None = None) -> None:
-        """
-        Write the calls in flight and the stacks of all threads, to find out what hangs.
-
-        First the state of the reactor and the calls in flight; then the stack
-        of the reactor thread, of each thread that waits for a call, and of all others, the most
-        recent call first. It goes to the descriptor of the file and not through its buffer; to a
-        file that has none, by its ``write()``. What the descriptor does not take is dropped.
-
-        Call it from any thread, and from a signal handler, at any time:
-        ``signal.signal(signal.SIGUSR1, lambda *_: crochet.dump())``. Blocks never, but for a
-        descriptor that takes nothing more: half a second.
-
-        Args:
-            file: a file, or a descriptor. Without one, it is ``sys.stderr`` as it is then; if that
-                is missing or closed, nothing is written.
-
-        Raises:
-            TypeError: *file* is neither.
-            Exception: what the ``write()`` of a file without descriptor raises.
-        """
-        target = sys.stderr if file is None else file
-        # pythonw has no stderr, and a daemon may have closed it.
-        if target is None or (file is None and getattr(target, "closed", False)):
-            return
-        with suppress(RuntimeError):  # a signal handler's, in the middle of that
-            self._bridge.notice_fork()
-        page = _Page()
-        frames = frames_of_threads()
-        try:
-            # As if this were not there.
-            frames[get_ident()] = sys._getframe(1)
-            self._compose(page, frames)
-        finally:
-            frames.clear()  # this frame's own locals hold it
-        text = page.text()
-        descriptor = _descriptor_of(target)
-        if descriptor is None:
-            cast("Writable", target).write(text)
-        else:
-            _write(descriptor, text.encode("utf-8", "backslashreplace"))
-
-    def _compose(self, page: _Page, frames: dict[int, FrameType]) -> None:
-        bridge = self._bridge
-        # Copied at once. In a set, so in no order.
-        calls = bridge.in_flight.copy()
-        reactor_thread = bridge.reactor_thread
-        page.add(f"crochet: {_state_of(bridge)}")
-        page.add(f"calls in flight: {len(calls)}")
-        page.extend(f"  {_describe(call)}" for call in islice(calls, _CALLS))
-        if len(calls) > _CALLS:
-            page.add(f"  ... and {len(calls) - _CALLS} more")
-        waiting = {ident: _awaited_in(frame) for ident, frame in frames.items()}
-
-        def rank(ident: int) -> int:
-            return 0 if ident == reactor_thread else 1 if waiting[ident] else 2
-
-        idents = sorted(frames, key=rank)
-        for ident in idents[:_THREADS]:
-            notes = [name_of_thread(ident)]
-            if ident == reactor_thread:
-                notes.append("the reactor's")
-            if waiting[ident]:
-                notes.append(f"waits for {waiting[ident]}()")
-            if ident == get_ident():
-                notes.append("called dump()")
-            page.add("")
-            page.add(f"Thread {ident:#x}, {', '.join(notes)} (most recent call first):")
-            page.extend(_stack(frames[ident]))
-        if len(idents) > _THREADS:
-            page.add(f"... and {len(idents) - _THREADS} more threads")
+    idents = sorted(frames, key=rank)
+    for ident in idents[:_THREADS]:
+        notes = [name_of_thread(ident)]
+        if ident == reactor_thread:
+            notes.append("the reactor's")
+        if waiting[ident]:
+            notes.append(f"waits for {waiting[ident]}()")
+        if ident == get_ident():
+            notes.append("called dump()")
+        page.add("")
+        page.add(f"Thread {ident:#x}, {', '.join(notes)} (most recent call first):")
+        page.extend(_stack(frames[ident]))
+    if len(idents) > _THREADS:
+        page.add(f"... and {len(idents) - _THREADS} more threads")
 
 
 class _Page:

@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from .. import _errors
 from .._core.bridge import Bridge, CallFromThread
@@ -64,6 +64,9 @@ from .fork import Parking
 from .program_reactor import Host
 from .reactor_thread import GRACE, Life, took
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 # Seconds that a fork waits for a setup() in another thread.
 _STARTING_TAKES = 1.0
 
@@ -72,6 +75,19 @@ _ENDING_TAKES = 5.0
 
 # Seconds of exit's that are kept for log handlers, should all else be stuck.
 _FOR_LOGS = 0.1
+
+
+class SetupOptions(TypedDict, total=False):
+    """
+    What ``setup()`` and ``running()`` may be told; see :func:`crochet.setup`.
+    """
+
+    logging: bool
+    stall_warning: Seconds
+    exit_patience: Seconds
+    max_queued: float | None
+    reactor: ReactorChoice | None
+    loop_factory: LoopFactory | None
 
 
 class EventLoop:
@@ -87,7 +103,7 @@ class EventLoop:
         watch_children: makes what sees the reactor's child processes end.
         check_threads: makes what refuses uses of Twisted in other threads, if that is switched on.
         watch: makes what sees deadlocks and stalls.
-        bridge: carries the calls, and was made before it; see _api.py.
+        bridge: carries the calls.
         birthplace: the process in which the package was imported.
     """
 
@@ -116,7 +132,8 @@ class EventLoop:
         self.bridge = bridge
         self.calls = Decorators(bridge)
         self._thread_check = check_threads(bridge)
-        self._deliveries = Deliveries(start_thread)
+        self._deliveries = bridge.teller = Deliveries(start_thread)
+        bridge.blocked_in = blocked_in
         self._setup_lock = threading.RLock()
         self._hooks_ticket = [None]  # whoever takes it registers the hooks
         # All below are written under _setup_lock, in a forked child's only thread, or where said.
@@ -135,19 +152,13 @@ class EventLoop:
         self._inheritance = Inheritance()
         self._birthplace = birthplace
 
-    def setup(
-        self,
-        *,
-        logging: bool = True,
-        stall_warning: Seconds = STALL_WARNING,
-        exit_patience: Seconds = EXIT_PATIENCE,
-        max_queued: float | None = MAX_QUEUED,
-        reactor: ReactorChoice | None = None,
-        loop_factory: LoopFactory | None = None,
-    ) -> None:
+    def setup(self, **options: Unpack[SetupOptions]) -> None:
         """
-        Start the reactor in a thread of its own, unless it runs. See ``Entrance.setup``.
+        Start the reactor in a thread of its own, unless it runs. See :func:`crochet.setup`.
         """
+        stall_warning = options.get("stall_warning", STALL_WARNING)
+        exit_patience = options.get("exit_patience", EXIT_PATIENCE)
+        max_queued = options.get("max_queued", MAX_QUEUED)
         patience = self._exit_patience
         if exit_patience is not EXIT_PATIENCE:
             patience = exit_seconds(exit_patience)
@@ -157,6 +168,7 @@ class EventLoop:
         self._exit_patience = patience
         self.bridge.max_queued = most
         self.bridge.notice_fork()
+        reactor, loop_factory = options.get("reactor"), options.get("loop_factory")
         if self._is_set_up and reactor is None and loop_factory is None:
             return
         choice = Choice(reactor, loop_factory)
@@ -171,7 +183,7 @@ class EventLoop:
                 raise _errors.interrupted("setup", "shutdown")
             self._is_starting = True
             try:
-                self._start(logging, choice)
+                self._start(options.get("logging", True), choice)
             finally:
                 self._is_starting = False
 
@@ -241,7 +253,7 @@ class EventLoop:
 
     def no_setup(self) -> None:
         """
-        Leave the reactor to the program, which runs it itself. See ``Entrance.no_setup``.
+        Leave the reactor to the program, which runs it itself. See :func:`crochet.no_setup`.
         """
         self.bridge.notice_fork()
         self._prepare()
@@ -270,7 +282,7 @@ class EventLoop:
 
     def shutdown(self, timeout: Seconds = 10.0) -> None:
         """
-        Stop the reactor, give back what ``setup()`` took. See ``Entrance.shutdown``.
+        Stop the reactor, give back what ``setup()`` took. See :func:`crochet.shutdown`.
         """
         limit = min(max(seconds(timeout), 0.0), threading.TIMEOUT_MAX)
         if self.bridge.is_reactor_thread():
@@ -325,30 +337,17 @@ class EventLoop:
             self._has_logs = False
 
     @contextmanager
-    def running(
-        self,
-        *,
-        logging: bool = True,
-        stall_warning: Seconds = STALL_WARNING,
-        exit_patience: Seconds = EXIT_PATIENCE,
-        max_queued: float | None = MAX_QUEUED,
-        timeout: Seconds = 10.0,
-        reactor: ReactorChoice | None = None,
-        loop_factory: LoopFactory | None = None,
-    ) -> Generator[None, None, None]:
+    def running(self, setup: Callable[[], object], timeout: Seconds) -> Generator[None, None, None]:
         """
-        Have the reactor run for the length of a ``with`` block. See ``Entrance.running``.
+        Have the reactor run for the length of a ``with`` block. See :func:`crochet.running`.
+
+        Args:
+            setup: calls :meth:`setup`.
+            timeout: as for :meth:`shutdown`.
         """
         before, has_entered = self._life, False
         try:
-            self.setup(
-                logging=logging,
-                stall_warning=stall_warning,
-                exit_patience=exit_patience,
-                max_queued=max_queued,
-                reactor=reactor,
-                loop_factory=loop_factory,
-            )
+            setup()
             has_entered = True
             yield
         finally:
@@ -358,7 +357,7 @@ class EventLoop:
 
     def status(self) -> Status:
         """
-        Tell what the bridge to the reactor thread does now. See ``Entrance.status``.
+        Tell what the bridge to the reactor thread does now. See :func:`crochet.status`.
         """
         self.bridge.notice_fork()
         return snapshot(self.bridge, self._reactor)
@@ -379,10 +378,6 @@ class EventLoop:
         return run.reactor if run else None
 
     def _prepare(self) -> None:
-        # Each time, and not in __init__(): of several that are made at once one is kept, see
-        # _api.py. That one comes here before it opens the bridge.
-        self.bridge.teller = self._deliveries
-        self.bridge.blocked_in = blocked_in
         if took(self._hooks_ticket):
             self._is_in_subinterpreter = in_subinterpreter()
             mark = new_mark()

@@ -1,5 +1,5 @@
 """
-The types of the decorators and of what they make, for type checkers. Not there at run time.
+The types of what the decorators make, for type checkers; nothing imports this at run time.
 
 A decorated function is a class with ``__get__``, for ``with_timeout`` and ``__wrapped__`` need one
 that has them. So checkers do not bind it as they do functions, and do not tell it whether it is
@@ -16,6 +16,8 @@ What an editor shows of a decorated function is the name of the alias that its d
 If you change this, look at tests/typing/: there is a line for each form of use.
 """
 
+from __future__ import annotations
+
 from asyncio import Future
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Concatenate, Generic, ParamSpec, Protocol, overload
@@ -23,7 +25,6 @@ from typing import Concatenate, Generic, ParamSpec, Protocol, overload
 from twisted.internet.defer import Deferred
 from typing_extensions import Never, TypeVar, deprecated
 
-from .._reactor.reactor import Reactor
 from .result import EventualResult
 from .timeouts import Seconds
 
@@ -33,6 +34,7 @@ Z = ParamSpec("Z")
 T = TypeVar("T")
 S = TypeVar("S")
 R = TypeVar("R")
+# What a program says that it is, which nobody checks. If it says nothing, it is an object.
 D = TypeVar("D", default=object)
 F = TypeVar("F")
 T_late = TypeVar("T_late")
@@ -53,6 +55,7 @@ Near = Callable[Concatenate[T, ...], object]
 # What is returned by a function that is annotated as `-> Self`, if Self is Never.
 Bare = Coro[Never] | Deferred[Never] | Future[Never]
 
+
 class Call(Protocol[P, R_co]):
     """
     How something is called.
@@ -62,6 +65,8 @@ class Call(Protocol[P, R_co]):
         """
         Have the function run in the reactor thread.
         """
+        ...
+
 
 class WaitedMethod(Call[P, R_co], Protocol[P, R_co]):
     """
@@ -72,6 +77,8 @@ class WaitedMethod(Call[P, R_co], Protocol[P, R_co]):
         """
         Return the same method with another timeout, in seconds.
         """
+        ...
+
 
 class Wrapper(Generic[C_co, F_co]):
     """
@@ -86,24 +93,28 @@ class Wrapper(Generic[C_co, F_co]):
         """
         The undecorated function, for unit tests and for code in the reactor thread.
         """
+        raise NotImplementedError
 
     @property
     def wrapped_function(self) -> F_co:
         """
         The same, by its older name.
         """
+        raise NotImplementedError
 
     # The second is for mypy, and what it has given up on: a Wrapper[Any, Any].
     @overload
-    def __call__(self: Wrapper[Call[P, R], F], *args: P.args, **kwargs: P.kwargs) -> R:
-        """
-        Have the function run in the reactor thread.
-        """
+    def __call__(self: Wrapper[Call[P, R], F], *args: P.args, **kwargs: P.kwargs) -> R: ...
 
     @overload
     def __call__(  # type: ignore[overload-cannot-match]
         self: Wrapper[Never, F], *args: object, **kwargs: object
     ) -> F: ...
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        """
+        Have the function run in the reactor thread.
+        """
+        raise NotImplementedError
 
     # In this order, by the function's first parameter:
     # 1. It takes any object: a static method.
@@ -169,6 +180,9 @@ class Wrapper(Generic[C_co, F_co]):
     ) -> Callable[Q, R]: ...
     @overload
     def __get__(self, instance: object, owner: type[object], /) -> Wrapper[C_co, F_co]: ...
+    def __get__(self, instance: object, owner: type[object], /) -> object:
+        raise NotImplementedError
+
 
 class Waited(Wrapper[C_co, F_co], Generic[C_co, F_co]):
     """
@@ -179,6 +193,7 @@ class Waited(Wrapper[C_co, F_co], Generic[C_co, F_co]):
         """
         Return the same function with another timeout, in seconds.
         """
+        raise NotImplementedError
 
     # As above. A class method is bound by Python, which knows nothing of with_timeout.
     @overload
@@ -232,7 +247,10 @@ class Waited(Wrapper[C_co, F_co], Generic[C_co, F_co]):
         /,
     ) -> WaitedMethod[Q, R]: ...
     @overload
-    def __get__(self, instance: object, owner: type[object], /) -> Waited[C_co, F_co]: ...  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __get__(self, instance: object, owner: type[object], /) -> Waited[C_co, F_co]: ...
+    def __get__(self, instance: object, owner: type[object], /) -> object:  # pyright: ignore[reportIncompatibleMethodOverride]
+        raise NotImplementedError
+
 
 class GeneratorFunction:
     """
@@ -241,6 +259,7 @@ class GeneratorFunction:
     They refuse it at run time. Checkers have no way to refuse it, but they report what is marked
     as deprecated, and what is not callable.
     """
+
 
 StartedCoroutine = Wrapper[Call[P, EventualResult[T]], Callable[P, Coro[T]]]
 StartedDeferred = Wrapper[Call[P, EventualResult[T]], Callable[P, Deferred[T]]]
@@ -252,42 +271,6 @@ WaitedDeferred = Waited[Call[P, T], Callable[P, Deferred[T]]]
 WaitedFuture = Waited[Call[P, T], Callable[P, Future[T]]]
 WaitedValue = Waited[Call[P, T], Callable[P, T]]
 
-class RunInReactor(Protocol):
-    """
-    The type of :func:`run_in_reactor`.
-    """
-
-    @overload
-    def __call__(self, function: Callable[P, Coro[T]]) -> StartedCoroutine[P, T]: ...
-    @overload
-    def __call__(self, function: Callable[P, Deferred[T]]) -> StartedDeferred[P, T]: ...
-    @overload
-    def __call__(self, function: Callable[P, Future[T]]) -> StartedFuture[P, T]: ...
-    @overload
-    @deprecated("the body of a generator function would run in the thread that iterates")
-    def __call__(  # type: ignore[overload-overlap]
-        self, function: Callable[P, Generators[T, S, R]]
-    ) -> GeneratorFunction: ...
-    @overload
-    def __call__(self, function: Callable[P, T]) -> StartedValue[P, T]: ...  # pyright: ignore[reportOverlappingOverload]
-
-class WaitFor(Protocol):
-    """
-    The type of :func:`wait_for`.
-    """
-
-    @overload
-    def __call__(
-        self,
-        timeout: Seconds,
-        *,
-        grace: Seconds = 1.0,
-        on_late: Callable[[object], object] | None = None,
-    ) -> Waiting: ...
-    @overload
-    def __call__(
-        self, timeout: Seconds, *, grace: Seconds = 1.0, on_late: Callable[[T], object]
-    ) -> WaitingOrLate[T]: ...
 
 class Waiting(Protocol):
     """
@@ -308,6 +291,7 @@ class Waiting(Protocol):
     @overload
     def __call__(self, function: Callable[P, T]) -> WaitedValue[P, T]: ...  # pyright: ignore[reportOverlappingOverload]
 
+
 class WaitingOrLate(Protocol[T_late]):
     """
     The same with an ``on_late`` that takes what the function answers.
@@ -326,30 +310,3 @@ class WaitingOrLate(Protocol[T_late]):
     ) -> GeneratorFunction: ...
     @overload
     def __call__(self, function: Callable[P, T_late]) -> WaitedValue[P, T_late]: ...
-
-class InReactor(Protocol):
-    """
-    The type of :func:`in_reactor`.
-    """
-
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[Reactor, P], Coro[T]]
-    ) -> StartedCoroutine[P, T]: ...
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[Reactor, P], Deferred[T]]
-    ) -> StartedDeferred[P, T]: ...
-    @overload
-    def __call__(self, function: Callable[Concatenate[Reactor, P], T]) -> StartedValue[P, T]: ...
-
-class RetrieveResult(Protocol):
-    """
-    The type of :func:`retrieve_result`.
-    """
-
-    # D is what the program says that it is; nobody checks. If it says nothing, it is an object.
-    def __call__(self, result_id: int) -> EventualResult[D]:
-        """
-        Take out the result of that number.
-        """

@@ -18,12 +18,14 @@ import types
 import typing
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from crochet._core.waited import WaitedFunction
+from crochet._core import decorators as _decorators
+from crochet._core.decorators import WaitedFunction
 
 
 def with_limit(limit: float | None) -> Callable[..., Any]:
@@ -361,4 +363,4 @@ def test_a_call_is_not_seen_in_tracebacks() -> None:
             call()
         names = [entry.name for entry in caught.traceback]
         assert names[-1] == "failing"
-        assert "_core/waited.py" not in {entry.path.name for entry in caught.traceback}
+        assert Path(_decorators.__file__) not in {entry.path for entry in caught.traceback}
