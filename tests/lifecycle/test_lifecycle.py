@@ -1285,6 +1285,40 @@ class TestFork:
         assert result.wait(BOUND) is None
         assert seen == ["gone on"]
 
+    @pytest.mark.parametrize("name", ["setup", "no_setup"])
+    def test_waits_until_no_other_thread_imports_the_reactor(
+        self, name: str, process: FakeProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        For a while, and not for its own thread: the child would find the lock of that import held.
+        """
+        importing, may_end = threading.Event(), threading.Event()
+        waits: list[float] = []
+
+        def import_reactor() -> Any:
+            process.stay_parent()  # a fork in the middle of it, by the thread that is at it
+            assert waits == []
+            importing.set()
+            assert may_end.wait(BOUND)
+            return process.reactor
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 2:
+                may_end.set()
+                setting_up.outcome()
+
+        monkeypatch.setattr(process.loop, "_import_reactor", import_reactor)
+        monkeypatch.setattr(_loop, "time", SimpleNamespace(sleep=sleep))
+        setting_up = Background(getattr(process.loop, name))
+        assert importing.wait(BOUND)
+        with monkeypatch.context() as patch:
+            patch.setattr(_loop, "_STARTING_TAKES", -1.0)
+            process.stay_parent()
+        assert waits == []  # and not for longer than that
+        process.stay_parent()
+        assert len(waits) == 2
+
     def test_of_the_reactor_thread_needs_no_parking(self, stepped: FakeProcess) -> None:
         """
         It is here; nor of a process whose reactor does not run.

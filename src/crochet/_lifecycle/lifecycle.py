@@ -67,7 +67,7 @@ from .reactor_thread import GRACE, Life, took
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# Seconds that a fork waits for a setup() in another thread.
+# Seconds that a fork waits for a setup() or no_setup() in another thread.
 _STARTING_TAKES = 1.0
 
 # Seconds that setup() waits for the thread of a reactor that has ended.
@@ -139,6 +139,7 @@ class EventLoop:
         # All below are written under _setup_lock, in a forked child's only thread, or where said.
         self._is_set_up = False  # False again at the reactor's end, in its thread
         self._is_starting = False
+        self._is_importing = False  # for no_setup()
         self._is_stopping = False
         self._has_logs = False
         self._wants_logs = False  # a forked child does, too
@@ -268,7 +269,11 @@ class EventLoop:
             is_inherited = self._inheritance.reactor is not None
             if self._is_set_up and not (is_inherited and host is not None):
                 return
-            reactor = self._import_reactor()
+            self._is_importing = True
+            try:
+                reactor = self._import_reactor()
+            finally:
+                self._is_importing = False
             if self._is_set_up:
                 reactor.running = False  # it ran in the parent
                 self._inheritance.make_runnable(reactor, self._loop_factory)
@@ -426,7 +431,9 @@ class EventLoop:
         # then wait for, for ever. Looked at over and over: a lock taken here might be left locked.
         lock: Any = self._setup_lock
         end = monotonic() + _STARTING_TAKES
-        while self._is_starting and not lock._is_owned() and monotonic() < end:
+        while self._is_starting or self._is_importing:
+            if lock._is_owned() or monotonic() >= end:
+                break
             time.sleep(0.001)
         threads: list[CallFromThread] = []
         call_writer = self._logs.get_caller() if self._has_logs else None
@@ -453,7 +460,7 @@ class EventLoop:
             self._logs.reset_after_fork()
             self._has_logs = False
         was_starting = self._is_starting
-        self._is_starting = self._is_stopping = False
+        self._is_starting = self._is_importing = self._is_stopping = False
         life, host = self._life, self._host
         if life is not None:
             self._is_set_up = False
