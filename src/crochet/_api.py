@@ -290,7 +290,7 @@ class Entrance:
         for name in ("reactor_only", "register", "run_in_caller"):
             self._looked_up(name, {})
         from ._diagnostics.thread_checks import ThreadCheck
-        from ._diagnostics.watchdog import Watch
+        from ._diagnostics.watchdog import Watchdog
         from ._lifecycle.lifecycle import EventLoop
         from ._logs.observer import LogBridge
         from ._reactor.children import ChildWatcher
@@ -306,7 +306,7 @@ class Entrance:
                 logs=LogBridge(start_thread=start_thread),
                 watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
                 check_threads=ThreadCheck,
-                watch=Watch,
+                watch=Watchdog,
                 bridge=self.bridge,
                 birthplace=self._birthplace,
             )

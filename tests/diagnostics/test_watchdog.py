@@ -1,7 +1,7 @@
 """
 The watch over the reactor thread: when it looks, when it sleeps, and what it sees.
 
-Stepped first: time and the lock that it sleeps on are fake, and what others do meanwhile happens
+Stepped first: time and the inbox that it waits for are fake, and what others do meanwhile happens
 where it would block. Then the real things, each in a new process.
 """
 
@@ -13,6 +13,7 @@ import textwrap
 import threading
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
+from queue import Empty
 from typing import Any
 
 import pytest
@@ -23,12 +24,13 @@ from crochet import DeadlockError
 from crochet._core.decorators import Decorators
 from crochet._diagnostics import watchdog as _watch
 from crochet._diagnostics.deadlock import Blocked, Wait, is_loop
-from crochet._diagnostics.watchdog import Watch, stack_of
+from crochet._diagnostics.watchdog import Watchdog, stack_of
+from crochet._threads import worker as _worker
 from crochet._threads.primitives import has_errands, run_errands
 from support.process import FakeThreads, LoggedFailures, open_bridge
 from support.programs import REACTORS, Finished, run_python
 from support.reactor import FakeReactor
-from support.stepping import BOUND, FakeLock, frame_without_line
+from support.stepping import BOUND, Background, frame_without_line
 
 
 class LookedAt(set):  # type: ignore[type-arg]
@@ -50,9 +52,35 @@ class LookedAt(set):  # type: ignore[type-arg]
         return length
 
 
+class FakeInbox:
+    """
+    A queue that calls *meanwhile* where a real one would block, and notes for how long it would.
+    """
+
+    def __init__(self, meanwhile: Callable[[float], object]) -> None:
+        self._meanwhile = meanwhile
+        self._items: list[Any] = []
+        self.waits: list[float] = []
+        self.put = self._items.append
+
+    def empty(self) -> bool:
+        return not self._items
+
+    def get(self, block: bool, timeout: float | None) -> Any:
+        if timeout != 0.0 and self.empty():
+            assert len(self.waits) < 100, "this waits over and over, for nothing"
+            self.waits.append(-1 if timeout is None else timeout)
+            self._meanwhile(timeout or 0.0)
+            if timeout is None and self.empty():
+                return _worker._Mark(is_end=False)
+        if self.empty():
+            raise Empty
+        return self._items.pop(0)
+
+
 class Stepped:
     """
-    A watch that does one step after another, in the test's thread, and is then stopped.
+    A watchdog that does one step after another, in the test's thread, and is then stopped.
     """
 
     def __init__(self, stall_warning: float = 1.0) -> None:
@@ -60,16 +88,17 @@ class Stepped:
         self.reactor: Any = FakeReactor()
         self.bridge = open_bridge(self.reactor)
         self.bridge.reactor_thread = threading.get_ident()
-        self.lock: Any = FakeLock(self._meanwhile)
+        self.inbox: Any = FakeInbox(self._meanwhile)
         self.threads = FakeThreads()
-        self.watch = Watch(
-            self.reactor, self.bridge, self.threads, stall_warning, lambda: self.now, self.lock
+        self.watch = Watchdog(
+            self.reactor, self.bridge, self.threads, stall_warning, lambda: self.now
         )
+        self.watch._worker._inbox = self.inbox
         self.call: Any = Decorators(self.bridge).run_in_reactor(int)
         self._steps: list[Callable[[], object]] = []
 
     def _meanwhile(self, timeout: float) -> None:
-        self.now += max(timeout, 0.0)
+        self.now += timeout
         step = self._steps.pop(0) if self._steps else self.watch.stop
         step()
 
@@ -81,7 +110,7 @@ class Stepped:
         self.watch.start()
         self.threads.started[-1].run()
         assert self.bridge.rouse is None
-        return self.lock.waits  # type: ignore[no-any-return]
+        return self.inbox.waits  # type: ignore[no-any-return]
 
     def turn(self) -> None:
         """
@@ -151,7 +180,7 @@ class TestSleep:
         """
         seen: list[object] = []
         waits = stepped.run(lambda: seen.append(stepped.bridge.rouse))
-        assert seen == [stepped.watch.rouse]
+        assert seen == [stepped.watch.wake]
         assert waits[0] == -1
 
     def test_is_roused_by_a_call(self, stepped: Stepped) -> None:
@@ -186,26 +215,14 @@ class TestSleep:
         """
         late: list[Any] = []
         waits = stepped.run(
-            lambda: (late.append(stepped.bridge.rouse), stepped.lock.release()),
+            lambda: (late.append(stepped.bridge.rouse), stepped.watch._worker.wake()),
             nothing,  # the pause before the look
             lambda: late.pop()(),
             nothing,
             lambda: late.append(stepped.bridge.rouse),
         )
         assert waits[:5] == [-1, 0.1, -1, 0.1, -1]
-        assert late == [stepped.watch.rouse]
-
-    def test_two_rouse_at_once(self, stepped: Stepped) -> None:
-        """
-        Both find the lock closed. The second is told that it is open.
-        """
-        stepped.lock.locked = lambda: True
-        stepped.watch.rouse()
-        stepped.watch.rouse()
-        assert stepped.lock.acquire(False)
-        stepped.lock.locked = lambda: False
-        stepped.watch.rouse()
-        assert not stepped.lock.acquire(False)
+        assert late == [stepped.watch.wake]
 
     def test_quiet_reactor(self, stepped: Stepped) -> None:
         """
@@ -261,14 +278,16 @@ class TestSleep:
         There is nobody to wake.
         """
         stepped.watch._on_stir()
-        assert stepped.lock.locked()
+        assert stepped.inbox.empty()
 
-    def test_stop_before_start(self, stepped: Stepped) -> None:
+    def test_stop_before_it_runs(self, stepped: Stepped) -> None:
         """
         A start that is undone before the thread comes to run.
         """
+        stepped.watch.start()
         stepped.watch.stop()
-        assert stepped.run() == []
+        stepped.threads.started[0].run()
+        assert stepped.inbox.waits == []
         stepped.watch.join()
         assert stepped.watch.get_caller() is None
 
@@ -294,7 +313,7 @@ class TestSleep:
         called = []
 
         def fork() -> None:
-            call = stepped.watch.get_caller()
+            call = Background(stepped.watch.get_caller).outcome()
             assert call is not None
             call(called.append, len(called))
 
@@ -305,8 +324,8 @@ class TestSleep:
         """
         It has no thread, and calls wake none.
         """
-        stepped.bridge.rouse = stepped.watch.rouse
-        stepped.watch.forget_after_fork()
+        stepped.bridge.rouse = stepped.watch.wake
+        stepped.watch.after_fork_in_child()
         assert stepped.bridge.rouse is None
         assert stepped.watch.get_caller() is None
 
@@ -426,7 +445,7 @@ class TestStalls:
         waits = stepped.run(stepped.call, *[nothing] * 14, over, nothing)
         warning, info = log.texts
         assert warning.startswith("warn: The reactor thread has been busy for 1.0 s in "), warning
-        assert "test_watch.py" in warning.partition("It is here:")[2]
+        assert "test_watchdog.py" in warning.partition("It is here:")[2]
         assert info == f"info: The reactor thread goes on. It was busy for {_length(waits):.1f} s"
 
     def test_exactly_when_it_is_due(self, log: Logged) -> None:
@@ -504,7 +523,7 @@ class TestStalls:
         (spell,) = stepped.bridge.moments.spells
         assert spell.since == 100.0
         assert spell.until == pytest.approx(100.0 + sum(waits[1:15]))
-        assert "test_watch.py" in spell.where
+        assert "test_watchdog.py" in spell.where
 
     def test_body_without_python_code(self, stepped: Stepped) -> None:
         """

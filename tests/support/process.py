@@ -153,8 +153,8 @@ class FakeWatch(Recorder):
     def join(self) -> None:
         self._note("join")
 
-    def forget_after_fork(self) -> None:
-        self._note("forget_after_fork")
+    def after_fork_in_child(self) -> None:
+        self._note("after_fork_in_child")
 
     def get_caller(self) -> Any:
         return self.caller

@@ -156,6 +156,6 @@ class Host:
         if self._bell is not None:
             self._bell.forget_after_fork()
         if self.watch is not None:
-            self.watch.forget_after_fork()
+            self.watch.after_fork_in_child()
             self.watch = None
         release_signals_in_child(self.reactor)

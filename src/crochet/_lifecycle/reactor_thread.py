@@ -244,7 +244,7 @@ class Life:
         if self._bell is not None:
             self._bell.forget_after_fork()
         self._children.forget_after_fork()
-        self.watch.forget_after_fork()
+        self.watch.after_fork_in_child()
         release_in_child(self.reactor)
         if threading.get_ident() == self._ident:
             disarm_clone(self.reactor)
