@@ -20,7 +20,7 @@ from crochet._core.bridge import Bridge
 from crochet._core.decorators import Decorators
 from crochet._core.stash import Stash
 from crochet._lifecycle.reactor_thread import GRACE, Life
-from crochet._reactor.reactor import make_runnable
+from crochet._reactor.restart import make_runnable
 from crochet._threads.threads import start_thread
 from support.process import FakeChildren, FakeProcess, FakeThreads, FakeWatch, LoggedFailures
 from support.reactor import FakeReactor, new_real_reactor

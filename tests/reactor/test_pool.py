@@ -1,5 +1,5 @@
 """
-Threads lent to the reactor's pool.
+The reactor's thread pool, and the threads that it is lent.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from twisted.python.threadpool import ThreadPool
 from crochet import _errors
 from crochet._core.decorators import Decorators
 from crochet._reactor import pool as _lending
-from crochet._reactor.pool import Lender
+from crochet._reactor.pool import Lender, use_daemon_threads
 from support.process import open_bridge
 from support.reactor import FakeReactor
 from support.stepping import BOUND
@@ -212,3 +213,51 @@ def test_no_pool(pooled: Pooled) -> None:
     pooled.lender._take_back_in_reactor(pooled.reactor.threadpool)
     assert pooled.lender.lent == 0
     pooled.reactor.threadpool = pool
+
+
+class TestPool:
+    """
+    The threads of ``deferToThread()``.
+    """
+
+    def test_has_daemons(self, reactor: Any) -> None:
+        """
+        Which Python does not wait for before it calls exit hooks.
+        """
+        use_daemon_threads(reactor)
+        seen: list[bool] = []
+
+        def work() -> None:
+            seen.append(threading.current_thread().daemon)
+            reactor.callFromThread(reactor.stop)
+
+        reactor.callWhenRunning(reactor.callInThread, work)
+        reactor.run(False)
+        assert seen == [True]
+
+    @pytest.mark.parametrize(
+        ("text", "is_hidden"),
+        [("can't create new thread at interpreter shutdown", True), ("can't start", False)],
+    )
+    def test_starts_no_worker_at_exit(
+        self, reactor: Any, monkeypatch: pytest.MonkeyPatch, text: str, is_hidden: bool
+    ) -> None:
+        """
+        And says nothing of it, for what it was to do is cancelled. Any other failure is one.
+        """
+
+        def fail(thread: threading.Thread) -> None:
+            raise RuntimeError(text)
+
+        use_daemon_threads(reactor)
+        worker = reactor.getThreadPool().threadFactory(target=int, name="late")
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        with nullcontext() if is_hidden else pytest.raises(RuntimeError, match=text):
+            worker.start()
+        worker.join()
+
+    def test_need_not_be_there(self) -> None:
+        """
+        Not every reactor has one.
+        """
+        use_daemon_threads(object())  # type: ignore[arg-type]

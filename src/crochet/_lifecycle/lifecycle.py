@@ -54,7 +54,8 @@ from .._diagnostics.thread_checks import ThreadCheck
 from .._reactor.asyncio_loop import LoopFactory
 from .._reactor.choice import Choice, ReactorChoice
 from .._reactor.forked import Inheritance
-from .._reactor.reactor import Reactor, is_pool_worker, work_in_pool
+from .._reactor.pool import is_pool_worker, work_in_pool
+from .._reactor.reactor import Reactor
 from .._threads.clock import monotonic
 from .._threads.fork_mark import AtFork, ForkWatch, new_mark
 from .._threads.handoff import is_a_handlers
@@ -79,7 +80,7 @@ class EventLoop:
     Composes the reactor, its lives and the bridge to it. All process-wide effects come in.
 
     Args:
-        import_reactor: returns the process's reactor, see ``_reactors``.
+        import_reactor: returns the process's reactor, see _reactor/reactor.py.
         start_thread: starts a daemon thread of that target and name.
         at_exit: registers a hook for the interpreter's exit, like ``atexit.register``.
         at_fork: registers hooks around forks, like ``os.register_at_fork``.

@@ -1,8 +1,8 @@
 """
 A reactor that the program runs itself, after no_setup(), and that has our calls for guests.
 
-The counterpart of reactor_thread.py: there the reactor's thread, its start and its end are ours, and here
-the program's. What must always hold:
+The counterpart of reactor_thread.py: there the reactor's thread, its start and its end are ours,
+here they are the program's. What must always hold:
 
 1. The program alone runs the reactor, in the thread of its choice, and ends it.
 2. However its run ends, the bridge is closed and every call in flight answered.
@@ -12,7 +12,7 @@ The ways it ends, and who closes the bridge:
 - ``reactor.stop()``: the trigger before shutdown. Operations are cancelled then and get time to
   clean up. The trigger after it forgets the thread.
 - ``reactor.crash()``, and anything raised through ``run()``: no trigger is fired then, so the two
-  methods are wrapped in the reactor object; see ``_reactors.watch_runs()``. Unlike a stopped
+  methods are wrapped in the reactor object; see ``restart.watch_runs()``. Unlike a stopped
   reactor, a crashed one may be run once more, and then the bridge is opened again.
 
 Its thread is learned in that thread, once it runs: until then calls queue up. What belongs to the
@@ -32,13 +32,9 @@ from twisted.internet.defer import Deferred
 
 from .. import _errors
 from .._core.bridge import Bridge
-from .._reactor.reactor import (
-    Reactor,
-    call_from_thread_of,
-    release_signals_in_child,
-    route_of,
-    watch_runs,
-)
+from .._reactor.forked import release_signals_in_child
+from .._reactor.reactor import Reactor, call_from_thread_of, route_of
+from .._reactor.restart import watch_runs
 from .._reactor.wakeup import Bell, hang_up
 from .companions import Watching
 from .reactor_thread import GRACE, all_ended

@@ -1,5 +1,5 @@
 """
-Threads lent to the reactor's pool, while those that it has wait for us.
+The reactor's thread pool: daemons, and more of them while those that it has wait for us.
 
 The pool has ten threads. If a job in each of them waits for a call of ours whose operation needs
 the pool itself, to resolve a name or for ``deferToThread()``, then nothing moves any more. So each
@@ -18,13 +18,111 @@ Threads: look() is the watch's; the pool is touched in the reactor thread only, 
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from collections.abc import Callable
+from contextvars import Context
+from functools import partial
+from typing import Any, Protocol, cast
+
+from twisted.internet.interfaces import IReactorThreads
 
 from .._diagnostics.deadlock import is_in_wait
+from .._diagnostics.frames import short
 from .._threads.threads import frames_of_threads
+from .reactor import Reactor
 
 # How many threads are lent at most.
 MOST = 100
+
+
+class Pool(Protocol):
+    """
+    The reactor's thread pool, in which ``deferToThread()`` runs things.
+    """
+
+    threadFactory: Callable[..., threading.Thread]
+
+
+class ThreadedReactor(Protocol):
+    """
+    A reactor that has such a pool.
+    """
+
+    def getThreadPool(self) -> Pool: ...
+
+
+def use_daemon_threads(reactor: Reactor) -> None:
+    """
+    Keep idle workers of the reactor's thread pool from holding up the interpreter's exit.
+
+    Python waits for non-daemon threads before it calls exit hooks, so the hook that stops the
+    reactor, and with it the pool, would never be reached.
+    """
+    if IReactorThreads.providedBy(reactor):
+        pool = cast("ThreadedReactor", reactor).getThreadPool()
+        pool.threadFactory = _Worker
+
+
+class _Worker(threading.Thread):
+    """
+    A worker of the pool, a daemon.
+
+    From 3.12 on CPython starts no thread any more once the program's own have ended. What a body
+    has handed to the pool by then is not run, and is cancelled with the rest by the exit hook. An
+    error here would be logged, at an exit that went as it should.
+    """
+
+    def __init__(self, **arguments: object) -> None:
+        super().__init__(daemon=True, **arguments)  # type: ignore[arg-type]
+
+    def start(self) -> None:
+        try:
+            # Not in a copy of this one's, which Python 3.14 can be told to make: jobs of any
+            # caller run there.
+            Context().run(super().start)
+        except RuntimeError as error:
+            if "interpreter shutdown" not in str(error):
+                raise
+
+    def join(self, timeout: float | None = None) -> None:
+        if self.ident is not None:  # else it was never started, and there is nobody to wait for
+            super().join(timeout)
+
+
+def is_pool_worker(reactor: Any) -> bool:
+    """
+    Tell whether this thread is one of the reactor's pool, which its end waits for.
+    """
+    pool = getattr(reactor, "threadpool", None)
+    return threading.current_thread() in getattr(pool, "threads", ())
+
+
+def work_in_pool(reactor: Any) -> list[str]:
+    """
+    Return what the reactor's pool has to do: the function of each thread that is at work there,
+    which was given to ``deferToThread()`` or the like, and how many more wait for one.
+
+    Call it from any thread.
+    """
+    pool = getattr(reactor, "threadpool", None)
+    if pool is None:
+        return []
+    frames, work = frames_of_threads(), list[str]()
+    for thread in list(pool.threads):
+        frame, function = frames.get(thread.ident), cast("object", None)
+        while frame is not None:
+            # This of twisted.python.context calls what the pool is given. The outermost one, for
+            # that may come back to it. (Of a function in C there is no frame.)
+            if frame.f_code.co_name == "callWithContext":
+                function = cast("object", frame.f_locals.get("func"))
+            frame = frame.f_back
+        while isinstance(function, partial):
+            function = cast("object", function.func)
+        if function is not None:
+            name = getattr(function, "__qualname__", None) or type(function).__qualname__
+            work.append(f"{short(str(name))}()")
+    waiting = pool.q.qsize()
+    return [*work, f"{waiting} that had not begun"] if waiting else work
 
 
 class Lender:
