@@ -41,8 +41,8 @@ from ._core.bridge import Bridge
 from ._core.decorators import Decorators
 from ._core.stash import Stash
 from ._core.timeouts import EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds, seconds
+from ._lifecycle.fork import at_fork
 from ._threads.clock import monotonic
-from ._threads.fork_mark import at_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -289,11 +289,8 @@ class Entrance:
         import_module("secrets")  # for the stash
         for name in ("reactor_only", "register", "run_in_caller"):
             self._looked_up(name, {})
-        from ._diagnostics.thread_checks import ThreadCheck
-        from ._diagnostics.watchdog import Watchdog
         from ._lifecycle.lifecycle import EventLoop
         from ._logs.observer import LogBridge
-        from ._reactor.children import ChildWatcher
         from ._reactor.reactor import import_reactor
         from ._threads.threads import start_thread
 
@@ -304,9 +301,6 @@ class Entrance:
                 at_exit=atexit.register,
                 at_fork=at_fork,
                 logs=LogBridge(start_thread=start_thread),
-                watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
-                check_threads=ThreadCheck,
-                watch=Watchdog,
                 bridge=self.bridge,
                 birthplace=self._birthplace,
             )

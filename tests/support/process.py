@@ -185,7 +185,7 @@ class FakeProcess:
             at_exit=self.exit_hooks.append,
             at_fork=self._at_fork,
             logs=self.logs,
-            watch_children=lambda reactor: self.children,
+            watch_children=lambda *_: self.children,
             check_threads=self._check_threads,
             watch=self.watch,
             bridge=self.bridge,

@@ -10,7 +10,7 @@ What must always hold:
 Exit: the reactor's thread and its pool's workers are daemons, so Python first waits for the
 program's own threads, which are served as ever, and then calls our hook.
 
-Fork: the hook before it parks our threads (_lifecycle/fork.py). The hook after it, in the child,
+Fork: the hook before it holds our threads still (fork.py). The hook after it, in the child,
 only notes what happened and answers what is pending; most children run another program at once.
 The first call, or setup(), then starts a life of the child's own. A child that no hook has told
 (see _threads/fork_mark.py) does all of that when it first comes here.
@@ -51,17 +51,19 @@ from .._coroutines.futures import Deliveries
 from .._diagnostics.deadlock import blocked_in
 from .._diagnostics.status import Status, snapshot
 from .._diagnostics.thread_checks import ThreadCheck
+from .._diagnostics.watchdog import Watchdog
+from .._logs.observer import LogBridge
 from .._reactor.asyncio_loop import LoopFactory
+from .._reactor.children import ChildWatcher
 from .._reactor.choice import Choice, ReactorChoice
 from .._reactor.forked import Inheritance
 from .._reactor.pool import is_pool_worker, work_in_pool
 from .._reactor.reactor import Reactor
 from .._threads.clock import monotonic
-from .._threads.fork_mark import AtFork, ForkWatch, new_mark
+from .._threads.fork_mark import ForkWatch, new_mark
 from .._threads.handoff import is_a_handlers
 from .._threads.threads import StartThread, expect_ghosts, in_subinterpreter
-from .companions import Children, Logs, Watch, Watching
-from .fork import Parking
+from .fork import AtFork, ForkPause
 from .program_reactor import Host
 from .reactor_thread import GRACE, Life, took
 
@@ -85,11 +87,11 @@ class EventLoop:
         at_exit: registers a hook for the interpreter's exit, like ``atexit.register``.
         at_fork: registers hooks around forks, like ``os.register_at_fork``.
         logs: started by ``setup()`` unless that is told to leave logs alone.
+        bridge: carries the calls, and was made before it; see _api.py.
+        birthplace: the process in which the package was imported.
         watch_children: makes what sees the reactor's child processes end.
         check_threads: makes what refuses uses of Twisted in other threads, if that is switched on.
         watch: makes what sees deadlocks and stalls.
-        bridge: carries the calls, and was made before it; see _api.py.
-        birthplace: the process in which the package was imported.
     """
 
     def __init__(
@@ -99,12 +101,12 @@ class EventLoop:
         start_thread: StartThread,
         at_exit: Callable[[Callable[[], object]], object],
         at_fork: AtFork,
-        logs: Logs,
-        watch_children: Callable[[Reactor], Children],
-        check_threads: Callable[[Bridge], ThreadCheck],
-        watch: Watch,
+        logs: LogBridge,
         bridge: Bridge,
         birthplace: int,
+        watch_children: Callable[[Reactor, StartThread], ChildWatcher] = ChildWatcher,
+        check_threads: Callable[[Bridge], ThreadCheck] = ThreadCheck,
+        watch: Callable[[Reactor, Bridge, StartThread, float], Watchdog] = Watchdog,
     ) -> None:
         self._import_reactor = import_reactor
         self._start_thread = start_thread
@@ -113,7 +115,7 @@ class EventLoop:
         self._logs = logs
         self._watch_children = watch_children
         self._watch_reactor = watch
-        self._parking = Parking()
+        self._fork_pause = ForkPause()
         self.bridge = bridge
         self.calls = Decorators(bridge)
         self._thread_check = check_threads(bridge)
@@ -184,7 +186,7 @@ class EventLoop:
         if watch is not None:
             watch.stall_warning = limit
 
-    def _make_watch(self, reactor: Reactor) -> Watching:
+    def _make_watch(self, reactor: Reactor) -> Watchdog:
         return self._watch_reactor(reactor, self.bridge, self._start_thread, self._stall_warning)
 
     def _check(self, choice: Choice) -> None:
@@ -200,7 +202,8 @@ class EventLoop:
         reactor = choice.obtain(self._import_reactor, self._loop_factory)
         self._loop_factory = choice.loop_factory or self._loop_factory
         self._inheritance.make_runnable(reactor, self._loop_factory)
-        children, watch = self._watch_children(reactor), self._make_watch(reactor)
+        children = self._watch_children(reactor, self._start_thread)
+        watch = self._make_watch(reactor)
         life = Life(reactor, self.bridge, children, watch, self._on_end)
         self._wants_logs = with_logs or self._has_logs
         starts_logs = with_logs and not self._has_logs
@@ -394,7 +397,7 @@ class EventLoop:
             self._at_exit(self._exit)
             self._at_fork(
                 before=self._before_fork,
-                after_in_parent=self._parking.after,
+                after_in_parent=self._fork_pause.after,
                 after_in_child=self._after_fork_in_child,
             )
             if os.getpid() != self._birthplace:
@@ -448,11 +451,11 @@ class EventLoop:
         ident = self.bridge.reactor_thread
         if reactor is not None and ident is not None and ident != threading.get_ident():
             threads.append(self.bridge.call)  # not the reactor's, which may have ended meanwhile
-        self._parking.before(*threads)
+        self._fork_pause.before(*threads)
 
     def _after_fork_in_child(self, is_told: bool = True) -> None:
         expect_ghosts(not is_told)  # or else Python has forgotten the parent's threads
-        self._parking.clear()
+        self._fork_pause.after_fork_in_child()
         self._deliveries.reset_after_fork()
         self._setup_lock = threading.RLock()
         if self._has_logs or self._is_starting:

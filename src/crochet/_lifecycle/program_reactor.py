@@ -32,11 +32,11 @@ from twisted.internet.defer import Deferred
 
 from .. import _errors
 from .._core.bridge import Bridge
+from .._diagnostics.watchdog import Watchdog
 from .._reactor.forked import release_signals_in_child
 from .._reactor.reactor import Reactor, call_from_thread_of, route_of
 from .._reactor.restart import watch_runs
 from .._reactor.wakeup import Bell, hang_up
-from .companions import Watching
 from .reactor_thread import GRACE, all_ended
 
 
@@ -55,7 +55,7 @@ class Host:
         self,
         reactor: Reactor,
         bridge: Bridge,
-        make_watch: Callable[[Reactor], Watching],
+        make_watch: Callable[[Reactor], Watchdog],
         get_stall_warning: Callable[[], float],
     ) -> None:
         self.reactor = reactor
@@ -63,7 +63,7 @@ class Host:
         self._make_watch = make_watch
         self._get_stall_warning = get_stall_warning
         # What watches it, while it runs. Written in the reactor thread.
-        self.watch: Watching | None = None
+        self.watch: Watchdog | None = None
         self._bell: Bell | None = None  # reactor thread only
         self._has_crashed = False  # reactor thread only
         # Whether its runs are watched. That is done once: a forked child has it wrapped already.

@@ -34,14 +34,15 @@ from twisted.logger import Logger
 from .. import _errors
 from .._core.bridge import Bridge, Refusal
 from .._diagnostics.frames import above_the_reactor, stack_of, worth_telling
+from .._diagnostics.watchdog import Watchdog
 from .._reactor.asyncio_loop import end_tasks, run_in_thread
+from .._reactor.children import ChildWatcher
 from .._reactor.forked import disarm_clone, end_clone, release_in_child
 from .._reactor.pool import use_daemon_threads
 from .._reactor.reactor import Reactor, Timer, call_from_thread_of, route_of
 from .._reactor.restart import release, wind_up
 from .._reactor.wakeup import Bell, hang_up
 from .._threads.threads import StartThread, frames_of_threads
-from .companions import Children, Watching
 
 _log = Logger(namespace="crochet")
 
@@ -65,8 +66,8 @@ class Life:
         self,
         reactor: Reactor,
         bridge: Bridge,
-        children: Children,
-        watch: Watching,
+        children: ChildWatcher,
+        watch: Watchdog,
         on_end: Callable[[], object],
     ) -> None:
         self.reactor = reactor
