@@ -90,16 +90,16 @@ class Stepped:
         self.bridge.reactor_thread = threading.get_ident()
         self.inbox: Any = FakeInbox(self._meanwhile)
         self.threads = FakeThreads()
-        self.watch = Watchdog(
+        self.watchdog = Watchdog(
             self.reactor, self.bridge, self.threads, stall_warning, lambda: self.now
         )
-        self.watch._worker._inbox = self.inbox
+        self.watchdog._worker._inbox = self.inbox
         self.call: Any = Decorators(self.bridge).run_in_reactor(int)
         self._steps: list[Callable[[], object]] = []
 
     def _meanwhile(self, timeout: float) -> None:
         self.now += timeout
-        step = self._steps.pop(0) if self._steps else self.watch.stop
+        step = self._steps.pop(0) if self._steps else self.watchdog.stop
         step()
 
     def run(self, *steps: Callable[[], object]) -> list[float]:
@@ -107,7 +107,7 @@ class Stepped:
         Have the watch run until there are no steps left; return how long it waited, -1 for asleep.
         """
         self._steps = list(steps)
-        self.watch.start()
+        self.watchdog.start()
         self.threads.started[-1].run()
         assert self.bridge.rouse is None
         return self.inbox.waits  # type: ignore[no-any-return]
@@ -180,7 +180,7 @@ class TestSleep:
         """
         seen: list[object] = []
         waits = stepped.run(lambda: seen.append(stepped.bridge.rouse))
-        assert seen == [stepped.watch.wake]
+        assert seen == [stepped.watchdog.wake]
         assert waits[0] == -1
 
     def test_is_roused_by_a_call(self, stepped: Stepped) -> None:
@@ -215,24 +215,24 @@ class TestSleep:
         """
         late: list[Any] = []
         waits = stepped.run(
-            lambda: (late.append(stepped.bridge.rouse), stepped.watch._worker.wake()),
+            lambda: (late.append(stepped.bridge.rouse), stepped.watchdog._worker.wake()),
             nothing,  # the pause before the look
             lambda: late.pop()(),
             nothing,
             lambda: late.append(stepped.bridge.rouse),
         )
         assert waits[:5] == [-1, 0.1, -1, 0.1, -1]
-        assert late == [stepped.watch.wake]
+        assert late == [stepped.watchdog.wake]
 
     def test_quiet_reactor(self, stepped: Stepped) -> None:
         """
         It sleeps while that has nothing to do, though a call is in flight, until it has.
         """
-        turns = stepped.watch._turns
+        turns = stepped.watchdog._idle_probe
 
         def stir() -> None:
             turns.is_quiet = False
-            stepped.watch._on_stir()
+            stepped.watchdog._on_stir()
 
         def be_quiet() -> None:
             turns.is_quiet = True
@@ -277,34 +277,34 @@ class TestSleep:
         """
         There is nobody to wake.
         """
-        stepped.watch._on_stir()
+        stepped.watchdog._on_stir()
         assert stepped.inbox.empty()
 
     def test_stop_before_it_runs(self, stepped: Stepped) -> None:
         """
         A start that is undone before the thread comes to run.
         """
-        stepped.watch.start()
-        stepped.watch.stop()
+        stepped.watchdog.start()
+        stepped.watchdog.stop()
         stepped.threads.started[0].run()
         assert stepped.inbox.waits == []
-        stepped.watch.join()
-        assert stepped.watch.get_caller() is None
+        stepped.watchdog.join()
+        assert stepped.watchdog.get_caller() is None
 
     def test_stop_while_it_goes_to_sleep(self, stepped: Stepped) -> None:
         """
         1. The watch finds that it is not stopped. 2. It is. 3. It finds that, and does not sleep.
         """
         stepped.bridge.flights = LookedAt()
-        stepped.bridge.flights.before = stepped.watch.stop
+        stepped.bridge.flights.before = stepped.watchdog.stop
         assert stepped.run() == []
 
     def test_never_started(self, stepped: Stepped) -> None:
         """
         There is nobody to wait for, nor to call anything.
         """
-        stepped.watch.join()
-        assert stepped.watch.get_caller() is None
+        stepped.watchdog.join()
+        assert stepped.watchdog.get_caller() is None
 
     def test_calls_for_a_fork(self, stepped: Stepped) -> None:
         """
@@ -313,7 +313,7 @@ class TestSleep:
         called = []
 
         def fork() -> None:
-            call = Background(stepped.watch.get_caller).outcome()
+            call = Background(stepped.watchdog.get_caller).outcome()
             assert call is not None
             call(called.append, len(called))
 
@@ -324,10 +324,10 @@ class TestSleep:
         """
         It has no thread, and calls wake none.
         """
-        stepped.bridge.rouse = stepped.watch.wake
-        stepped.watch.after_fork_in_child()
+        stepped.bridge.rouse = stepped.watchdog.wake
+        stepped.watchdog.after_fork_in_child()
         assert stepped.bridge.rouse is None
-        assert stepped.watch.get_caller() is None
+        assert stepped.watchdog.get_caller() is None
 
     def test_threads_to_take_back(self, stepped: Stepped) -> None:
         """
@@ -335,10 +335,10 @@ class TestSleep:
         """
         pool = stepped.reactor.getThreadPool()
         pool.started = True
-        stepped.watch._lender.lent = 1
+        stepped.watchdog._pool_growth.added = 1
 
         def take() -> None:
-            stepped.watch._lender.lent = 0
+            stepped.watchdog._pool_growth.added = 0
 
         try:
             assert stepped.run(nothing, nothing, take)[:4] == [0.1, 0.1, 0.1, -1]
@@ -422,7 +422,7 @@ class TestSleep:
         """
         It is logged, and nobody is kept from anything.
         """
-        stepped.watch._lender.look = lambda: 1 / 0  # type: ignore[method-assign,assignment]
+        stepped.watchdog._pool_growth.look = lambda: 1 / 0  # type: ignore[method-assign,assignment]
         stepped.run(stepped.call, nothing)
         (error,) = logged.take()
         assert isinstance(error, ZeroDivisionError)
@@ -478,7 +478,7 @@ class TestStalls:
         """
 
         def change() -> None:
-            stepped.watch.stall_warning = 0.5
+            stepped.watchdog.stall_warning = 0.5
 
         stepped.run(stepped.call, nothing, nothing, change, *[nothing] * 4)
         assert "busy for 0.5 s" in log.texts[0]
@@ -674,7 +674,7 @@ class TestDeadlocks:
         _, asked = self._see(stepped, monkeypatch)
 
         def be_quiet() -> None:
-            stepped.watch._turns.is_quiet = True
+            stepped.watchdog._idle_probe.is_quiet = True
 
         stepped.run(stepped.call, be_quiet)
         assert asked == []
@@ -954,7 +954,7 @@ class TestReal:
                 over.set()
                 pending.wait(BOUND)
                 crochet.setup(stall_warning=None)
-                assert crochet._event_loop._host.watch.stall_warning == float("inf")
+                assert crochet._event_loop._program_reactor.watchdog.stall_warning == float("inf")
                 reactor.callFromThread(reactor.stop)
                 return thread.outcome
 
@@ -1014,13 +1014,13 @@ def test_setup_with_and_without_a_limit() -> None:
         for given in [{}, {"stall_warning": 2}, {}, {"stall_warning": None}, {},
                       {"stall_warning": 1.0}]:
             crochet.setup(**given)
-            limits.append(loop._life.watch.stall_warning)
+            limits.append(loop._reactor_thread.watchdog.stall_warning)
         assert limits == [1.0, 2.0, 2.0, float("inf"), float("inf"), 1.0], limits
         crochet.setup(stall_warning=3.0)
         crochet.shutdown()
         with crochet.running():
-            assert loop._life.watch.stall_warning == 3.0
+            assert loop._reactor_thread.watchdog.stall_warning == 3.0
         with crochet.running(stall_warning=4.0):
-            assert loop._life.watch.stall_warning == 4.0
+            assert loop._reactor_thread.watchdog.stall_warning == 4.0
         """
     )

@@ -583,7 +583,7 @@ def test_stand_in_is_given_back_after_a_fork(world):
     """
     worker = world.bridge._writer._worker
     inbox, thread = worker._inbox, worker._thread
-    world.bridge.reset_after_fork()
+    world.bridge.after_fork_in_child()
     inbox.put(_worker._Mark(is_end=True))  # it has no thread in a real child
     thread.join(BOUND)
     world.bridge.start()

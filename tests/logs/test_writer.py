@@ -462,7 +462,7 @@ def test_forked_child_logs_in_the_thread_that_emits(run):
                     assert opened.wait(60)
         parent = os.getpid()
         logging.getLogger().addHandler(Slow())
-        os.register_at_fork(after_in_child=bridge.reset_after_fork)
+        os.register_at_fork(after_in_child=bridge.after_fork_in_child)
         set_up()
         log.info("parent")
         log.info("parent, queued")
@@ -498,7 +498,7 @@ def test_handler_that_forks(run):
                     if child:
                         assert os.waitpid(child, 0)[1] == 0
         logging.getLogger().addHandler(Forking())
-        os.register_at_fork(after_in_child=bridge.reset_after_fork)
+        os.register_at_fork(after_in_child=bridge.after_fork_in_child)
         set_up()
         log.info("one")
         log.info("two")
@@ -519,7 +519,7 @@ def test_forked_child_may_start_anew(run):
     done = run(
         """
         log_to_file()
-        os.register_at_fork(after_in_child=bridge.reset_after_fork)
+        os.register_at_fork(after_in_child=bridge.after_fork_in_child)
         set_up()
         child = os.fork()
         if child == 0:

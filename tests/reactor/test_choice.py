@@ -257,7 +257,7 @@ class TestChecking:
         There is none to be checked.
         """
         process.loop.setup()
-        process.loop._life = None
+        process.loop._reactor_thread = None
         process.loop.setup(reactor="select")
 
     @pytest.mark.parametrize("kept", [None, _loops])

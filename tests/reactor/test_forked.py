@@ -14,11 +14,11 @@ import pytest
 
 from crochet._reactor import forked as _forked
 from crochet._reactor.forked import (
-    Inheritance,
-    disarm_clone,
+    InheritedReactor,
     make_own,
     release_in_child,
     release_signals_in_child,
+    stop_inherited_loop,
 )
 from crochet._reactor.restart import make_runnable, release
 from support.reactor import (
@@ -42,11 +42,11 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
-def _inherit(monkeypatch: pytest.MonkeyPatch, reactor: Any) -> Inheritance:
+def _inherit(monkeypatch: pytest.MonkeyPatch, reactor: Any) -> InheritedReactor:
     monkeypatch.setattr(_forked, "imported_reactor", lambda: reactor)
-    inheritance = Inheritance()
-    inheritance.find()
-    return inheritance
+    inherited = InheritedReactor()
+    inherited.find()
+    return inherited
 
 
 def test_of_a_reactor_that_does_not_run(monkeypatch: pytest.MonkeyPatch, done: list[str]) -> None:
@@ -54,12 +54,12 @@ def test_of_a_reactor_that_does_not_run(monkeypatch: pytest.MonkeyPatch, done: l
     It is made the child's own before it runs, once.
     """
     reactor = FakeReactor()
-    inheritance = _inherit(monkeypatch, reactor)
-    assert inheritance.reactor is reactor
+    inherited = _inherit(monkeypatch, reactor)
+    assert inherited.reactor is reactor
     for _ in range(2):
-        inheritance.make_runnable(reactor, None)
+        inherited.make_runnable(reactor, None)
     assert done == ["make_own", "make_runnable", "make_runnable"]
-    assert inheritance.reactor is None
+    assert inherited.reactor is None
 
 
 def test_of_another_reactor_than_is_run(monkeypatch: pytest.MonkeyPatch, done: list[str]) -> None:
@@ -77,9 +77,9 @@ def test_of_none(monkeypatch: pytest.MonkeyPatch, done: list[str]) -> None:
     running = FakeReactor()
     running.running = True
     for reactor in (None, running):
-        inheritance = _inherit(monkeypatch, reactor)
-        assert inheritance.reactor is None
-        inheritance.release()
+        inherited = _inherit(monkeypatch, reactor)
+        assert inherited.reactor is None
+        inherited.release()
     assert done == []
 
 
@@ -255,7 +255,7 @@ class TestInAChild:
 
         monkeypatch.setattr(os, "_exit", end)
         reactor = Reactor()
-        disarm_clone(reactor)
+        stop_inherited_loop(reactor)
         assert reactor.threadCallQueue == []
         with pytest.raises(Ended, match="0"):
             reactor.doIteration(0.0)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from crochet._reactor.forked import release_in_child
-from crochet._reactor.restart import make_runnable, release, wind_up
+from crochet._reactor.restart import finish_crash, make_runnable, release
 from support.programs import run_python
 from support.reactor import (
     FakeReactor,
@@ -75,7 +75,7 @@ class TestRevival:
             reactor.addSystemEventTrigger("after", "shutdown", seen.append, "shut down")
             reactor.callLater(1000, seen.append, "never")
             run_once(reactor, end)
-            wind_up(reactor)
+            finish_crash(reactor)
             make_runnable(reactor)
             assert reactor.getDelayedCalls() == []
         each = ["in a thread"] + ["shut down"] * (end == "stop")
@@ -179,7 +179,7 @@ class TestWindingUp:
         reactor.callWhenRunning(reactor.callInThread, work)
         reactor.callWhenRunning(blocked.wait, BOUND)
         run_once(reactor, "crash")
-        wind_up(reactor)
+        finish_crash(reactor)
         workers[0].join(BOUND)
         assert not workers[0].is_alive()
         assert reactor.threadpool is None
@@ -191,7 +191,7 @@ class TestWindingUp:
         closed: list[str] = []
         monkeypatch.setattr(reactor, "disconnectAll", lambda: closed.append("closed"))
         run_once(reactor, "crash")
-        wind_up(reactor)
+        finish_crash(reactor)
         assert closed == ["closed"]
 
     @pytest.mark.parametrize("has_run", [True, False])
@@ -204,13 +204,13 @@ class TestWindingUp:
         if has_run:
             run_once(reactor)
         monkeypatch.setattr(reactor, "disconnectAll", pytest.fail)
-        wind_up(reactor)
+        finish_crash(reactor)
 
     def test_leaves_a_reactor_of_another_make_alone(self) -> None:
         """
         Of which nobody can tell.
         """
-        wind_up(SimpleNamespace(running=False))
+        finish_crash(SimpleNamespace(running=False))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there select() takes any number")

@@ -44,7 +44,7 @@ class FakeReactor(ReactorBase):
 
     def mainLoop(self) -> None:
         """
-        Loop by a method of its own: so there is no bell, and all that comes from other threads is
+        Loop by a method of its own: so there is no wakeup, and all that comes from other threads is
         to be seen in ``threadCallQueue``.
         """
         super().mainLoop()

@@ -307,9 +307,9 @@ class Deliveries:
             lambda future: future.call_callbacks(),
             lingers=_LINGERS,
         )
-        self.reset_after_fork()
+        self.after_fork_in_child()
 
-    def reset_after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         """
         Begin anew, without threads or work.
         """

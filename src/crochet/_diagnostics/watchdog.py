@@ -38,8 +38,8 @@ from .. import _errors
 from .._core.bridge import Bridge
 from .._core.call import body_in
 from .._core.result import name_of
-from .._reactor.idle import Turns
-from .._reactor.pool import Lender
+from .._reactor.idle import IdleProbe
+from .._reactor.pool import PoolGrowth
 from .._threads.clock import monotonic
 from .._threads.primitives import has_errands, send_errand
 from .._threads.threads import StartThread, frames_of_threads
@@ -87,8 +87,8 @@ class Watchdog:
         self._relay = bridge.relay
         self.stall_warning = stall_warning  # written by setup(), in any thread
         self._clock = clock
-        self._turns = Turns(reactor, self._on_stir, clock)
-        self._lender = Lender(reactor)
+        self._idle_probe = IdleProbe(reactor, self._on_stir, clock)
+        self._pool_growth = PoolGrowth(reactor)
         self._worker: Worker[None] = Worker(
             start_thread, "crochet-watch", lambda _: None, self._step, lingers=None
         )
@@ -162,9 +162,9 @@ class Watchdog:
                 # A call is entered, and then ``rouse`` is read, and called. This is written, and
                 # then it is looked whether there are calls. So either the call is seen, or it is
                 # its turn to wake this. It is the same with a reactor that has something to do
-                # again, which writes ``Turns.is_quiet`` first. Only this thread writes ``rouse``:
-                # were it taken away by the thread that calls it, one that was interrupted on the
-                # way could take it away from the next sleep. (test_watchdog.py steps it.)
+                # again, which writes ``is_quiet`` first. Only this thread writes ``rouse``: were it
+                # taken away by the thread that calls it, one that was interrupted on the way could
+                # take it away from the next sleep. (test_watchdog.py steps it.)
                 self._is_woken = False
                 bridge.rouse = self.wake
                 seconds = self._rest if self._is_needed() else None
@@ -188,13 +188,13 @@ class Watchdog:
         if self._relay.is_under_way():
             return True
         if is_carrying:
-            return not self._turns.is_quiet
-        return self._lender.is_owed or (self._has_warned and self._has_turned())
+            return not self._idle_probe.is_quiet
+        return self._pool_growth.has_grown or (self._has_warned and self._has_turned())
 
     def _may_rest(self) -> bool:
         # The reactor has answered, and was not asked again; see _look().
-        is_at_work = self._asked_at is not None or self._has_warned or self._lender.is_owed
-        return self._turns.is_blind and not is_at_work and not self._relay.is_under_way()
+        is_at_work = self._asked_at is not None or self._has_warned or self._pool_growth.has_grown
+        return self._idle_probe.is_blind and not is_at_work and not self._relay.is_under_way()
 
     def _pause(self) -> float:
         wait = min(_INTERVAL, max(self.stall_warning, _SHORTEST))
@@ -211,10 +211,10 @@ class Watchdog:
         if self._bridge.flights:
             self._bridge.look_for_stranded()
             self._check_deadlock()
-            is_answered = has_asked and self._turns.is_blind  # rest before asking again
-            if self._asked_at is None and not is_answered and not self._turns.is_quiet:
+            is_answered = has_asked and self._idle_probe.is_blind  # rest before asking again
+            if self._asked_at is None and not is_answered and not self._idle_probe.is_quiet:
                 self._ask()
-        self._lender.look()
+        self._pool_growth.look()
 
     def _ask(self) -> None:
         if self._bridge.reactor_thread is not None:
@@ -222,14 +222,14 @@ class Watchdog:
             self._bridge.call(self._answer_in_reactor)
 
     def _answer_in_reactor(self) -> None:
-        self._turns.ask_in_reactor()
+        self._idle_probe.probe()
         self._on_stir()  # the end of a stall is logged even if nothing is in flight any more
 
     # Deadlocks.
 
     def _check_deadlock(self) -> None:
         ident = self._bridge.reactor_thread
-        if ident is None or self._turns.is_quiet:
+        if ident is None or self._idle_probe.is_quiet:
             return
         # What does not turn is worth a closer look.
         blocked = blocked_in(ident, self._bridge, reads_source=not self._has_turned())
@@ -245,10 +245,10 @@ class Watchdog:
         """
         Return the last moment at which the reactor is known to have been between two callbacks.
         """
-        return max(self._turns.turned_at, self._woken_at)
+        return max(self._idle_probe.turned_at, self._woken_at)
 
     def _has_turned(self) -> bool:
-        return self._asked_at is None or self._turns.turned_at >= self._asked_at
+        return self._asked_at is None or self._idle_probe.turned_at >= self._asked_at
 
     def _check_stall(self) -> None:
         if self._asked_at is None:
@@ -257,7 +257,7 @@ class Watchdog:
             if self._has_warned:
                 _log.info(
                     "The reactor thread goes on. It was busy for {seconds:.1f} s",
-                    seconds=self._turns.turned_at - self._stalled_since,
+                    seconds=self._idle_probe.turned_at - self._stalled_since,
                 )
             self._asked_at, self._has_warned = None, False
             return

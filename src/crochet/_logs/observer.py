@@ -11,8 +11,6 @@ What must always hold:
    not told of. They are told on stderr then.
 5. At exit, events are waited for as long as exit has patience, and stuck ones given up.
 
-How records wait for the thread that hands them to handlers is told in ``_log_writer``.
-
 A record is made, and its text formatted, where the event is emitted. Later would be cheaper for
 the reactor, but formatting runs code of the program's objects, which are seldom made for another
 thread and may have changed by then. Events below the logger's level are dropped first.
@@ -121,7 +119,7 @@ class LogBridge:
         # The thread that runs the hooks at exit, and how many seconds it has left for handlers.
         self._finisher: int | None = None
         self._patience = 0.0
-        # Has reset_after_fork() called in a child that no hook has told; see _threads/fork_mark.py.
+        # Has after_fork_in_child() called in a child that no hook has told; see fork_mark.py.
         self.notice_fork: Callable[[], object] = int
 
     def start(self) -> None:
@@ -191,7 +189,7 @@ class LogBridge:
         """
         return self._writer.caller()
 
-    def reset_after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         """
         Have events handled in the thread that emits them, in a forked child, until ``start()``.
         """

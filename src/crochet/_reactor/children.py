@@ -274,7 +274,7 @@ class ChildWatcher:
             self._end_watch(watch)
         self._unhook()
 
-    def forget_after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         """
         Drop what belongs to the parent, in a forked child; the watcher is stopped afterwards.
 

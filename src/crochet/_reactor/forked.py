@@ -51,9 +51,9 @@ def release_in_child(reactor: Any) -> None:
     if selector is None:
         _not_to_be_closed.append(loop)  # uvloop's: nobody knows how to close half of one
         with suppress(RuntimeError):
-            loop.stop()  # for a clone of the reactor thread, see disarm_clone()
+            loop.stop()  # for a clone of the reactor thread, see stop_inherited_loop()
         return
-    loop._ready.clear()  # for a clone of the reactor thread, see disarm_clone()
+    loop._ready.clear()  # for a clone of the reactor thread, see stop_inherited_loop()
     loop.stop()
     selector.close()
     for end in (loop._ssock, loop._csock):
@@ -112,7 +112,7 @@ _WORK = (
 )
 
 
-def disarm_clone(reactor: Any) -> None:
+def stop_inherited_loop(reactor: Any) -> None:
     """
     Keep a child that was forked in the reactor thread from going on as the parent's reactor.
 
@@ -145,7 +145,7 @@ def end_clone() -> NoReturn:
     os._exit(0)
 
 
-class Inheritance:
+class InheritedReactor:
     """
     What there is of the kind in this process: at most one reactor.
     """

@@ -2,18 +2,19 @@
 The reactor's thread pool: daemons, and more of them while those that it has wait for us.
 
 The pool has ten threads. If a job in each of them waits for a call of ours whose operation needs
-the pool itself, to resolve a name or for ``deferToThread()``, then nothing moves any more. So each
-worker that is in a wait of ours lends the pool a thread, if there is work that no thread is left
-for. It is given back when there is none, and the pool has its former size again.
+the pool itself, to resolve a name or for ``deferToThread()``, then nothing moves any more. So for
+each worker that is in a wait of ours the pool gets a thread more, if there is work that no thread
+is left for. When there is none, the pool has its former size again.
 
-Why does not the worker itself do that, when it comes to wait? Each wait would have to find out
-whether its thread is a worker, and each of a worker's to have the reactor do something twice, for
-what hardly ever happens. Like this it costs nothing, and jobs that get stuck are stuck for 0.1 s.
+Why doesn't a worker do this itself when it starts to wait? Each wait would have to find out whether
+its thread is a worker, and each of a worker's to have the reactor do something twice, for what
+hardly ever happens. Like this it costs nothing, and jobs that get stuck are stuck for 0.1 s.
 
-Bounds: a thread for each worker that waits, those lent included, and MOST in all. Where that is not
-enough, calls wait until their timeouts.
+Bounds: a thread for each worker that waits, those added included, and MOST in all. Where that is
+not enough, calls wait until their timeouts.
 
-Threads: look() is the watch's; the pool is touched in the reactor thread only, but for its numbers.
+Threads: look() is the watchdog's; the pool is touched in the reactor thread only, but for its
+numbers.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from .._diagnostics.frames import short
 from .._threads.threads import frames_of_threads
 from .reactor import Reactor
 
-# How many threads are lent at most.
+# How many threads are added at most.
 MOST = 100
 
 
@@ -60,10 +61,10 @@ def use_daemon_threads(reactor: Reactor) -> None:
     """
     if IReactorThreads.providedBy(reactor):
         pool = cast("ThreadedReactor", reactor).getThreadPool()
-        pool.threadFactory = _Worker
+        pool.threadFactory = _PoolThread
 
 
-class _Worker(threading.Thread):
+class _PoolThread(threading.Thread):
     """
     A worker of the pool, a daemon.
 
@@ -125,38 +126,38 @@ def work_in_pool(reactor: Any) -> list[str]:
     return [*work, f"{waiting} that had not begun"] if waiting else work
 
 
-class Lender:
+class PoolGrowth:
     """
-    Lends threads to the pool of one reactor.
+    Adds threads to the pool of one reactor.
     """
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        # How many are lent. Written in the reactor thread, read by any.
-        self.lent = 0
+        # How many were added. Written in the reactor thread, read by any.
+        self.added = 0
 
     @property
-    def is_owed(self) -> bool:
+    def has_grown(self) -> bool:
         """
-        Whether threads are to be taken back, if nobody waits any more.
+        Whether threads are to be removed when no worker waits any more.
         """
         pool = getattr(self._reactor, "threadpool", None)
-        return bool(self.lent and pool is not None and pool.started)
+        return bool(self.added and pool is not None and pool.started)
 
     def look(self) -> None:
         """
-        Lend threads to the pool, or take them back. From any thread but the reactor's.
+        Add threads to the pool, or remove them. From any thread but the reactor's.
         """
         pool = getattr(self._reactor, "threadpool", None)
         if pool is None or not pool.started:
             return
         work = pool.q.qsize()
         if work and not pool.waiters:
-            missing = min(work, self._waiting(pool) - self.lent, MOST - self.lent)
+            missing = min(work, self._waiting(pool) - self.added, MOST - self.added)
             if missing > 0:
-                self._reactor.callFromThread(self._lend_in_reactor, pool, missing)
-        elif self.lent and not work and self.lent > self._waiting(pool):
-            self._reactor.callFromThread(self._take_back_in_reactor, pool)
+                self._reactor.callFromThread(self._grow_in_reactor, pool, missing)
+        elif self.added and not work and self.added > self._waiting(pool):
+            self._reactor.callFromThread(self._shrink_in_reactor, pool)
 
     def _waiting(self, pool: Any) -> int:
         """
@@ -168,18 +169,18 @@ class Lender:
         finally:
             frames.clear()  # this one is among them
 
-    def _lend_in_reactor(self, pool: Any, number: int) -> None:
-        # It may have been told twice before it came to it.
+    def _grow_in_reactor(self, pool: Any, number: int) -> None:
+        # Another look may have asked for the same before this was called.
         if pool is self._reactor.threadpool and pool.started and pool.q.qsize():
-            number = min(number, MOST - self.lent)
-            self.lent += number
+            number = min(number, MOST - self.added)
+            self.added += number
             pool.adjustPoolsize(maxthreads=pool.max + number)
             for _ in range(number):
                 pool.startAWorker()
 
-    def _take_back_in_reactor(self, pool: Any) -> None:
-        excess = max(0, self.lent - self._waiting(pool))
-        self.lent -= excess
+    def _shrink_in_reactor(self, pool: Any) -> None:
+        excess = max(0, self.added - self._waiting(pool))
+        self.added -= excess
         if pool.started:
             pool.adjustPoolsize(maxthreads=max(pool.min, pool.max - excess))
             for thread in list(pool.threads):

@@ -126,7 +126,7 @@ def close_waker(reactor: Any) -> None:
         reactor.waker = None
 
 
-def wind_up(reactor: Any) -> None:
+def finish_crash(reactor: Any) -> None:
     """
     Do, in its thread, what a reactor leaves undone that was not stopped but has crashed.
 
