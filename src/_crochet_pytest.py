@@ -256,14 +256,6 @@ def crochet_reactor(
             pytrace=False,
         )
 
-    def get_reactor() -> object:
-        life = _event_loop._life
-        if life is not None:
-            return None if life.has_ended else life.reactor
-        host = _event_loop._host
-        other: Any = host.reactor if host is not None else None
-        return other if other is not None and other.running else None
-
     def whereabouts() -> str:
         from crochet.testing._body import stacks
 
@@ -271,7 +263,7 @@ def crochet_reactor(
 
     _event_loop.setup()  # should an earlier test have shut it down
     _collect_garbage(request.config)
-    leaks = LeakCheck(_event_loop.bridge, get_reactor, whereabouts)
+    leaks = LeakCheck(_event_loop.bridge, _event_loop.running_reactor, whereabouts)
     leaks.begin()
     yield CrochetReactor(leaks)
     _finish(request, leaks)

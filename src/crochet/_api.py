@@ -36,16 +36,13 @@ from ._diagnostics import dump as _dump
 from ._diagnostics import guards as _guards
 from ._diagnostics.dump import Writable
 from ._diagnostics.status import Status
-from ._diagnostics.thread_checks import ThreadCheck
-from ._diagnostics.watchdog import Watch
 from ._interactive.ipython import Extension, Shell
+from ._lifecycle.fork import at_fork
 from ._lifecycle.lifecycle import EventLoop
 from ._logs.observer import LogBridge
 from ._reactor.asyncio_loop import LoopFactory
-from ._reactor.children import ChildWatcher
 from ._reactor.choice import ReactorChoice
 from ._reactor.reactor import import_reactor
-from ._threads.fork_mark import at_fork
 from ._threads.threads import start_thread
 
 if TYPE_CHECKING:
@@ -89,9 +86,6 @@ lifecycle = EventLoop(
     at_exit=atexit.register,
     at_fork=at_fork,
     logs=LogBridge(start_thread=start_thread),
-    watch_children=lambda reactor: ChildWatcher(reactor, start_thread),
-    check_threads=ThreadCheck,
-    watch=Watch,
     bridge=Bridge(_errors.not_set_up, _stash),
     birthplace=os.getpid(),
 )

@@ -21,7 +21,6 @@ from twisted.internet.defer import CancelledError, Deferred
 import crochet
 from crochet import EventualResult
 from crochet._coroutines import futures as _futures
-from crochet._threads import worker as _worker
 from crochet._threads.threads import start_thread
 from support.process import FakeProcess, LoggedFailures
 from support.programs import run_python
@@ -34,7 +33,7 @@ def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Have threads that see to futures end at once when they have nothing to do.
     """
-    monkeypatch.setattr(_worker, "_LINGERS", 0.0)
+    monkeypatch.setattr(_futures, "_LINGERS", 0.0)
 
 
 def _held(process: FakeProcess) -> tuple[Deferred[Any], EventualResult[Any], list[object]]:

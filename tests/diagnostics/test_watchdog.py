@@ -1,7 +1,7 @@
 """
 The watch over the reactor thread: when it looks, when it sleeps, and what it sees.
 
-Stepped first: time and the lock that it sleeps on are fake, and what others do meanwhile happens
+Stepped first: time and the inbox that it waits for are fake, and what others do meanwhile happens
 where it would block. Then the real things, each in a new process.
 """
 
@@ -13,6 +13,7 @@ import textwrap
 import threading
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
+from queue import Empty
 from typing import Any
 
 import pytest
@@ -23,12 +24,13 @@ from crochet import DeadlockError
 from crochet._core.decorators import Decorators
 from crochet._diagnostics import watchdog as _watch
 from crochet._diagnostics.deadlock import Blocked, Wait, is_loop
-from crochet._diagnostics.watchdog import Watch, stack_of
+from crochet._diagnostics.watchdog import Watchdog, stack_of
+from crochet._threads import worker as _worker
 from crochet._threads.primitives import has_errands, run_errands
 from support.process import FakeThreads, LoggedFailures, open_bridge
 from support.programs import REACTORS, Finished, run_python
 from support.reactor import FakeReactor
-from support.stepping import BOUND, FakeLock, frame_without_line
+from support.stepping import BOUND, Background, frame_without_line
 
 
 class LookedAt(set):  # type: ignore[type-arg]
@@ -50,9 +52,35 @@ class LookedAt(set):  # type: ignore[type-arg]
         return length
 
 
+class FakeInbox:
+    """
+    A queue that calls *meanwhile* where a real one would block, and notes for how long it would.
+    """
+
+    def __init__(self, meanwhile: Callable[[float], object]) -> None:
+        self._meanwhile = meanwhile
+        self._items: list[Any] = []
+        self.waits: list[float] = []
+        self.put = self._items.append
+
+    def empty(self) -> bool:
+        return not self._items
+
+    def get(self, block: bool, timeout: float | None) -> Any:
+        if timeout != 0.0 and self.empty():
+            assert len(self.waits) < 100, "this waits over and over, for nothing"
+            self.waits.append(-1 if timeout is None else timeout)
+            self._meanwhile(timeout or 0.0)
+            if timeout is None and self.empty():
+                return _worker._Mark(is_end=False)
+        if self.empty():
+            raise Empty
+        return self._items.pop(0)
+
+
 class Stepped:
     """
-    A watch that does one step after another, in the test's thread, and is then stopped.
+    A watchdog that does one step after another, in the test's thread, and is then stopped.
     """
 
     def __init__(self, stall_warning: float = 1.0) -> None:
@@ -60,17 +88,18 @@ class Stepped:
         self.reactor: Any = FakeReactor()
         self.bridge = open_bridge(self.reactor)
         self.bridge.reactor_thread = threading.get_ident()
-        self.lock: Any = FakeLock(self._meanwhile)
+        self.inbox: Any = FakeInbox(self._meanwhile)
         self.threads = FakeThreads()
-        self.watch = Watch(
-            self.reactor, self.bridge, self.threads, stall_warning, lambda: self.now, self.lock
+        self.watchdog = Watchdog(
+            self.reactor, self.bridge, self.threads, stall_warning, lambda: self.now
         )
+        self.watchdog._worker._inbox = self.inbox
         self.call: Any = Decorators(self.bridge).run_in_reactor(int)
         self._steps: list[Callable[[], object]] = []
 
     def _meanwhile(self, timeout: float) -> None:
-        self.now += max(timeout, 0.0)
-        step = self._steps.pop(0) if self._steps else self.watch.stop
+        self.now += timeout
+        step = self._steps.pop(0) if self._steps else self.watchdog.stop
         step()
 
     def run(self, *steps: Callable[[], object]) -> list[float]:
@@ -78,10 +107,10 @@ class Stepped:
         Have the watch run until there are no steps left; return how long it waited, -1 for asleep.
         """
         self._steps = list(steps)
-        self.watch.start()
+        self.watchdog.start()
         self.threads.started[-1].run()
         assert self.bridge.rouse is None
-        return self.lock.waits  # type: ignore[no-any-return]
+        return self.inbox.waits  # type: ignore[no-any-return]
 
     def turn(self) -> None:
         """
@@ -151,7 +180,7 @@ class TestSleep:
         """
         seen: list[object] = []
         waits = stepped.run(lambda: seen.append(stepped.bridge.rouse))
-        assert seen == [stepped.watch.rouse]
+        assert seen == [stepped.watchdog.wake]
         assert waits[0] == -1
 
     def test_is_roused_by_a_call(self, stepped: Stepped) -> None:
@@ -186,36 +215,24 @@ class TestSleep:
         """
         late: list[Any] = []
         waits = stepped.run(
-            lambda: (late.append(stepped.bridge.rouse), stepped.lock.release()),
+            lambda: (late.append(stepped.bridge.rouse), stepped.watchdog._worker.wake()),
             nothing,  # the pause before the look
             lambda: late.pop()(),
             nothing,
             lambda: late.append(stepped.bridge.rouse),
         )
         assert waits[:5] == [-1, 0.1, -1, 0.1, -1]
-        assert late == [stepped.watch.rouse]
-
-    def test_two_rouse_at_once(self, stepped: Stepped) -> None:
-        """
-        Both find the lock closed. The second is told that it is open.
-        """
-        stepped.lock.locked = lambda: True
-        stepped.watch.rouse()
-        stepped.watch.rouse()
-        assert stepped.lock.acquire(False)
-        stepped.lock.locked = lambda: False
-        stepped.watch.rouse()
-        assert not stepped.lock.acquire(False)
+        assert late == [stepped.watchdog.wake]
 
     def test_quiet_reactor(self, stepped: Stepped) -> None:
         """
         It sleeps while that has nothing to do, though a call is in flight, until it has.
         """
-        turns = stepped.watch._turns
+        turns = stepped.watchdog._idle_probe
 
         def stir() -> None:
             turns.is_quiet = False
-            stepped.watch._on_stir()
+            stepped.watchdog._on_stir()
 
         def be_quiet() -> None:
             turns.is_quiet = True
@@ -260,32 +277,34 @@ class TestSleep:
         """
         There is nobody to wake.
         """
-        stepped.watch._on_stir()
-        assert stepped.lock.locked()
+        stepped.watchdog._on_stir()
+        assert stepped.inbox.empty()
 
-    def test_stop_before_start(self, stepped: Stepped) -> None:
+    def test_stop_before_it_runs(self, stepped: Stepped) -> None:
         """
         A start that is undone before the thread comes to run.
         """
-        stepped.watch.stop()
-        assert stepped.run() == []
-        stepped.watch.join()
-        assert stepped.watch.get_caller() is None
+        stepped.watchdog.start()
+        stepped.watchdog.stop()
+        stepped.threads.started[0].run()
+        assert stepped.inbox.waits == []
+        stepped.watchdog.join()
+        assert stepped.watchdog.get_caller() is None
 
     def test_stop_while_it_goes_to_sleep(self, stepped: Stepped) -> None:
         """
         1. The watch finds that it is not stopped. 2. It is. 3. It finds that, and does not sleep.
         """
         stepped.bridge.flights = LookedAt()
-        stepped.bridge.flights.before = stepped.watch.stop
+        stepped.bridge.flights.before = stepped.watchdog.stop
         assert stepped.run() == []
 
     def test_never_started(self, stepped: Stepped) -> None:
         """
         There is nobody to wait for, nor to call anything.
         """
-        stepped.watch.join()
-        assert stepped.watch.get_caller() is None
+        stepped.watchdog.join()
+        assert stepped.watchdog.get_caller() is None
 
     def test_calls_for_a_fork(self, stepped: Stepped) -> None:
         """
@@ -294,7 +313,7 @@ class TestSleep:
         called = []
 
         def fork() -> None:
-            call = stepped.watch.get_caller()
+            call = Background(stepped.watchdog.get_caller).outcome()
             assert call is not None
             call(called.append, len(called))
 
@@ -305,10 +324,10 @@ class TestSleep:
         """
         It has no thread, and calls wake none.
         """
-        stepped.bridge.rouse = stepped.watch.rouse
-        stepped.watch.forget_after_fork()
+        stepped.bridge.rouse = stepped.watchdog.wake
+        stepped.watchdog.after_fork_in_child()
         assert stepped.bridge.rouse is None
-        assert stepped.watch.get_caller() is None
+        assert stepped.watchdog.get_caller() is None
 
     def test_threads_to_take_back(self, stepped: Stepped) -> None:
         """
@@ -316,10 +335,10 @@ class TestSleep:
         """
         pool = stepped.reactor.getThreadPool()
         pool.started = True
-        stepped.watch._lender.lent = 1
+        stepped.watchdog._pool_growth.added = 1
 
         def take() -> None:
-            stepped.watch._lender.lent = 0
+            stepped.watchdog._pool_growth.added = 0
 
         try:
             assert stepped.run(nothing, nothing, take)[:4] == [0.1, 0.1, 0.1, -1]
@@ -403,7 +422,7 @@ class TestSleep:
         """
         It is logged, and nobody is kept from anything.
         """
-        stepped.watch._lender.look = lambda: 1 / 0  # type: ignore[method-assign,assignment]
+        stepped.watchdog._pool_growth.look = lambda: 1 / 0  # type: ignore[method-assign,assignment]
         stepped.run(stepped.call, nothing)
         (error,) = logged.take()
         assert isinstance(error, ZeroDivisionError)
@@ -426,7 +445,7 @@ class TestStalls:
         waits = stepped.run(stepped.call, *[nothing] * 14, over, nothing)
         warning, info = log.texts
         assert warning.startswith("warn: The reactor thread has been busy for 1.0 s in "), warning
-        assert "test_watch.py" in warning.partition("It is here:")[2]
+        assert "test_watchdog.py" in warning.partition("It is here:")[2]
         assert info == f"info: The reactor thread goes on. It was busy for {_length(waits):.1f} s"
 
     def test_exactly_when_it_is_due(self, log: Logged) -> None:
@@ -459,7 +478,7 @@ class TestStalls:
         """
 
         def change() -> None:
-            stepped.watch.stall_warning = 0.5
+            stepped.watchdog.stall_warning = 0.5
 
         stepped.run(stepped.call, nothing, nothing, change, *[nothing] * 4)
         assert "busy for 0.5 s" in log.texts[0]
@@ -504,7 +523,7 @@ class TestStalls:
         (spell,) = stepped.bridge.moments.spells
         assert spell.since == 100.0
         assert spell.until == pytest.approx(100.0 + sum(waits[1:15]))
-        assert "test_watch.py" in spell.where
+        assert "test_watchdog.py" in spell.where
 
     def test_body_without_python_code(self, stepped: Stepped) -> None:
         """
@@ -655,7 +674,7 @@ class TestDeadlocks:
         _, asked = self._see(stepped, monkeypatch)
 
         def be_quiet() -> None:
-            stepped.watch._turns.is_quiet = True
+            stepped.watchdog._idle_probe.is_quiet = True
 
         stepped.run(stepped.call, be_quiet)
         assert asked == []
@@ -935,7 +954,7 @@ class TestReal:
                 over.set()
                 pending.wait(BOUND)
                 crochet.setup(stall_warning=None)
-                assert crochet._event_loop._host.watch.stall_warning == float("inf")
+                assert crochet._event_loop._program_reactor.watchdog.stall_warning == float("inf")
                 reactor.callFromThread(reactor.stop)
                 return thread.outcome
 
@@ -995,13 +1014,13 @@ def test_setup_with_and_without_a_limit() -> None:
         for given in [{}, {"stall_warning": 2}, {}, {"stall_warning": None}, {},
                       {"stall_warning": 1.0}]:
             crochet.setup(**given)
-            limits.append(loop._life.watch.stall_warning)
+            limits.append(loop._reactor_thread.watchdog.stall_warning)
         assert limits == [1.0, 2.0, 2.0, float("inf"), float("inf"), 1.0], limits
         crochet.setup(stall_warning=3.0)
         crochet.shutdown()
         with crochet.running():
-            assert loop._life.watch.stall_warning == 3.0
+            assert loop._reactor_thread.watchdog.stall_warning == 3.0
         with crochet.running(stall_warning=4.0):
-            assert loop._life.watch.stall_warning == 4.0
+            assert loop._reactor_thread.watchdog.stall_warning == 4.0
         """
     )

@@ -47,8 +47,8 @@ def _thread_of(process: FakeProcess) -> Any:
     """
     Return the thread that the reactor runs in.
     """
-    assert process.loop._life is not None
-    return process.loop._life.thread
+    assert process.loop._reactor_thread is not None
+    return process.loop._reactor_thread.thread
 
 
 def _check_that_nothing_is_left(process: FakeProcess) -> None:
@@ -350,7 +350,7 @@ class TestTicket:
             process.run_in_reactor(int)()
         process.loop._start_thread = process.threads
         process.threads.started[0].join(BOUND)
-        process.loop._life.thread = process.threads.started[0]  # type: ignore[union-attr, assignment]
+        process.loop._reactor_thread.thread = process.threads.started[0]  # type: ignore[union-attr, assignment]
         process.loop.setup()
         result = process.run_in_reactor(lambda: 7)()
         process.reactor.callFromThread(process.reactor.stop)
@@ -398,7 +398,7 @@ class TestRestart:
         process.loop.setup()
         process.reactor.callFromThread(process.reactor.stop)
         process.run_reactor()
-        life: Any = process.loop._life
+        life: Any = process.loop._reactor_thread
         ended, life.thread = life.thread, FakeThread(int, "its pool's workers go on")
         with pytest.raises(TimeoutError, match="the reactor thread has not stopped in"):
             process.loop.setup()
@@ -970,8 +970,8 @@ class TestExitPatience:
         """
         process.loop.setup(exit_patience=0.5)
         process.exit()
-        assert process.loop._life is not None
-        assert process.loop._life._grace == 0.25
+        assert process.loop._reactor_thread is not None
+        assert process.loop._reactor_thread._grace == 0.25
         process.run_reactor()
 
     @pytest.mark.parametrize(
@@ -1180,8 +1180,8 @@ class TestFork:
         process.fork()
         with pytest.raises(ReactorStopped, match=r"forked.*Make the call again in this process"):
             result.wait(0)
-        assert process.logs.calls == ["start", "reset_after_fork"]
-        assert process.children.calls == ["start", "forget_after_fork"]
+        assert process.logs.calls == ["start", "after_fork_in_child"]
+        assert process.children.calls == ["start", "after_fork_in_child"]
 
     def test_starts_nothing_of_its_own_accord(self, process: FakeProcess) -> None:
         """
@@ -1203,8 +1203,8 @@ class TestFork:
         process.run_reactor()
         assert [result.wait(0) for result in results] == [7, 7]
         assert len(process.threads.started) == 2
-        assert process.logs.calls == ["start", "reset_after_fork", "start"] * logging
-        assert process.children.calls == ["start", "forget_after_fork", "start", "stop"]
+        assert process.logs.calls == ["start", "after_fork_in_child", "start"] * logging
+        assert process.children.calls == ["start", "after_fork_in_child", "start", "stop"]
 
     def test_may_set_up_itself(self, process: FakeProcess) -> None:
         """
@@ -1217,7 +1217,7 @@ class TestFork:
         process.reactor.callFromThread(process.reactor.stop)
         process.run_reactor()
         assert result.wait(0) == 7
-        assert process.logs.calls == ["start", "reset_after_fork"]
+        assert process.logs.calls == ["start", "after_fork_in_child"]
 
     def test_refuses_a_call_for_which_it_cannot_set_up(self, process: FakeProcess) -> None:
         """
@@ -1247,7 +1247,7 @@ class TestFork:
         process.reactor.callFromThread(process.reactor.stop)
         process.run_reactor()
         assert result.wait(0) == 7
-        assert process.logs.calls == ["start", "reset_after_fork"] * 2 + ["start"]
+        assert process.logs.calls == ["start", "after_fork_in_child"] * 2 + ["start"]
 
     def test_exits_without_it(
         self, process: FakeProcess, capsys: pytest.CaptureFixture[str]
@@ -1258,7 +1258,7 @@ class TestFork:
         process.loop.setup()
         process.fork()
         process.exit()
-        assert process.logs.calls == ["start", "reset_after_fork"]
+        assert process.logs.calls == ["start", "after_fork_in_child"]
         assert capsys.readouterr() == ("", "")
 
     def test_needs_not_be_shut_down(self, process: FakeProcess) -> None:
@@ -1398,7 +1398,7 @@ class TestFork:
         process.reactor.callFromThread(process.reactor.stop)
         process.run_reactor()
         assert result.wait(0) == 7
-        assert process.logs.calls == ["reset_after_fork", "start"]
+        assert process.logs.calls == ["after_fork_in_child", "start"]
         go_on.set()
         with pytest.raises(OSError, match="of the parent"):
             other.outcome()
@@ -1424,8 +1424,8 @@ class TestFork:
         process.reactor.callFromThread(process.reactor.stop)
         process.run_reactor()
         assert result.wait(0) == 7
-        assert process.logs.calls == ["start", "reset_after_fork", "start"]
-        assert process.children.calls == ["start", "forget_after_fork", "start", "stop"]
+        assert process.logs.calls == ["start", "after_fork_in_child", "start"]
+        assert process.children.calls == ["start", "after_fork_in_child", "start", "stop"]
         go_on.set()
         other.thread.join(BOUND)
 
@@ -1568,9 +1568,9 @@ class TestWatch:
         It is told to end when the reactor has, and waited for by the next setup() or shutdown().
         """
         threaded.loop.setup()
-        assert threaded.watch.calls == ["start"]
+        assert threaded.watchdog.calls == ["start"]
         threaded.loop.shutdown(BOUND)
-        assert threaded.watch.calls == ["start", "stop", "join"]
+        assert threaded.watchdog.calls == ["start", "stop", "join"]
 
     def test_setup_that_fails_later_ends_it(self, process: FakeProcess) -> None:
         """
@@ -1579,17 +1579,17 @@ class TestWatch:
         process.threads.error = RuntimeError("can't start new thread")
         with pytest.raises(RuntimeError, match="new thread"):
             process.loop.setup()
-        assert process.watch.calls == ["start", "stop", "join"]
+        assert process.watchdog.calls == ["start", "stop", "join"]
         _check_that_nothing_is_left(process)
 
     def test_setup_fails_without_it(self, process: FakeProcess) -> None:
         """
         Likewise its own.
         """
-        process.watch.errors["start"] = RuntimeError("can't start new thread")
+        process.watchdog.errors["start"] = RuntimeError("can't start new thread")
         with pytest.raises(RuntimeError, match="new thread"):
             process.loop.setup()
-        process.watch.errors.clear()
+        process.watchdog.errors.clear()
         _check_that_nothing_is_left(process)
 
 

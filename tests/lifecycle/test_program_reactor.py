@@ -66,13 +66,13 @@ class TestNoSetup:
 
     def test_with_a_real_reactor(self, real: FakeProcess) -> None:
         """
-        That gets a bell once it runs.
+        That gets a wakeup once it runs.
         """
         real.loop.no_setup()
         running = Background(real.reactor.run, False)
         assert real.wait_for(BOUND)(threading.get_ident)() == running.thread.ident
-        has_bell = hasattr(os, "eventfd") or not hasattr(real.reactor, "_asyncioEventloop")
-        assert (real.loop._host._bell is not None) == has_bell
+        has_wakeup = hasattr(os, "eventfd") or not hasattr(real.reactor, "_asyncioEventloop")
+        assert (real.loop._program_reactor._wakeup is not None) == has_wakeup
         assert real.wait_for(BOUND)(lambda: 7)() == 7
         real.reactor.callFromThread(real.reactor.stop)
         running.outcome()
@@ -128,7 +128,7 @@ class TestCrash:
         for call in (lambda: result.wait(0), process.run_in_reactor(int)):
             with pytest.raises(ReactorStopped, match="crash"):
                 call()
-        assert process.watch.calls == ["start", "stop", "join"]
+        assert process.watchdog.calls == ["start", "stop", "join"]
         assert process.bridge.reactor_thread is None
 
     def test_may_be_followed_by_another_run(self, process: FakeProcess) -> None:
@@ -149,7 +149,7 @@ class TestCrash:
         assert answers == [7]
         with pytest.raises(ReactorStopped, match="the reactor has stopped"):
             process.run_in_reactor(int)()
-        assert process.watch.calls == ["start", "stop", "join"] * 2
+        assert process.watchdog.calls == ["start", "stop", "join"] * 2
 
 
 class TestWatch:
@@ -161,14 +161,14 @@ class TestWatch:
         """
         Its thread cannot be started. Calls are answered, and forks find nothing amiss.
         """
-        process.watch.errors["start"] = RuntimeError("can't start new thread")
+        process.watchdog.errors["start"] = RuntimeError("can't start new thread")
         process.loop.no_setup()
         answers = []
         process.reactor.callLater(1.0, process.fork)
         process.reactor.callLater(2.0, process.reactor.stop)
         process.run_in_reactor(int)().add_done_callback(answers.append)
         process.reactor.run(installSignalHandlers=False)
-        assert process.watch.calls == ["start"]
+        assert process.watchdog.calls == ["start"]
         assert len(answers) == 1
 
     def test_ends_with_the_programs_reactor(self, process: FakeProcess) -> None:
@@ -177,11 +177,11 @@ class TestWatch:
         """
         process.loop.no_setup()
         process.loop.setup(stall_warning=2.0)
-        process.reactor.callWhenRunning(lambda: limits.append(process.watch.stall_warning))
+        process.reactor.callWhenRunning(lambda: limits.append(process.watchdog.stall_warning))
         process.reactor.callWhenRunning(process.reactor.stop)
         limits: list[float] = []
         process.reactor.run(installSignalHandlers=False)
-        assert process.watch.calls == ["start", "stop", "join"]
+        assert process.watchdog.calls == ["start", "stop", "join"]
         assert limits == [2.0]
 
 

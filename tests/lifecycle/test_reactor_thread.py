@@ -1,440 +1,483 @@
 """
-The life of results: any sequence of what may happen to them, against a small model.
+One run of the reactor in a thread, from its start to its end.
 
-The model is what the documentation promises. Each step does the same to both, and then both must
-say the same. One thread plays all parts: the reactor turns when a step says so, and waits have no
-time.
+The state machine over the whole library is in test_results.py.
 """
 
 from __future__ import annotations
 
 import gc
-from collections import Counter
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+import pytest
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import globalLogPublisher
+from twisted.internet.error import ReactorAlreadyRunning
 
-from crochet import EventualResult, ReactorStopped, TimeoutError
-from support.process import FakeProcess, LoggedFailures, stepped_process
+from crochet import ReactorStopped, _errors
+from crochet._core.bridge import Bridge
+from crochet._core.decorators import Decorators
+from crochet._core.stash import Stash
+from crochet._lifecycle.reactor_thread import GRACE, ReactorThread
+from crochet._reactor.restart import make_runnable
+from crochet._threads.threads import start_thread
+from support.process import FakeChildren, FakeProcess, FakeThreads, FakeWatchdog, LoggedFailures
+from support.reactor import FakeReactor, new_real_reactor
+from support.stepping import BOUND
 
 
-class Boom(Exception):
+class Lived:
     """
-    What fails, fails with it; its argument tells which it was.
-    """
-
-
-class Call:
-    """
-    What the model knows of one call.
-    """
-
-    def __init__(self, number: int, kind: str) -> None:
-        self.number = number
-        self.kind = kind
-        self.state = "queued"  # then "running", then one of the answers
-        self.answer: Any = None  # the value, or the exception's type
-        self.is_cancelled = False
-        self.is_to_be_told = False  # the reactor thread is yet to hear of the cancellation
-        self.is_collected = False
-        self.is_late = False  # its waiters were answered, but its operation goes on
-        self.callbacks = 0
-
-    @property
-    def is_done(self) -> bool:
-        return self.state in ("value", "error")
-
-    @property
-    def must_be_logged(self) -> bool:
-        return self.state == "error" and not self.is_collected
-
-    def finish(self, answer: Any) -> None:
-        """
-        Answer, unless that has happened.
-        """
-        if self.is_done:
-            return
-        self.state = "error" if isinstance(answer, type) else "value"
-        self.answer = answer
-        if answer is ReactorStopped or (answer is CancelledError and self.is_cancelled):
-            self.is_collected = True
-
-
-# What a body does. It returns a value, raises, or returns a Deferred with one canceller or another.
-KINDS = ["returns", "raises", "hangs", "hangs, answers if cancelled", "hangs, fails if cancelled"]
-
-
-class Life(RuleBasedStateMachine):
-    """
-    One process, its reactor, and the calls made in it.
+    A reactor thread and what it is made of.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.process: FakeProcess = stepped_process()
-        self.logged = LoggedFailures()
-        globalLogPublisher.addObserver(self.logged)
-        self.calls: dict[int, Call] = {}
-        # What programs hold; a result that was dropped is gone from here.
-        self.held: dict[int, EventualResult[Any]] = {}
-        self.stashed: dict[int, int] = {}  # a number under which: which call
-        self.used: list[int] = []
-        self.deferreds: dict[int, Deferred[Any]] = {}
-        self.called_back: Counter[int] = Counter()
-        # Withdrawn calls, whose callbacks the reactor thread calls when it comes to them.
-        self.to_call_back: set[int] = set()
-        self.due: Counter[int] = Counter()  # errors that are to be logged
-        self.is_stopped = False
-        self.made = 0
-
-    def teardown(self) -> None:
-        """
-        Log what is left, as the exit does, and forget it.
-        """
-        self.process.exit()
-        for call in self.calls.values():
-            self._expect_log(call)
-        self.calls.clear()
-        self.each_error_is_logged_once()
-        assert self.due.total() == 0, "errors were lost"
-        self.held.clear()
-        self.deferreds.clear()
-        gc.collect()
-        globalLogPublisher.removeObserver(self.logged)
-
-    # What the model says.
-
-    def _expect_log(self, call: Call) -> None:
-        if call.must_be_logged:
-            self.due[call.number] += 1
-            call.is_collected = True
-
-    def _drop_if_unheld(self, call: Call) -> None:
-        """
-        Nobody has a way to the result any more: neither a program, nor the stash, nor the reactor.
-        """
-        is_reachable = (
-            call.number in self.held
-            or call.number in self.stashed.values()
-            or call.is_to_be_told
-            or not call.is_done
+    def __init__(self, reactor: Any) -> None:
+        self.reactor = reactor
+        self.bridge = Bridge(_errors.not_set_up, Stash())
+        self.children = FakeChildren()
+        self.threads = FakeThreads()
+        self.seen: list[str] = []
+        self.reactor_thread = ReactorThread(
+            reactor, self.bridge, self.children, FakeWatchdog(), lambda: self.seen.append("end")
         )
-        if not is_reachable:
-            self._expect_log(call)
 
-    def _finish(self, call: Call, answer: Any) -> None:
-        call.finish(answer)
-        self._drop_if_unheld(call)
+    def start(self, start_thread: Any = None) -> None:
+        self.reactor_thread.start(start_thread or self.threads, lambda: self.seen.append("begun"))
 
-    def _end_operation(self, call: Call, answer: Any) -> None:
+
+@pytest.fixture
+def fake() -> Lived:
+    """
+    With a fake reactor.
+    """
+    return Lived(FakeReactor())
+
+
+@pytest.fixture
+def real() -> Iterator[Lived]:
+    """
+    With a real one, which is to be buried.
+    """
+    lived = Lived(new_real_reactor())
+    yield lived
+    lived.reactor_thread.close()
+
+
+class TestStart:
+    """
+    ``start()``
+    """
+
+    def test_begins(self, fake: Lived) -> None:
         """
-        Its Deferred fires. If its waiters have been told of the reactor's end, errors are logged.
+        Calls are accepted, and the thread is there.
         """
-        if call.is_late:
-            call.is_late = False
-            if isinstance(answer, type) and answer is not CancelledError:
-                self.due[call.number] += 1
+        assert not fake.reactor_thread.has_begun
+        fake.start()
+        assert fake.reactor_thread.has_begun
+        assert not fake.reactor_thread.has_ended
+        assert fake.bridge.refusal is None
+        assert fake.reactor_thread.thread is not None
+        assert fake.children.calls == ["start"]
+        assert fake.seen == ["begun"]
+
+    @pytest.mark.parametrize("who", ["children", "threads"])
+    def test_that_fails_leaves_everything_as_it_was(self, real: Lived, who: str) -> None:
+        """
+        The reactor's readers, its triggers, and why calls are refused.
+        """
+        error = RuntimeError("can't start new thread")
+        real.bridge.refuse(_errors.shut_down)
+        before = (real.reactor.getReaders(), real.reactor._eventTriggers.keys())
+        if who == "threads":
+            real.threads.error = error
         else:
-            self._finish(call, answer)
+            real.children.errors["start"] = error
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            real.start()
+        assert (real.reactor.getReaders(), real.reactor._eventTriggers.keys()) == before
+        assert real.bridge.refusal is _errors.shut_down
+        assert not real.reactor_thread.has_begun
+        assert real.seen == []
+        assert real.children.calls == ["start", "stop"][: 1 + (who == "threads")]
+        real.reactor.callWhenRunning(real.reactor.stop)
+        real.reactor.run(False)
+        assert real.seen == []
 
-    def _cancel_operation(self, call: Call) -> None:
-        answers = {"hangs": CancelledError, "hangs, fails if cancelled": Boom}
-        self._end_operation(call, answers.get(call.kind, f"cancelled {call.number}"))
 
-    # What happens.
+class TestRun:
+    """
+    What the reactor thread does.
+    """
 
-    @precondition(lambda self: not self.is_stopped)
-    @rule(kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=4))
-    def make_calls(self, kinds: list[str]) -> None:
+    def test_knows_its_thread_while_it_lasts(self, fake: Lived) -> None:
         """
-        They are queued.
+        And says when it is over.
         """
-        for kind in kinds:
-            self._make_a_call(kind)
+        idents: list[int | None] = []
+        fake.start()
+        fake.reactor.callFromThread(lambda: idents.append(fake.bridge.reactor_thread))
+        fake.reactor.callFromThread(fake.reactor.stop)
+        fake.threads.started[0].run()
+        assert idents == [threading.get_ident()]
+        assert fake.bridge.reactor_thread is None
+        assert fake.reactor_thread.has_ended
+        assert fake.seen == ["begun", "end"]
+        assert fake.children.calls == ["start", "stop"]
 
-    def _make_a_call(self, kind: str) -> None:
-        self.made += 1
-        number = self.made
-        call = self.calls[number] = Call(number, kind)
-        self.held[number] = self.process.run_in_reactor(self._body(call))()
-        self.held[number].add_done_callback(lambda result: self.called_back.update([number]))
-        call.callbacks += 1
-
-    def _body(self, call: Call) -> Callable[[], Any]:
-        number = call.number
-        cancellers: dict[str, Any] = {
-            "hangs": None,
-            "hangs, answers if cancelled": lambda it: it.callback(f"cancelled {number}"),
-            "hangs, fails if cancelled": lambda it: it.errback(Boom(number)),
-        }
-
-        def body() -> Any:
-            assert call.state == "started", "the model says that this must not run"
-            if call.kind == "raises":
-                raise Boom(number)
-            if call.kind == "returns":
-                return number
-            deferred = self.deferreds[number] = Deferred(cancellers[call.kind])
-            return deferred
-
-        return body
-
-    @precondition(lambda self: self.is_stopped)
-    @rule()
-    def make_a_call_too_late(self) -> None:
+    @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+    def test_that_an_error_leaves_can_be_followed_by_another(
+        self, fake: Lived, logged: LoggedFailures, error: type[BaseException]
+    ) -> None:
         """
-        It is refused.
+        Although the reactor takes itself to be running.
         """
-        try:
-            self.process.run_in_reactor(int)()
-        except ReactorStopped:
-            return
-        raise AssertionError("it was accepted")
+        main_loop = fake.reactor.mainLoop
 
-    @rule()
-    def turn_the_reactor(self) -> None:
-        """
-        What is queued is started, and what was cancelled learns of it.
-        """
-        if not self.is_stopped:
-            for call in self.calls.values():
-                if call.state == "queued":
-                    call.state = "started"
-        self.process.reactor.turn()
-        self.to_call_back.clear()
-        for call in self.calls.values():
-            if call.state == "started":
-                if call.kind == "returns":
-                    self._finish(call, call.number)
-                elif call.kind == "raises":
-                    self._finish(call, Boom)
-                else:
-                    call.state = "running"
-            elif call.is_to_be_told:
-                call.is_to_be_told = False
-                if call.state == "running":
-                    self._cancel_operation(call)
-                else:
-                    self._drop_if_unheld(call)
+        def run_main_loop() -> None:
+            fake.reactor.turn()
+            raise error("through run()")
 
-    def _pick(self, data: Any, numbers: Iterable[int]) -> int:
-        number: int = data.draw(st.sampled_from(list(numbers)))
-        return number
+        fake.reactor.mainLoop = run_main_loop
+        fake.start()
+        fake.threads.started[0].run()
+        assert [type(each) for each in logged.take()] == [error]
+        assert not fake.reactor.running
+        assert fake.seen == ["begun", "end"]
+        fake.reactor.mainLoop = main_loop
+        make_runnable(fake.reactor)
+        fake.reactor.callWhenRunning(fake.reactor.stop)
+        fake.reactor.run(False)
 
-    def _operations(self) -> list[int]:
-        return [number for number, deferred in self.deferreds.items() if not deferred.called]
+    def test_does_not_end_a_reactor_that_the_program_runs(
+        self, fake: Lived, logged: LoggedFailures
+    ) -> None:
+        """
+        1. The thread is started. 2. The program runs the reactor itself, before the thread does.
+        3. The thread finds it running.
+        """
+        fake.start()
+        fake.reactor.start()
+        fake.threads.started[0].run()
+        assert [type(each) for each in logged.take()] == [ReactorAlreadyRunning]
+        assert fake.reactor.running
+        assert fake.reactor_thread.has_ended
 
-    @precondition(lambda self: self._operations())
-    @rule(data=st.data(), is_error=st.booleans())
-    def fire(self, data: Any, is_error: bool) -> None:
+    def test_says_that_it_is_over_whatever_fails(self, fake: Lived) -> None:
         """
-        An operation ends, well or not.
+        On the way there.
         """
-        number = self._pick(data, self._operations())
-        deferred = self.deferreds.pop(number)
-        if is_error:
-            deferred.errback(Boom(number))
-        else:
-            deferred.callback(f"fired {number}")
-        self._end_operation(self.calls[number], Boom if is_error else f"fired {number}")
 
-    @precondition(lambda self: self.held)
-    @rule(data=st.data())
-    def cancel(self, data: Any) -> None:
-        """
-        Before the start, while it runs, or after the end.
-        """
-        number = self._pick(data, self.held)
-        call = self.calls[number]
-        self.held[number].cancel()
-        if not call.is_done:
-            call.is_cancelled = True
-        if call.state == "queued":
-            self._finish(call, CancelledError)
-            self.to_call_back.add(number)
-        elif call.state == "running":
-            call.is_to_be_told = True
+        def fail() -> None:
+            raise ValueError("of a connection")
 
-    @precondition(lambda self: self.held)
-    @rule(data=st.data(), times=st.integers(1, 3))
-    def wait(self, data: Any, times: int) -> None:
+        fake.reactor.disconnectAll = fail
+        fake.start()
+        fake.reactor.callFromThread(fake.reactor.crash)
+        with pytest.raises(ValueError, match="of a connection"):
+            fake.threads.started[0].run()
+        assert fake.seen == ["begun", "end"]
+
+
+class TestEndedFromOutside:
+    """
+    ``end()``
+    """
+
+    def test_waits_for_the_thread(self, real: Lived) -> None:
         """
-        The answer is there, or time is over.
+        And then there is nothing left to be done.
         """
-        number = self._pick(data, self.held)
-        call = self.calls[number]
-        for _ in range(times):
-            arguments: tuple[object, ...] = ()
+        real.start(start_thread)
+        assert real.reactor_thread.end(_errors.shut_down, 1.0, BOUND)
+        assert real.reactor_thread.has_ended
+        assert real.bridge.refusal is _errors.shut_down
+        assert real.reactor_thread.end(_errors.exiting, 1.0, BOUND)
+
+    def test_does_not_wait_for_ever(self, fake: Lived) -> None:
+        """
+        It can be asked again.
+        """
+        fake.start()
+        assert not fake.reactor_thread.end(_errors.shut_down, 1.0, 0.0)
+        fake.threads.started[0].run()
+        fake.reactor_thread.thread = fake.threads.started[0]  # type: ignore[assignment]
+        assert fake.reactor_thread.end(_errors.shut_down, 1.0, 0.0)
+
+    def test_gives_operations_the_time_it_is_told_to(self, fake: Lived) -> None:
+        """
+        For their cleanup.
+        """
+        late: Deferred[None] = Deferred()
+
+        async def operation() -> None:
             try:
-                outcome: Any = self.held[number].wait(0)
-            except (Boom, CancelledError, ReactorStopped, TimeoutError) as error:
-                outcome, arguments = type(error), error.args
-            assert outcome is not Boom or arguments == (number,)
-            assert outcome == (call.answer if call.is_done else TimeoutError)
-        if call.is_done:
-            call.is_collected = True
+                await Deferred()
+            except CancelledError:
+                await late
 
-    @precondition(lambda self: self.held)
-    @rule(data=st.data())
-    def ask_for_the_failure(self, data: Any) -> None:
-        """
-        There is one if there was an error.
-        """
-        number = self._pick(data, self.held)
-        call = self.calls[number]
-        failure = self.held[number].original_failure()
-        if call.state == "error":
-            assert failure is not None
-            assert failure.type is call.answer
-            call.is_collected = True
-        else:
-            assert failure is None
-
-    @precondition(lambda self: self.held)
-    @rule(data=st.data())
-    def stash(self, data: Any) -> None:
-        """
-        Under a number that was never given out.
-        """
-        number = self._pick(data, self.held)
-        uid = self.held[number].stash()
-        assert uid not in self.stashed
-        assert uid not in self.used
-        self.stashed[uid] = number
-
-    @precondition(lambda self: self.stashed)
-    @rule(data=st.data())
-    def retrieve(self, data: Any) -> None:
-        """
-        What was stashed, once.
-        """
-        uid = self._pick(data, self.stashed)
-        number = self.stashed.pop(uid)
-        self.used.append(uid)
-        result = self.process.retrieve_result(uid)
-        if number in self.held:
-            assert result is self.held[number]
-        self.held[number] = result
-
-    @precondition(lambda self: self.used)
-    @rule(data=st.data())
-    def retrieve_again(self, data: Any) -> None:
-        """
-        In vain.
-        """
-        uid = self._pick(data, self.used)
-        try:
-            self.process.retrieve_result(uid)
-        except KeyError:
-            return
-        raise AssertionError("it was retrieved twice")
-
-    @precondition(lambda self: self.held)
-    @rule(data=st.data())
-    def drop(self, data: Any) -> None:
-        """
-        A program forgets a result.
-        """
-        number = self._pick(data, self.held)
-        del self.held[number]
-        self._drop_if_unheld(self.calls[number])
-
-    @precondition(lambda self: not self.is_stopped and self.made > 8)
-    @rule()
-    def stop(self) -> None:
-        """
-        Whatever was accepted is answered. Operations are cancelled, queued calls never run.
-        """
-        self.turn_the_reactor()
-        self.process.reactor.stop()
-        self.process.reactor.turn()
-        self.is_stopped = True
-        for call in self.calls.values():
-            if call.is_done:
-                continue
-            is_running = call.state == "running"
-            call.is_cancelled = True
-            self._finish(call, ReactorStopped)
-            if is_running:
-                call.is_late = True
-                self._cancel_operation(call)
-
-    # What must always hold.
-
-    @invariant()
-    def each_call_is_as_the_model_says(self) -> None:
-        """
-        For all that can be seen of it without changing it.
-        """
-        for number, result in self.held.items():
-            call = self.calls[number]
-            assert result.done() == call.is_done
-            state = {"value": "done", "error": "failed"}.get(call.state, "pending")
-            assert repr(result).endswith(f": {state}>")
-
-    @invariant()
-    def callbacks_are_called_once(self) -> None:
-        """
-        When the answer is there.
-        """
-        done = {call.number for call in self.calls.values() if call.is_done}
-        expected = dict.fromkeys(done - self.to_call_back, 1)
-        assert dict(self.called_back) == expected
-
-    @invariant()
-    def what_is_in_flight_is_listed(self) -> None:
-        """
-        And nothing else.
-        """
-        pending = [call for call in self.calls.values() if not call.is_done]
-        assert len(self.process.bridge.in_flight) == len(pending)
-
-    @invariant()
-    def what_nobody_has_taken_is_listed(self) -> None:
-        """
-        And nothing else.
-        """
-        self.each_error_is_logged_once()
-        reachable = [call for call in self.calls.values() if call.must_be_logged]
-        assert len(self.process.bridge.uncollected) == len(reachable) + self.due.total()
-
-    @invariant()
-    def each_error_is_logged_once(self) -> None:
-        """
-        If nobody took it, and nobody can take it any more.
-
-        It may take its time: a traceback that is held may hold a frame of Twisted's that holds a
-        result. At the exit, it is there.
-        """
-        for error in self.logged.take():
-            assert isinstance(error, Boom), error
-            assert self.due[error.args[0]] > 0, error
-            self.due[error.args[0]] -= 1
+        seen: list[float] = []
+        fake.reactor.addSystemEventTrigger(
+            "during", "shutdown", lambda: seen.append(fake.reactor.seconds())
+        )
+        fake.start()
+        pending: Any = Decorators(fake.bridge).run_in_reactor(operation)()
+        assert not fake.reactor_thread.end(_errors.shut_down, 7.0, 0.0)
+        fake.threads.started[0].run()
+        assert seen == [7.0]
+        with pytest.raises(ReactorStopped, match="shutdown"):
+            pending.wait(0)
+        late.callback(None)
 
 
-def test_life(logged: LoggedFailures) -> None:
+class TestBurial:
     """
-    100 lives, of up to 50 steps each.
+    ``close()``
     """
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Life,
-        settings=settings(
-            max_examples=100,
-            stateful_step_count=50,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
-    )
-    # Each life has seen to its own.
-    assert {type(error) for error in logged.take()} <= {Boom}
+
+    @pytest.mark.parametrize("is_inherited", [False, True])
+    def test_closes_what_the_reactor_had(self, is_inherited: bool) -> None:
+        """
+        The fixture for all tests sees to it. There is nothing to ring any more.
+        """
+        lived = Lived(new_real_reactor())
+        lived.start(start_thread)
+        assert lived.reactor_thread.end(_errors.shut_down, 1.0, BOUND)
+        if is_inherited:
+            lived.reactor_thread.after_fork_in_child()
+        lived.reactor_thread.close()
+        lived.reactor_thread.close()
+        lived.bridge._ring([])
+
+    def test_of_a_parent_s(self, fake: Lived) -> None:
+        """
+        It has ended, here, and has no thread.
+        """
+        fake.start()
+        fake.reactor.start()
+        fake.reactor_thread.after_fork_in_child()
+        assert fake.reactor_thread.has_ended
+        assert fake.reactor_thread.thread is None
+        assert fake.children.calls == ["start", "after_fork_in_child"]
+        assert fake.reactor_thread.end(_errors.exiting, 1.0, 0.0)
+        assert fake.reactor.threadCallQueue == []
+        fake.reactor_thread.close()
+        assert not fake.reactor.running
+
+
+class TestWhereabouts:
+    """
+    Where the reactor thread is.
+    """
+
+    def test_are_a_stack(self, fake: Lived) -> None:
+        """
+        Of that thread.
+        """
+        blocked, go_on = threading.Event(), threading.Event()
+
+        def a_blocking_body() -> None:
+            blocked.set()
+            assert go_on.wait(BOUND)
+
+        fake.start(start_thread)
+        fake.reactor.callFromThread(a_blocking_body)
+        assert blocked.wait(BOUND)
+        assert "in a_blocking_body" in fake.reactor_thread.whereabouts()
+        go_on.set()
+        assert fake.reactor_thread.end(_errors.stopped, 1.0, BOUND)
+        assert fake.reactor_thread.whereabouts() == "(nowhere)\n"
+
+    def test_are_nowhere_before_it_lives(self, fake: Lived) -> None:
+        """
+        Or before it is there.
+        """
+        assert fake.reactor_thread.whereabouts() == "(nowhere)\n"
+        fake.start()
+        assert fake.reactor_thread.whereabouts() == "(nowhere)\n"
+
+
+class TestEnd:
+    """
+    However the reactor ends, every call in flight is answered.
+    """
+
+    @staticmethod
+    def _end(process: FakeProcess, end: Callable[[], object]) -> list[Any]:
+        """
+        Set up, make a call that hangs, one that does something in the reactor, one after it.
+        """
+        process.loop.setup()
+        results = [process.run_in_reactor(body)() for body in (Deferred, end, Deferred)]
+        process.run_reactor()
+        return results
+
+    def test_by_a_stop(self, process: FakeProcess) -> None:
+        """
+        Operations that have started are cancelled.
+        """
+        told: list[object] = []
+        process.loop.setup()
+        result = process.run_in_reactor(Deferred)(told.append)
+        process.run_in_reactor(process.reactor.stop)()
+        process.run_reactor()
+        with pytest.raises(ReactorStopped, match="the reactor has stopped"):
+            result.wait(0)
+        assert len(told) == 1
+        assert process.children.calls == ["start", "stop"]
+
+    def test_by_a_crash(self, process: FakeProcess) -> None:
+        """
+        Which fires no triggers.
+        """
+        hanging, _, queued = self._end(process, process.reactor.crash)
+        for result in (hanging, queued):
+            with pytest.raises(ReactorStopped, match="the reactor has stopped"):
+                result.wait(0)
+        assert process.children.calls == ["start", "stop"]
+
+    @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+    def test_by_an_error(
+        self, process: FakeProcess, logged: LoggedFailures, error: type[BaseException]
+    ) -> None:
+        """
+        That goes through the reactor's ``run()``; it is logged.
+        """
+
+        def run(installSignalHandlers: bool) -> None:
+            raise error("through run()")
+
+        process.reactor.run = run
+        process.loop.setup()
+        result = process.run_in_reactor(int)()
+        process.run_reactor()
+        text = f"the reactor thread has ended with {error.__name__}: through run().*logged"
+        for late in (result.wait, process.run_in_reactor(int)):
+            with pytest.raises(ReactorStopped, match=text):
+                late()
+        assert [type(each) for each in logged.take()] == [error]
+
+    @pytest.mark.parametrize("end", ["stop", "crash"])
+    def test_refuses_later_calls(self, process: FakeProcess, end: str) -> None:
+        """
+        At once, in whichever thread.
+        """
+        self._end(process, getattr(process.reactor, end))
+        for call in (process.run_in_reactor(int), process.wait_for(5)(int)):
+            with pytest.raises(ReactorStopped, match="the reactor has stopped"):
+                call()
+
+    def test_gives_operations_time_to_clean_up(self, process: FakeProcess) -> None:
+        """
+        As long as they need, within bounds.
+        """
+        seen: list[tuple[str, float]] = []
+        reactor = process.reactor
+
+        async def operation() -> None:
+            try:
+                await Deferred()
+            except CancelledError:
+                cleaned: Deferred[None] = Deferred()
+                reactor.callLater(0.75 * GRACE, cleaned.callback, None)
+                await cleaned
+                seen.append(("cleaned", reactor.seconds()))
+
+        reactor.addSystemEventTrigger(
+            "during", "shutdown", lambda: seen.append(("ended", reactor.seconds()))
+        )
+        process.loop.setup()
+        held = [process.run_in_reactor(operation)() for _ in range(2)]  # or they are forgotten
+        process.run_in_reactor(reactor.stop)()
+        process.run_reactor()
+        now = 0.75 * GRACE
+        assert all(result.done() for result in held)
+        assert seen == [("cleaned", now), ("cleaned", now), ("ended", now)]
+        assert reactor.getDelayedCalls() == []
+
+    def test_does_not_wait_for_ever(self, process: FakeProcess) -> None:
+        """
+        For an operation that will not end; what it answers later is lost.
+        """
+        late: Deferred[None] = Deferred()
+        seen: list[float] = []
+        reactor = process.reactor
+
+        async def operation() -> None:
+            try:
+                await Deferred()
+            except CancelledError:
+                await late
+
+        reactor.addSystemEventTrigger("during", "shutdown", lambda: seen.append(reactor.seconds()))
+        process.loop.setup()
+        held = process.run_in_reactor(operation)()
+        process.run_in_reactor(reactor.stop)()
+        process.run_reactor()
+        assert held.done()
+        assert seen == [GRACE]
+        late.callback(None)
+
+    def test_does_not_wait_for_nothing(self, process: FakeProcess) -> None:
+        """
+        Without operations, there is not even a timer.
+        """
+        process.loop.setup()
+        process.run_in_reactor(process.reactor.stop)()
+        process.run_reactor()
+        assert process.reactor.seconds() == 0
+        assert process.reactor.getDelayedCalls() == []
+
+    def test_logs_what_fails_to_be_cancelled(
+        self, process: FakeProcess, logged: LoggedFailures
+    ) -> None:
+        """
+        And cancels the others.
+        """
+        error = ValueError("of a canceller")
+        told: list[object] = []
+
+        def fail(deferred: object) -> None:
+            raise error
+
+        process.loop.setup()
+        process.run_in_reactor(Deferred)(fail)
+        process.run_in_reactor(Deferred)(told.append)
+        process.run_in_reactor(process.reactor.stop)()
+        process.run_reactor()
+        assert len(told) == 1
+        assert logged.take() == [error]
+
+    def test_logs_an_error_of_a_cleanup(self, process: FakeProcess, logged: LoggedFailures) -> None:
+        """
+        For the caller has been told something else.
+        """
+        error = ValueError("of a cleanup")
+        process.loop.setup()
+        process.run_in_reactor(Deferred)(lambda deferred: deferred.errback(error))
+        process.run_in_reactor(process.reactor.stop)()
+        process.run_reactor()
+        gc.collect()
+        assert logged.take() == [error]
+
+    def test_of_an_operation_shared_by_two_calls(self, process: FakeProcess) -> None:
+        """
+        Is waited for once.
+        """
+        shared: Deferred[None] = Deferred()
+        process.loop.setup()
+        results = [process.run_in_reactor(lambda: shared)() for _ in range(2)]
+        process.run_in_reactor(process.reactor.stop)()
+        process.run_reactor()
+        for result in results:
+            with pytest.raises(ReactorStopped):
+                result.wait(0)
+        assert process.reactor.seconds() == 0
+
+    def test_frees_the_thread_s_ident(self, process: FakeProcess) -> None:
+        """
+        Which is used again for new threads, and those may wait.
+        """
+        self._end(process, process.reactor.stop)
+        assert process.bridge.reactor_thread is None

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from crochet._logs import observer as _logs
 from crochet._logs.observer import LogBridge
+from crochet._threads import worker as _worker
 from support import logs as log_fakes
 from support.logs import BOUND, PRELUDE, Collector, Gate, call_in_thread, fail, start_thread
 from support.stepping import FakeClock
@@ -53,7 +54,7 @@ def test_record_has_the_events_time_thread_and_caller(world):
     assert record.msecs == int(record.created % 1 * 1000)
     assert (record.thread, record.threadName) == (seen.ident, "another")
     assert (record.pathname, record.lineno, record.funcName) == (__file__, seen.line, "emit")
-    assert record.module == "test_logs"
+    assert record.module == "test_observer"
     assert record.twisted_namespace == "tests"
     assert record.twisted_system is None
     assert record.exc_info is None
@@ -531,7 +532,7 @@ def test_restart_beside_a_stuck_handler(make_world):
     assert world.bridge.stop(BOUND)
     assert second.messages() == ["new"]
     gate.opened.set()
-    old._thread.join(BOUND)
+    old._worker._thread.join(BOUND)
     # What the old thread still had goes to whom the logger has by then.
     assert second.messages() == ["new", "behind it"]
 
@@ -580,9 +581,11 @@ def test_stand_in_is_given_back_after_a_fork(world):
     """
     A bridge that is started again after a fork still knows what it has set aside before it.
     """
-    writer = world.bridge._writer
-    world.bridge.reset_after_fork()
-    writer._awake()  # it has no thread in a real child
+    worker = world.bridge._writer._worker
+    inbox, thread = worker._inbox, worker._thread
+    world.bridge.after_fork_in_child()
+    inbox.put(_worker._Mark(is_end=True))  # it has no thread in a real child
+    thread.join(BOUND)
     world.bridge.start()
     world.written()
     world.log.critical("printed")

@@ -4,7 +4,6 @@ Records reach a logger in order, and whoever puts them waits for no handler.
 
 from __future__ import annotations
 
-import _thread
 import gc
 import itertools
 import logging
@@ -20,8 +19,10 @@ import pytest
 
 from crochet._logs import observer as _logs
 from crochet._logs.writer import Writer
+from crochet._threads import worker as _worker
 from support import logs as log_fakes
 from support.logs import BOUND, Collector, Gate, fail
+from support.process import FakeThreads
 from support.stepping import Background, FakeLock
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork()")
@@ -81,8 +82,8 @@ def test_handler_that_stops_the_bridge_does_not_wait_for_itself(make_world):
     world.log.info("one")
     world.log.info("two")
     is_queued.set()
-    writer._thread.join(BOUND)
-    assert not writer._thread.is_alive()
+    writer._worker._thread.join(BOUND)
+    assert not writer._worker._thread.is_alive()
     assert world.handler.messages() == ["one", "two"]
     assert answers[0] is False
 
@@ -189,6 +190,15 @@ def test_gap_is_told_where_it_is(make_world):
     assert written[-1] == "after"
 
 
+def busy_writer(logger, limit):
+    """
+    Return a writer that takes its thread to be there and busy.
+    """
+    writer = Writer(FakeThreads(), logger, limit)
+    writer.start()
+    return writer
+
+
 def test_gap_in_the_middle_of_the_queue(make_world):
     """
     A record that is taken after others were dropped brings the number along.
@@ -203,12 +213,11 @@ def test_gap_in_the_middle_of_the_queue(make_world):
             writer.put(logging.makeLogRecord({"msg": text, "levelno": logging.INFO}), 0)
 
     world = make_world(action)
-    writer = Writer(world.logger, 2, _thread.allocate_lock)
-    writer.has_ended = False  # as if a thread were busy
+    writer = busy_writer(world.logger, 2)
     for text in ("first", "second", "dropped"):
         put(text)
     assert writer.unwritten() == 3
-    writer.drain()
+    writer._worker._drain()
     first, second, told, last = world.handler.messages()
     assert (first, second, last) == ("first", "second", "last")
     assert told.startswith("1 log records were dropped")
@@ -254,104 +263,13 @@ def test_traceback_gives_way_to_its_text(make_world):
     assert "in fail" in texts.pop()
 
 
-# Interleavings, see the design note
-
-
-class SteppedLock:
-    """
-    A raw lock that runs a step of the test before an operation, once.
-    """
-
-    def __init__(self):
-        self._lock = _thread.allocate_lock()
-        self.steps = {}
-
-    def _step(self, operation):
-        step = self.steps.pop(operation, None)
-        if step is not None:
-            step()
-
-    def acquire(self, blocking=True, timeout=-1):
-        self._step("acquire")
-        return self._lock.acquire(blocking, timeout)
-
-    def release(self):
-        self._step("release")
-        self._lock.release()
-
-    def locked(self):
-        self._step("locked")
-        return self._lock.locked()
-
-
-def idle_wake(world):
-    """
-    Return the lock that the writer waits for, once it does.
-    """
-    wake = world.bridge._writer._wake
-    at_rest = threading.Event()
-    wake.steps["acquire"] = at_rest.set
-    assert world.bridge._writer.flush(BOUND)
-    assert at_rest.wait(BOUND)
-    return wake
-
-
-def test_event_between_the_writers_last_look_and_its_wait(make_world):
-    """
-    "Waking the writer": the writer finds no entry, an emitter appends one and unlocks, the writer
-    locks. It does not wait.
-    """
-    world = make_world(allocate_lock=SteppedLock)
-    world.bridge.start()
-    wake = idle_wake(world)
-    wake.steps["acquire"] = lambda: world.log.info("between")
-    world.log.info("first")
-    assert world.bridge._writer.flush(BOUND)
-    assert world.written() == ["first", "between"]
-
-
-def test_emitter_that_is_interrupted_by_another(make_world, capfd):
-    """
-    "Waking the writer": two emitters both find the lock locked; the second unlocking is an error
-    that does not matter. The other emitter is a signal handler's, or a __del__'s, in the same
-    thread.
-    """
-    world = make_world(Gate(), allocate_lock=SteppedLock)
-    world.bridge.start()
-    wake = idle_wake(world)
-    world.log.info("first")
-    assert world.handler.action.entered.wait(BOUND)
-    # The writer is busy, so nobody but the inner emitter will unlock.
-    wake.steps["release"] = lambda: world.log.info("inner")
-    world.log.info("outer")
-    world.handler.action.opened.set()
-    assert world.written() == ["first", "outer", "inner"]
-    assert capfd.readouterr().err == ""
-
-
-def test_emitter_that_a_signal_ends_before_it_wakes_the_writer(make_world):
-    """
-    "Waking the writer": a KeyboardInterrupt between append and unlock. The entry goes out with
-    the next event.
-    """
-
-    def interrupt():
-        raise KeyboardInterrupt
-
-    world = make_world(allocate_lock=SteppedLock)
-    world.bridge.start()
-    wake = idle_wake(world)
-    wake.steps["locked"] = interrupt
-    with pytest.raises(KeyboardInterrupt):
-        world.log.info("interrupted")
-    world.log.info("next")
-    assert world.written() == ["interrupted", "next"]
+# The end
 
 
 def test_event_that_meets_the_end(make_world):
     """
-    "The end": an emitter fetches the writer, the writer ends, the emitter appends. It handles
-    its record itself.
+    An emitter fetches the writer, the writer ends, the emitter puts its record. It handles that
+    itself.
     """
     world = make_world()
 
@@ -367,17 +285,17 @@ def test_event_that_meets_the_end(make_world):
 
 def test_event_that_meets_the_last_look(make_world):
     """
-    "The end": an entry that follows the end's mark in the queue is handled by the last look.
+    A record that follows the end's mark in the queue is handled before the thread ends.
     """
     world = make_world(Gate())
     world.bridge.start()
     writer = world.bridge._writer
     world.log.info("first")
     assert world.handler.action.entered.wait(BOUND)
-    assert not writer.end(0.0)
+    assert not writer.stop(0.0)
     world.log.info("after the mark")
     world.handler.action.opened.set()
-    writer._thread.join(BOUND)
+    writer._worker._thread.join(BOUND)
     assert world.handler.messages() == ["first", "after the mark"]
 
 
@@ -504,20 +422,20 @@ def test_order_of_each_thread_under_stress(world):
 
 @pytest.mark.parametrize("timeout", [5.0, 0.0, float("inf")])
 @pytest.mark.parametrize("is_slow", [False, True])
-def test_patience(timeout, is_slow):
+def test_patience(timeout, is_slow, monkeypatch):
     """
     Handlers are waited for once, for the time that was given.
     """
     locks = []
 
     def allocate_lock():
-        locks.append(FakeLock(lambda _: None if is_slow else writer.drain()))
+        locks.append(FakeLock(lambda _: None if is_slow else writer._worker._drain()))
         return locks[-1]
 
     logger = logging.Logger("slow")
     logger.addHandler(Collector())
-    writer = Writer(logger, 10**9, allocate_lock)
-    writer.has_ended = False
+    writer = busy_writer(logger, 10**9)
+    monkeypatch.setattr(_worker, "allocate_lock", allocate_lock)
     for _ in range(3):
         writer.put(logging.makeLogRecord({"msg": "text", "levelno": 20}), 0)
     assert writer.flush(timeout) is not is_slow
@@ -544,7 +462,7 @@ def test_forked_child_logs_in_the_thread_that_emits(run):
                     assert opened.wait(60)
         parent = os.getpid()
         logging.getLogger().addHandler(Slow())
-        os.register_at_fork(after_in_child=bridge.reset_after_fork)
+        os.register_at_fork(after_in_child=bridge.after_fork_in_child)
         set_up()
         log.info("parent")
         log.info("parent, queued")
@@ -580,7 +498,7 @@ def test_handler_that_forks(run):
                     if child:
                         assert os.waitpid(child, 0)[1] == 0
         logging.getLogger().addHandler(Forking())
-        os.register_at_fork(after_in_child=bridge.reset_after_fork)
+        os.register_at_fork(after_in_child=bridge.after_fork_in_child)
         set_up()
         log.info("one")
         log.info("two")
@@ -601,7 +519,7 @@ def test_forked_child_may_start_anew(run):
     done = run(
         """
         log_to_file()
-        os.register_at_fork(after_in_child=bridge.reset_after_fork)
+        os.register_at_fork(after_in_child=bridge.after_fork_in_child)
         set_up()
         child = os.fork()
         if child == 0:

@@ -617,7 +617,7 @@ def test_forget_after_fork(world: World) -> None:
     world.open_error = OSError(errno.EMFILE, "")
     world.spawn(12)
     readers = world.reactor.getReaders()
-    world.watcher.forget_after_fork()
+    world.watcher.after_fork_in_child()
     assert not any_open(world.opened)
     assert world.reactor.readers == readers
     assert world.twisted.reapProcessHandlers == {}
@@ -633,7 +633,7 @@ def test_forget_after_fork_before_start(monkeypatch: pytest.MonkeyPatch) -> None
     """
     world = World(monkeypatch)
     process = world.spawn()
-    world.watcher.forget_after_fork()
+    world.watcher.after_fork_in_child()
     assert world.twisted.reapProcessHandlers == {11: process}
 
 
@@ -646,7 +646,7 @@ def test_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     watcher = ChildWatcher(FakeReactor(), start_thread)
     watcher.start()
     watcher.stop()
-    watcher.forget_after_fork()
+    watcher.after_fork_in_child()
 
 
 def test_import_imports_no_processes() -> None:
@@ -990,7 +990,7 @@ class Program:
         fd = watch.fd
         pid = os.fork()
         if pid == 0:
-            self.watcher.forget_after_fork()
+            self.watcher.after_fork_in_child()
             is_forgotten = not any_open([fd]) and not self.process.reapProcessHandlers
             os._exit(0 if is_forgotten and "crochet" not in repr(self.hooked()) else 1)
         status = os.waitpid(pid, 0)[1]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crochet._reactor.idle import Turns
+from crochet._reactor.idle import IdleProbe
 
 
 class Poller:
@@ -71,10 +71,10 @@ class Seen:
     def __init__(self, reactor: Any) -> None:
         self.now = 1.0
         self.quiet_when_told: list[bool] = []
-        self.turns = Turns(reactor, self._on_stir, lambda: self.now)
+        self.probe = IdleProbe(reactor, self._on_stir, lambda: self.now)
 
     def _on_stir(self) -> None:
-        self.quiet_when_told.append(self.turns.is_quiet)
+        self.quiet_when_told.append(self.probe.is_quiet)
 
 
 def test_is_quiet_while_the_reactor_waits(reactor: Polled) -> None:
@@ -85,18 +85,18 @@ def test_is_quiet_while_the_reactor_waits(reactor: Polled) -> None:
     during = []
 
     def meanwhile() -> None:
-        during.append(seen.turns.is_quiet)
+        during.append(seen.probe.is_quiet)
         seen.now = 5.0
 
     reactor.poller.meanwhile = meanwhile
-    seen.turns.ask_in_reactor()
-    assert not seen.turns.is_quiet
-    assert not seen.turns.is_blind
-    assert seen.turns.turned_at == 1.0
+    seen.probe.probe()
+    assert not seen.probe.is_quiet
+    assert not seen.probe.is_blind
+    assert seen.probe.turned_at == 1.0
     assert reactor.poll(0.5) == "events"
     assert during == [True]
     assert seen.quiet_when_told == [False]
-    assert seen.turns.turned_at == 5.0
+    assert seen.probe.turned_at == 5.0
     assert reactor.poller.polls == [(0.5,)]
 
 
@@ -105,14 +105,14 @@ def test_only_the_turn_that_was_asked_about(reactor: Polled) -> None:
     To ask twice is to ask once; later turns are the reactor's own.
     """
     seen = Seen(reactor)
-    seen.turns.ask_in_reactor()
-    seen.turns.ask_in_reactor()
+    seen.probe.probe()
+    seen.probe.probe()
     for _ in range(3):
         reactor.poll(0.0)
     assert len(seen.quiet_when_told) == 1
     assert "select" not in vars(reactor.poller)
     assert getattr(reactor, "_poller", reactor.poller) is reactor.poller
-    seen.turns.ask_in_reactor()
+    seen.probe.probe()
     reactor.poll(0.0)
     assert len(seen.quiet_when_told) == 2
 
@@ -127,11 +127,11 @@ def test_told_even_if_waiting_fails(reactor: Polled) -> None:
         raise InterruptedError
 
     reactor.poller.meanwhile = meanwhile
-    seen.turns.ask_in_reactor()
+    seen.probe.probe()
     with pytest.raises(InterruptedError):
         reactor.poll(0.5)
     assert seen.quiet_when_told == [False]
-    assert not seen.turns.is_quiet
+    assert not seen.probe.is_quiet
 
 
 def test_poller_can_be_used_meanwhile() -> None:
@@ -139,7 +139,7 @@ def test_poller_can_be_used_meanwhile() -> None:
     By what the reactor does between being asked and waiting.
     """
     reactor = Polled("epoll")
-    Seen(reactor).turns.ask_in_reactor()
+    Seen(reactor).probe.probe()
     assert reactor._poller.register(3) == "registered 3"
 
 
@@ -148,7 +148,7 @@ def test_other_reactors_are_never_quiet() -> None:
     They tell that they turn, and no more; and that this is so.
     """
     seen = Seen(Polled("select"))
-    seen.turns.ask_in_reactor()
-    assert seen.turns.turned_at == 1.0
-    assert not seen.turns.is_quiet
-    assert seen.turns.is_blind
+    seen.probe.probe()
+    assert seen.probe.turned_at == 1.0
+    assert not seen.probe.is_quiet
+    assert seen.probe.is_blind

@@ -1,5 +1,5 @@
 """
-Threads lent to the reactor's pool.
+The reactor's thread pool, and the threads that are added to it.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -15,8 +16,8 @@ from twisted.python.threadpool import ThreadPool
 
 from crochet import _errors
 from crochet._core.decorators import Decorators
-from crochet._reactor import pool as _lending
-from crochet._reactor.pool import Lender
+from crochet._reactor import pool as _pool
+from crochet._reactor.pool import PoolGrowth, use_daemon_threads
 from support.process import open_bridge
 from support.reactor import FakeReactor
 from support.stepping import BOUND
@@ -35,7 +36,7 @@ class Pooled:
         self.pool = self.reactor.threadpool = ThreadPool(0, 2)
         self.pool.start()
         self.wait: Any = Decorators(self.bridge).wait_for(None)(int)
-        self.lender = Lender(self.reactor)
+        self.growth = PoolGrowth(self.reactor)
         self.done = threading.Semaphore(0)
 
     def submit(self, job: Callable[[], object]) -> None:
@@ -54,11 +55,11 @@ class Pooled:
 
     def look(self) -> int:
         """
-        Look, and have the reactor do what comes of it; return how many are lent.
+        Look, and have the reactor do what comes of it; return how many are added.
         """
-        self.lender.look()
+        self.growth.look()
         self.reactor.turn()
-        return self.lender.lent
+        return self.growth.added
 
     def until(self, claim: Callable[[], bool]) -> None:
         """
@@ -81,7 +82,7 @@ class Pooled:
         """
         Count the workers that wait.
         """
-        return self.lender._waiting(self.pool)
+        return self.growth._waiting(self.pool)
 
     def answer(self) -> None:
         """
@@ -102,9 +103,9 @@ def pooled() -> Iterator[Pooled]:
     pooled.pool.stop()
 
 
-def test_lends_while_workers_wait_and_work_is_left(pooled: Pooled) -> None:
+def test_adds_while_workers_wait_and_work_is_left(pooled: Pooled) -> None:
     """
-    One for each that waits, and no more than there is work; and takes back when there is none.
+    One for each that waits, and no more than there is work; and removes them when there is none.
     """
     pooled.wait_in(2)
     assert pooled.look() == 0  # no work is left
@@ -114,16 +115,16 @@ def test_lends_while_workers_wait_and_work_is_left(pooled: Pooled) -> None:
     assert pooled.pool.max == 3
     pooled.until(lambda: len(pooled.pool.waiters) == 1)
     assert pooled.look() == 1  # two wait, and may need it again
-    assert pooled.lender.is_owed
+    assert pooled.growth.has_grown
     pooled.answer()
     pooled.until(lambda: len(pooled.pool.waiters) == 3)
     assert pooled.look() == 0
-    assert not pooled.lender.is_owed
+    assert not pooled.growth.has_grown
     assert (pooled.pool.max, pooled.pool.workers) == (2, 2)
     pooled.until(lambda: sum(thread.is_alive() for thread in pooled.pool.threads) == 2)
 
 
-def test_lends_no_more_than_there_are_workers_that_wait(pooled: Pooled) -> None:
+def test_adds_no_more_than_there_are_workers_that_wait(pooled: Pooled) -> None:
     """
     Work for which there is no thread is what pools are about.
     """
@@ -135,17 +136,17 @@ def test_lends_no_more_than_there_are_workers_that_wait(pooled: Pooled) -> None:
     over.set()
 
 
-def test_lent_threads_that_wait_lend_too(pooled: Pooled) -> None:
+def test_added_threads_that_wait_count(pooled: Pooled) -> None:
     """
     Up to MOST in all.
     """
     for _ in range(20):
         pooled.submit(pooled.wait)
-    lent = []
+    added = []
     for number in (2, 4, 6):
         pooled.until(partial(_are_waiting, pooled, number))
-        lent.append(pooled.look())
-    assert lent == [2, 4, 6]
+        added.append(pooled.look())
+    assert added == [2, 4, 6]
 
 
 def _are_waiting(pooled: Pooled, number: int) -> bool:
@@ -156,11 +157,11 @@ def test_bound(pooled: Pooled, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     No more than MOST, also if it was told twice before the reactor came to it.
     """
-    monkeypatch.setattr(_lending, "MOST", 3)
+    monkeypatch.setattr(_pool, "MOST", 3)
     for _ in range(20):
         pooled.submit(pooled.wait)
     pooled.until(partial(_are_waiting, pooled, 2))
-    pooled.lender.look()
+    pooled.growth.look()
     assert pooled.look() == 3
     pooled.until(partial(_are_waiting, pooled, 5))
     assert pooled.look() == 3
@@ -173,12 +174,12 @@ def test_pool_that_has_been_used_up_meanwhile(pooled: Pooled) -> None:
     """
     pooled.wait_in(2)
     pooled.submit(int)
-    pooled.lender.look()
+    pooled.growth.look()
     pooled.answer()
     assert pooled.done.acquire(timeout=BOUND)
     pooled.until(lambda: not pooled.pool.q.qsize())
     pooled.reactor.turn()
-    assert pooled.lender.lent == 0
+    assert pooled.growth.added == 0
 
 
 def test_forgets_threads_that_have_ended(pooled: Pooled) -> None:
@@ -194,7 +195,7 @@ def test_forgets_threads_that_have_ended(pooled: Pooled) -> None:
         pooled.until(lambda: len(pooled.pool.waiters) == 3)
         assert pooled.look() == 0
         pooled.until(lambda: sum(thread.is_alive() for thread in pooled.pool.threads) == 2)
-        pooled.lender._take_back_in_reactor(pooled.pool)
+        pooled.growth._shrink_in_reactor(pooled.pool)
     assert len(pooled.pool.threads) == 2
 
 
@@ -203,12 +204,60 @@ def test_no_pool(pooled: Pooled) -> None:
     One that is not there, or does not run, is left alone.
     """
     pool = pooled.reactor.threadpool
-    pooled.lender.lent = 1
+    pooled.growth.added = 1
     pooled.reactor.threadpool = None
     assert pooled.look() == 1
-    assert not pooled.lender.is_owed
+    assert not pooled.growth.has_grown
     pooled.reactor.threadpool = ThreadPool(0, 2)
     assert pooled.look() == 1
-    pooled.lender._take_back_in_reactor(pooled.reactor.threadpool)
-    assert pooled.lender.lent == 0
+    pooled.growth._shrink_in_reactor(pooled.reactor.threadpool)
+    assert pooled.growth.added == 0
     pooled.reactor.threadpool = pool
+
+
+class TestPool:
+    """
+    The threads of ``deferToThread()``.
+    """
+
+    def test_has_daemons(self, reactor: Any) -> None:
+        """
+        Which Python does not wait for before it calls exit hooks.
+        """
+        use_daemon_threads(reactor)
+        seen: list[bool] = []
+
+        def work() -> None:
+            seen.append(threading.current_thread().daemon)
+            reactor.callFromThread(reactor.stop)
+
+        reactor.callWhenRunning(reactor.callInThread, work)
+        reactor.run(False)
+        assert seen == [True]
+
+    @pytest.mark.parametrize(
+        ("text", "is_hidden"),
+        [("can't create new thread at interpreter shutdown", True), ("can't start", False)],
+    )
+    def test_starts_no_worker_at_exit(
+        self, reactor: Any, monkeypatch: pytest.MonkeyPatch, text: str, is_hidden: bool
+    ) -> None:
+        """
+        And says nothing of it, for what it was to do is cancelled. Any other failure is one.
+        """
+
+        def fail(thread: threading.Thread) -> None:
+            raise RuntimeError(text)
+
+        use_daemon_threads(reactor)
+        worker = reactor.getThreadPool().threadFactory(target=int, name="late")
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        with nullcontext() if is_hidden else pytest.raises(RuntimeError, match=text):
+            worker.start()
+        worker.join()
+
+    def test_need_not_be_there(self) -> None:
+        """
+        Not every reactor has one.
+        """
+        use_daemon_threads(object())  # type: ignore[arg-type]

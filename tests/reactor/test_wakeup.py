@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from crochet._reactor import wakeup as _bell
+from crochet._reactor import wakeup as _wakeup
 from crochet._reactor.asyncio_loop import run_in_thread
-from crochet._reactor.wakeup import Bell, hang_up
+from crochet._reactor.wakeup import Wakeup, install_wakeup
 from crochet._threads.handoff import Relay
 from crochet._threads.threads import start_thread
 from support.process import FakeProcess, LoggedFailures
@@ -41,18 +41,18 @@ def any_reactor(request: pytest.FixtureRequest) -> Iterator[Any]:
 @pytest.fixture(params=["epoll", "asyncio"])
 def reactor(request: pytest.FixtureRequest) -> Iterator[Any]:
     """
-    A reactor that has not run, of a kind whose bell has a descriptor of its own.
+    A reactor that has not run, of a kind whose wakeup has a descriptor of its own.
     """
     reactor = new_real_reactor(request.param)
     yield reactor
     close_reactor(reactor)
 
 
-def _nothing(wakeup: list[None]) -> None:
+def _nothing(request: list[None]) -> None:
     """
-    Do nothing but to heed it.
+    Do nothing but empty it.
     """
-    wakeup.clear()
+    request.clear()
 
 
 def _relay() -> Relay:
@@ -62,13 +62,13 @@ def _relay() -> Relay:
     return Relay((), lambda: None)
 
 
-def _hung_up(reactor: Any, answer: Any = _nothing) -> Bell:
+def _installed(reactor: Any, answer: Any = _nothing) -> Wakeup:
     """
-    Return the bell that the reactor has been given.
+    Return the wakeup that was installed.
     """
-    bell = hang_up(reactor, answer, _relay())
-    assert bell is not None
-    return bell
+    wakeup = install_wakeup(reactor, answer, _relay())
+    assert wakeup is not None
+    return wakeup
 
 
 def _check_that_it_is_closed(fd: int) -> None:
@@ -79,36 +79,36 @@ def _check_that_it_is_closed(fd: int) -> None:
         os.fstat(fd)
 
 
-class TestBell:
+class TestWakeup:
     """
-    A descriptor that any thread can ring.
+    What any thread can wake the reactor by.
     """
 
     def test_is_answered_in_the_reactor_thread(self, any_reactor: Any) -> None:
         """
-        With what it was rung with, also if it was rung before the reactor ran, and each time.
+        With each request, also one that came before the reactor ran.
         """
         reactor = any_reactor
         answers: list[tuple[list[None], int]] = []
-        rings: list[list[None]] = [[None], [None], [None]]
+        requests: list[list[None]] = [[None], [None], [None]]
 
-        def answer(wakeup: list[None]) -> None:
-            answers.append((wakeup, threading.get_ident()))
-            wakeup.clear()
-            if len(answers) == len(rings):
+        def answer(request: list[None]) -> None:
+            answers.append((request, threading.get_ident()))
+            request.clear()
+            if len(answers) == len(requests):
                 reactor.stop()
             else:
-                ringing.append(Background(lambda: bell.ring(rings[len(answers)])))
+                waking.append(Background(lambda: wakeup.wake(requests[len(answers)])))
 
-        ringing: list[Background[object]] = []
-        bell = _hung_up(reactor, answer)
-        bell.ring(rings[0])
+        waking: list[Background[object]] = []
+        wakeup = _installed(reactor, answer)
+        wakeup.wake(requests[0])
         reactor.run(False)
-        for each in ringing:
+        for each in waking:
             each.outcome()
-        assert [id(wakeup) for wakeup, _ in answers] == [id(each) for each in rings]
+        assert [id(request) for request, _ in answers] == [id(each) for each in requests]
         assert {ident for _, ident in answers} == {threading.get_ident()}
-        bell.close()
+        wakeup.close()
 
     def test_wakes_a_reactor_that_polls(self, any_reactor: Any) -> None:
         """
@@ -116,18 +116,18 @@ class TestBell:
         """
         reactor = any_reactor
 
-        def answer(wakeup: list[None]) -> None:
-            wakeup.clear()
+        def answer(request: list[None]) -> None:
+            request.clear()
             reactor.stop()
 
-        bell = _hung_up(reactor, answer)
+        wakeup = _installed(reactor, answer)
         reactor.callWhenRunning(
-            reactor.callLater, 0, lambda: ringing.append(Background(lambda: bell.ring([None])))
+            reactor.callLater, 0, lambda: waking.append(Background(lambda: wakeup.wake([None])))
         )
-        ringing: list[Background[object]] = []
+        waking: list[Background[object]] = []
         reactor.run(False)
-        ringing[0].outcome()
-        bell.close()
+        waking[0].outcome()
+        wakeup.close()
 
     def test_is_not_among_what_the_reactor_reads(self, any_reactor: Any) -> None:
         """
@@ -137,62 +137,62 @@ class TestBell:
         before = reactor.getReaders()
         answers: list[object] = []
 
-        def answer(wakeup: list[None]) -> None:
-            answers.append(wakeup)
-            wakeup.clear()
+        def answer(request: list[None]) -> None:
+            answers.append(request)
+            request.clear()
             reactor.stop()
 
-        bell = _hung_up(reactor, answer)
+        wakeup = _installed(reactor, answer)
         assert reactor.getReaders() == before
         assert reactor.removeAll() == []
-        bell.ring([None])
+        wakeup.wake([None])
         reactor.run(False)
         assert answers == [[]]
-        bell.close()
+        wakeup.close()
 
     def test_holds_no_context(self) -> None:
         """
-        Of whoever has hung it up: what is answered has that of nobody.
+        Of the code that has installed it: what is answered has nobody's.
         """
         reactor = new_real_reactor("asyncio")
         variable: ContextVar[str] = ContextVar("variable", default="nobody's")
         variable.set("the caller's")
         seen: list[str] = []
 
-        def answer(wakeup: list[None]) -> None:
-            wakeup.clear()
+        def answer(request: list[None]) -> None:
+            request.clear()
             seen.append(variable.get())
             reactor.stop()
 
-        bell = _hung_up(reactor, answer)
-        bell.ring([None])
+        wakeup = _installed(reactor, answer)
+        wakeup.wake([None])
         reactor.run(False)
         assert seen == ["nobody's"]
-        bell.close()
+        wakeup.close()
         close_reactor(reactor)
 
-    def test_may_be_heeded_although_nobody_rang(self) -> None:
+    def test_may_be_called_although_nobody_wrote(self) -> None:
         """
         An event loop may be wrong; an error would be logged.
         """
         reactor = new_real_reactor("asyncio")
         loop = reactor._asyncioEventloop
-        heeded: list[Any] = []
+        drained: list[Any] = []
         add_reader = loop.add_reader
-        loop.add_reader = lambda fd, heed: heeded.append(heed) or add_reader(fd, heed)
-        bell = _hung_up(reactor)
-        heeded[0]()
-        bell.close()
+        loop.add_reader = lambda fd, drain: drained.append(drain) or add_reader(fd, drain)
+        wakeup = _installed(reactor)
+        drained[0]()
+        wakeup.close()
         close_reactor(reactor)
 
     def test_is_closed_without_a_trace(self, reactor: Any) -> None:
         """
         Whether the reactor has run, or it turned out that it was not to run. Once is enough.
         """
-        bell = _hung_up(reactor)
-        fd = bell._descriptor.fd
-        bell.close()
-        bell.close()
+        wakeup = _installed(reactor)
+        fd = wakeup._descriptor.fd
+        wakeup.close()
+        wakeup.close()
         _check_that_it_is_closed(fd)
         poller: Any = getattr(reactor, "_poller", None)
         if poller is not None:
@@ -206,105 +206,105 @@ class TestBell:
         reactor = any_reactor
         if hasattr(reactor, "_asyncioEventloop"):
             return  # nothing is put there
-        _hung_up(reactor).close()
+        _installed(reactor).close()
         assert "doIteration" not in vars(reactor)
         reactor.doIteration = own = reactor.doIteration
-        _hung_up(reactor).close()
+        _installed(reactor).close()
         assert reactor.doIteration is own
-        bell = _hung_up(reactor)
+        wakeup = _installed(reactor)
         reactor.doIteration = later = functools.partial(reactor.doIteration)
-        bell.close()
+        wakeup.close()
         assert reactor.doIteration is later
 
     def test_is_closed_after_the_poll(self, reactor: Any) -> None:
         """
         As by a program that ends its event loop itself.
         """
-        bell = _hung_up(reactor)
-        fd = bell._descriptor.fd
+        wakeup = _installed(reactor)
+        fd = wakeup._descriptor.fd
         (getattr(reactor, "_poller", None) or reactor._asyncioEventloop).close()
-        bell.close()
+        wakeup.close()
         _check_that_it_is_closed(fd)
 
-    def test_is_not_closed_under_a_thread_that_rings(self, reactor: Any) -> None:
+    def test_is_not_closed_under_a_thread_that_uses_it(self, reactor: Any) -> None:
         """
         Whose descriptor's number may be some other file's right after.
         """
-        bell = _hung_up(reactor)
-        fd = bell._descriptor.fd
-        ring = bell.ring  # as the interpreter does for a thread that is about to call it
-        closing = Background(bell.close)
-        ring([None])
+        wakeup = _installed(reactor)
+        fd = wakeup._descriptor.fd
+        wake = wakeup.wake  # as the interpreter does for a thread that is about to call it
+        closing = Background(wakeup.close)
+        wake([None])
         os.fstat(fd)
         assert closing.thread.is_alive()
-        del ring
+        del wake
         closing.outcome()
         _check_that_it_is_closed(fd)
 
-    def test_is_closed_by_who_rings_last(
+    def test_is_closed_by_the_last_that_uses_it(
         self, reactor: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """
         Should that take too long to be waited for.
         """
-        monkeypatch.setattr(_bell, "_RINGING_TAKES", 0.01)
-        bell = _hung_up(reactor)
-        fd = bell._descriptor.fd
-        ring = bell.ring
-        bell.close()
-        ring([None])
-        del ring
+        monkeypatch.setattr(_wakeup, "_WAKING_TAKES", 0.01)
+        wakeup = _installed(reactor)
+        fd = wakeup._descriptor.fd
+        wake = wakeup.wake
+        wakeup.close()
+        wake([None])
+        del wake
         _check_that_it_is_closed(fd)
 
     def test_in_a_child_is_closed_at_once(self, reactor: Any) -> None:
         """
-        The threads that were ringing are the parent's. And once only: the number may be another's.
+        The threads that were waking are the parent's. And once only: the number may be another's.
         """
-        bell = _hung_up(reactor)
-        fd = bell._descriptor.fd
-        ring = bell.ring
-        bell.forget_after_fork()
+        wakeup = _installed(reactor)
+        fd = wakeup._descriptor.fd
+        wake = wakeup.wake
+        wakeup.after_fork_in_child()
         _check_that_it_is_closed(fd)
         with pytest.raises(AttributeError):
-            ring([None])
+            wake([None])
         other = os.dup2(1, fd)
-        del ring
-        bell.forget_after_fork()
+        del wake
+        wakeup.after_fork_in_child()
         os.fstat(fd)
         os.close(other)
-        bell.close()
-        bell.forget_after_fork()
+        wakeup.close()
+        wakeup.after_fork_in_child()
 
 
-class TestHeeding:
+class TestDraining:
     """
-    When a ring is taken for heeded. Told at the head of _reactor/wakeup.py.
+    When a request is taken out.
     """
 
     def test_of_one_that_an_exception_keeps_from_it(
         self, any_reactor: Any, logged: LoggedFailures
     ) -> None:
         """
-        Thrown into the reactor thread before it has begun: the next turn heeds it, unasked.
+        Thrown into the reactor thread before it has begun: the next turn answers it, unasked.
         """
         reactor = any_reactor
         errors = [KeyboardInterrupt("into the reactor thread")]
         answers: list[object] = []
 
-        def answer(wakeup: list[None]) -> None:
+        def answer(request: list[None]) -> None:
             if errors:
                 raise errors.pop()
-            answers.append(wakeup)
-            wakeup.clear()
+            answers.append(request)
+            request.clear()
             reactor.stop()
 
-        bell = _hung_up(reactor, answer)
-        bell.ring([None])
+        wakeup = _installed(reactor, answer)
+        wakeup.wake([None])
         run_in_thread(reactor)
         asyncio.set_event_loop(None)
         assert len(answers) == 1
         assert [type(error) for error in logged.take()] == [KeyboardInterrupt]
-        bell.close()
+        wakeup.close()
 
     @pytest.mark.parametrize("name", ["epoll", "poll", "select"])
     def test_within_a_turn_that_a_body_makes(self, name: str) -> None:
@@ -330,51 +330,51 @@ class TestHeeding:
 
     def test_of_another_in_the_meantime_is_for_the_next_turn(self) -> None:
         """
-        However many a body rings.
+        However many a body makes.
         """
-        rung: deque[list[None]] = deque([[None], [None]])
+        pending: deque[list[None]] = deque([[None], [None]])
         answers: list[list[None]] = []
 
-        def answer(wakeup: list[None]) -> None:
-            answers.append(wakeup)
-            wakeup.clear()
-            rung.append([None])
+        def answer(request: list[None]) -> None:
+            answers.append(request)
+            request.clear()
+            pending.append([None])
 
-        _bell._heed(rung, answer)
+        _wakeup._drain(pending, answer)
         assert len(answers) == 2
-        assert list(rung) == [[None], [None]]
+        assert list(pending) == [[None], [None]]
 
     def test_within_itself(self) -> None:
         """
         What the inner one has taken out is not taken for what the outer one answers.
         """
-        rung: deque[list[None]] = deque([[None]])
+        pending: deque[list[None]] = deque([[None]])
         answers: list[list[None]] = []
 
-        def answer(wakeup: list[None]) -> None:
-            wakeup.clear()
-            answers.append(wakeup)
+        def answer(request: list[None]) -> None:
+            request.clear()
+            answers.append(request)
             if len(answers) == 1:
-                _bell._heed(rung, answer)
-                rung.append([None])
+                _wakeup._drain(pending, answer)
+                pending.append([None])
 
-        _bell._heed(rung, answer)
-        assert list(rung) == [[None]]
-        _bell._heed(rung, answer)
-        assert not rung
+        _wakeup._drain(pending, answer)
+        assert list(pending) == [[None]]
+        _wakeup._drain(pending, answer)
+        assert not pending
 
 
 class TestAbsence:
     """
-    Where there are no bells.
+    Where there is none.
     """
 
     def test_on_reactors_of_another_make(self) -> None:
         """
         Of which nothing is known.
         """
-        assert hang_up(FakeReactor(), _nothing, _relay()) is None  # type: ignore[arg-type]
-        assert hang_up(object(), _nothing, _relay()) is None  # type: ignore[arg-type]
+        assert install_wakeup(FakeReactor(), _nothing, _relay()) is None  # type: ignore[arg-type]
+        assert install_wakeup(object(), _nothing, _relay()) is None  # type: ignore[arg-type]
 
     def test_for_lack_of_eventfd(self, reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """
@@ -389,15 +389,15 @@ class TestAbsence:
 
 def test_epoll_takes_no_notice_of_what_it_does_not_know() -> None:
     """
-    Which is what a bell there is made of, and Twisted's own doing.
+    Which is what a wakeup there rests on, and Twisted's own doing.
     """
     reactor = new_real_reactor("epoll")
     reading, writing = os.pipe()
-    os.write(writing, b"rings")
+    os.write(writing, b"wakes")
     reactor._poller.register(reading, select.EPOLLIN | select.EPOLLET)
     reactor.callWhenRunning(reactor.callLater, 0, reactor.callLater, 0, reactor.stop)
     reactor.run(False)
-    assert os.read(reading, 8) == b"rings"
+    assert os.read(reading, 8) == b"wakes"
     os.close(reading)
     os.close(writing)
     close_reactor(reactor)

@@ -107,8 +107,8 @@ class FakeLogs(Recorder):
     def get_caller(self) -> None:
         return None
 
-    def reset_after_fork(self) -> None:
-        self._note("reset_after_fork")
+    def after_fork_in_child(self) -> None:
+        self._note("after_fork_in_child")
 
 
 class FakeChildren(Recorder):
@@ -122,11 +122,11 @@ class FakeChildren(Recorder):
     def stop(self) -> None:
         self._note("stop")
 
-    def forget_after_fork(self) -> None:
-        self._note("forget_after_fork")
+    def after_fork_in_child(self) -> None:
+        self._note("after_fork_in_child")
 
 
-class FakeWatch(Recorder):
+class FakeWatchdog(Recorder):
     """
     A watch over the reactor that sees nothing.
     """
@@ -138,7 +138,7 @@ class FakeWatch(Recorder):
 
     def __call__(
         self, reactor: Any, bridge: Bridge, start_thread: Any, stall_warning: float
-    ) -> FakeWatch:
+    ) -> FakeWatchdog:
         """
         Be the watch of the next life, too.
         """
@@ -154,8 +154,8 @@ class FakeWatch(Recorder):
     def join(self) -> None:
         self._note("join")
 
-    def forget_after_fork(self) -> None:
-        self._note("forget_after_fork")
+    def after_fork_in_child(self) -> None:
+        self._note("after_fork_in_child")
 
     def get_caller(self) -> Any:
         return self.caller
@@ -174,7 +174,7 @@ class FakeProcess:
         self.logs = FakeLogs()
         self.children = FakeChildren()
         self.wants_debug = False
-        self.watch = FakeWatch()
+        self.watchdog = FakeWatchdog()
         self.exit_hooks: list[Callable[[], object]] = []
         self.fork_hooks: dict[str, Callable[[], object]] = {}
         stash = Stash()
@@ -186,9 +186,9 @@ class FakeProcess:
             at_exit=self.exit_hooks.append,
             at_fork=self._at_fork,
             logs=self.logs,
-            watch_children=lambda reactor: self.children,
+            watch_children=lambda *_: self.children,
             check_threads=self._check_threads,
-            watch=self.watch,
+            watchdog=self.watchdog,
             bridge=self.bridge,
             birthplace=os.getpid(),
         )
@@ -214,11 +214,11 @@ class FakeProcess:
         """
         Run the thread that was started last, in this one, until it ends.
         """
-        life: Any = self.loop._life
+        reactor_thread: Any = self.loop._reactor_thread
         thread = self.threads.started[-1]
         thread.run()
-        if life is not None and life.thread is threading.current_thread():
-            life.thread = thread  # this one cannot wait for itself
+        if reactor_thread is not None and reactor_thread.thread is threading.current_thread():
+            reactor_thread.thread = thread  # this one cannot wait for itself
 
     def will_run_reactor(self) -> None:
         """
@@ -233,9 +233,13 @@ class FakeProcess:
         """
         for hook in reversed(self.exit_hooks):
             hook()
-        life = self.loop._life
-        if life is not None and life.has_ended and life._bell is not None:
-            life._bell.close()  # this process goes on
+        reactor_thread = self.loop._reactor_thread
+        if (
+            reactor_thread is not None
+            and reactor_thread.has_ended
+            and reactor_thread._wakeup is not None
+        ):
+            reactor_thread._wakeup.close()  # this process goes on
 
     def fork(self) -> None:
         """

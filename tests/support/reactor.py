@@ -12,10 +12,11 @@ import os
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.base import ReactorBase
 
 from crochet._reactor import choice as _choice
-from crochet._reactor.reactor import release
+from crochet._reactor.restart import release
 from support.stepping import (
     BOUND,
 )
@@ -43,7 +44,7 @@ class FakeReactor(ReactorBase):
 
     def mainLoop(self) -> None:
         """
-        Loop by a method of its own: so there is no bell, and all that comes from other threads is
+        Loop by a method of its own: so there is no wakeup, and all that comes from other threads is
         to be seen in ``threadCallQueue``.
         """
         super().mainLoop()
@@ -124,3 +125,20 @@ def close_reactor(reactor: Any) -> None:
     if reactor.threadpool is not None and reactor.threadpool.started:
         reactor.threadpool.stop()
     release(reactor)
+
+
+def run_once(reactor: Any, end: str = "stop") -> None:
+    """
+    Run a reactor until it is told to end.
+    """
+    reactor.callWhenRunning(getattr(reactor, end))
+    reactor.run(False)
+
+
+def new_asyncio_reactor() -> Any:
+    """
+    Return a reactor with an event loop of its own.
+    """
+    reactor = AsyncioSelectorReactor(asyncio.new_event_loop())
+    reactor._registerAsIOThread = False
+    return reactor

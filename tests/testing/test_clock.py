@@ -401,11 +401,11 @@ class TestClock:
         process.loop.setup()
         result = process.run_in_reactor(lambda: 3)()
         process.reactor.callWhenRunning(process.reactor.stop)
-        life = process.loop._life
+        reactor_thread = process.loop._reactor_thread
         with clocked_process(process):
             process.run_reactor()
-            assert life is not None
-            assert life.has_ended
+            assert reactor_thread is not None
+            assert reactor_thread.has_ended
         with pytest.raises(ReactorStopped):
             result.wait(0)
         with pytest.raises(ReactorStopped):

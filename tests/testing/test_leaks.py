@@ -338,4 +338,4 @@ class TestReactor:
         (leak,) = check.find_and_clear()
         assert leak == "an operation that has not ended: int()"
         assert result.done()
-        process.loop._life = None
+        process.loop._reactor_thread = None

@@ -5,16 +5,16 @@ Noticing forks that no hook has told of, and what signal handlers raise in hooks
 from __future__ import annotations
 
 import os
-import textwrap
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import crochet
 from crochet import ReactorStopped
-from crochet._threads import fork_mark as _forks
-from crochet._threads.fork_mark import ForkWatch, at_fork
+from crochet._threads.fork_mark import ForkWatch
 from crochet._threads.threads import expect_ghosts, frames_of_threads
 from support.process import FakeProcess, call_for
 from support.programs import run_python
@@ -262,172 +262,10 @@ def test_nobody_else_looks_at_frames() -> None:
     """
     Of all threads: each look goes through the function that knows where that is safe.
     """
-    folder = os.path.dirname(_forks.__file__)
-    looks = []
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".py"):
-            with open(os.path.join(folder, name)) as file:
-                if "_current_frames()" in file.read().replace("``sys._current_frames()``", ""):
-                    looks.append(name)
-    assert looks == ["_threads/threads.py"]
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-class TestHooks:
-    """
-    What is raised in hooks around a fork reaches the program, once, in the parent.
-    """
-
-    BEGINNING = """
-    import os, signal, sys, traceback
-    from crochet._threads.fork_mark import at_fork
-
-    class Interruption(Exception):
-        pass
-
-    def handler(number, frame):
-        handled.append(number)
-        raise Interruption("by a signal")
-
-    def interrupt():
-        os.kill(os.getpid(), signal.SIGUSR1)
-        raise AssertionError("was not interrupted")
-
-    def state():
-        return signal.getsignal(signal.SIGUSR1), signal.pthread_sigmask(signal.SIG_BLOCK, ())
-
-    def fork():
-        pid = os.fork()
-        if pid == 0:
-            os._exit(7)
-        return pid
-
-    def caught():
-        try:
-            fork()
-        except Interruption as error:
-            assert os.waitstatus_to_exitcode(os.wait()[1]) == 7  # and not in the child
-            return error
-        raise AssertionError("nothing was raised")
-
-    handled = []
-    nothing = lambda: None
-    signal.signal(signal.SIGUSR1, handler)
-    before = state()
-    """
-
-    def run(self, code: str) -> None:
-        """
-        Run a program.
-        """
-        run_python(textwrap.dedent(self.BEGINNING) + textwrap.dedent(code))
-
-    @pytest.mark.parametrize("hook", ["before", "after_in_parent"])
-    def test_signal_s_exception(self, hook: str) -> None:
-        """
-        The handler is called once. Another hook that comes after this, and the one before, are not
-        broken; and nothing is left behind for the next fork.
-        """
-        self.run(
-            f"""
-            hooks = dict(before=nothing, after_in_parent=nothing, after_in_child=nothing)
-            hooks["{hook}"] = interrupt
-            seen = []
-            os.register_at_fork(after_in_parent=lambda: seen.append("first"))
-            at_fork(**hooks)
-            os.register_at_fork(after_in_parent=lambda: [seen.append(each) for each in "second"])
-            error = caught()
-            assert handled == [signal.SIGUSR1], handled
-            assert "".join(seen) == "firstsecond", seen
-            text = "".join(traceback.format_exception(error))
-            assert text.index("in fork") < text.index("in interrupt"), text
-            assert state() == before and sys.gettrace() is None
-            """
-        )
-
-    def test_of_a_fork_that_failed(self) -> None:
-        """
-        The exception comes all the same.
-        """
-        self.run(
-            """
-            import resource
-            resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-            os.setuid(65534) if os.getuid() == 0 else None  # root has no limit
-            at_fork(before=interrupt, after_in_parent=nothing, after_in_child=nothing)
-            try:
-                fork()
-            except Interruption:
-                try:
-                    os.wait()
-                except ChildProcessError:
-                    raise SystemExit(0)
-            raise AssertionError("it was to fail, and be interrupted")
-            """
-        )
-
-    def test_is_the_parent_s(self) -> None:
-        """
-        The child goes on, and so do forks that nobody interrupts.
-        """
-        self.run(
-            """
-            interrupted = [interrupt]
-            at_fork(
-                before=lambda: interrupted and interrupted.pop()(),
-                after_in_parent=nothing, after_in_child=nothing,
-            )
-            try:
-                pid = os.fork()
-            except Interruption:
-                assert os.waitstatus_to_exitcode(os.wait()[1]) == 5
-                end = fork()
-                assert os.waitstatus_to_exitcode(os.waitpid(end, 0)[1]) == 7
-            else:
-                assert pid == 0
-                pid = fork()
-                assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
-                os._exit(5)
-            """
-        )
-
-    def test_of_a_thread(self) -> None:
-        """
-        Into which an exception was thrown, as there are libraries that do that.
-        """
-        self.run(
-            """
-            import threading
-            def throw():
-                raise Interruption("thrown")
-            raised = []
-            at_fork(before=throw, after_in_parent=nothing, after_in_child=nothing)
-            thread = threading.Thread(target=lambda: raised.append(caught()))
-            thread.start()
-            thread.join()
-            assert str(raised[0]) == "thrown"
-            """
-        )
-
-
-def test_a_fork_is_heard_of_where_there_are_forks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Elsewhere nothing is to be done.
-    """
-    registered: list[Any] = []
-    monkeypatch.setattr(
-        os, "register_at_fork", lambda **hooks: registered.append(hooks), raising=False
-    )
-    called: list[str] = []
-    hooks = {
-        name: lambda name=name: called.append(name)
-        for name in ("before", "after_in_parent", "after_in_child")
-    }
-    at_fork(**hooks)
-    assert list(registered[0]) == list(hooks)
-    for hook in registered[0].values():
-        hook()
-    assert called == list(hooks)
-    monkeypatch.delattr(os, "register_at_fork")
-    at_fork(**hooks)
-    assert len(registered) == 1
+    package = Path(crochet.__file__).parent
+    looks = [
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if "_current_frames()" in path.read_text().replace("``sys._current_frames()``", "")
+    ]
+    assert looks == [os.path.join("_threads", "threads.py")]

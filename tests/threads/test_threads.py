@@ -23,7 +23,7 @@ def test_a_thread_begins_in_an_empty_context(start: str) -> None:
         f"""
         import contextvars, sys, threading, weakref
         from twisted.internet import reactor
-        from crochet._reactor.reactor import use_daemon_threads
+        from crochet._reactor.pool import use_daemon_threads
         from crochet._threads.threads import start_thread
 
         class Held:

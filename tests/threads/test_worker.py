@@ -36,7 +36,7 @@ class _Stepped:
         self.threads = FakeThreads()
         self.meanwhile: dict[object, Callable[[], object]] = {}
         self.worker: Worker[object] = Worker(
-            self.threads, "worker", self._work, begin=begin, look=self._look
+            self.threads, "worker", self._work, self._look, lingers=0.0, begin=begin
         )
         self.is_needed: list[bool] = []
 
@@ -44,19 +44,18 @@ class _Stepped:
         self.done.append(item)
         self.meanwhile.pop(item, int)()
 
-    def _look(self) -> bool:
-        return bool(self.is_needed and self.is_needed.pop())
+    def _look(self) -> float | None:
+        return 0.0 if self.is_needed and self.is_needed.pop() else None
 
     def run(self, number: int) -> None:
         self.threads.started[number].run()
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> _Stepped:
+def worker() -> _Stepped:
     """
     A worker whose threads run when they are told to.
     """
-    monkeypatch.setattr(_worker, "_LINGERS", 0.0)
     return _Stepped()
 
 
@@ -71,7 +70,10 @@ class TestReal:
         """
         done: list[tuple[int, threading.Thread]] = []
         worker: Worker[int] = Worker(
-            start_thread, "worker", lambda item: done.append((item, threading.current_thread()))
+            start_thread,
+            "worker",
+            lambda item: done.append((item, threading.current_thread())),
+            lingers=1.0,
         )
         for number in range(100):
             worker.post(number)
@@ -81,14 +83,16 @@ class TestReal:
         assert (thread.name, thread.daemon, thread.is_alive()) == ("worker", True, False)
         assert worker.stop(BOUND)
 
-    def test_ends_when_it_is_idle(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_ends_when_it_is_idle(self) -> None:
         """
         And starts again.
         """
-        monkeypatch.setattr(_worker, "_LINGERS", 0.0)
         threads: list[threading.Thread] = []
         worker: Worker[None] = Worker(
-            start_thread, "worker", lambda item: threads.append(threading.current_thread())
+            start_thread,
+            "worker",
+            lambda item: threads.append(threading.current_thread()),
+            lingers=0.0,
         )
         for number in range(2):
             worker.post(None)
@@ -109,7 +113,7 @@ class TestReal:
             may_start.acquire(True, BOUND)
             return start_thread(target, name)
 
-        worker: Worker[int] = Worker(start, "worker", done.append)
+        worker: Worker[int] = Worker(start, "worker", done.append, lingers=1.0)
         for number in range(3):
             worker.post(number)
         assert done == []
@@ -128,7 +132,7 @@ class TestReal:
             stopped.append(worker.stop(2 * BOUND))
             is_over.wait(BOUND)
 
-        worker: Worker[int] = Worker(start_thread, "worker", work)
+        worker: Worker[int] = Worker(start_thread, "worker", work, lingers=1.0)
         worker.post(1)
         wait_until(lambda: bool(stopped), "it does nothing")
         assert stopped == [False]
@@ -148,7 +152,7 @@ class TestReal:
             may_end.wait(BOUND)
             return thread
 
-        worker: Worker[int] = Worker(start, "worker", done.append)
+        worker: Worker[int] = Worker(start, "worker", done.append, lingers=1.0)
         worker.post(1)
         wait_until(lambda: done == [1], "it does nothing")
         assert not worker.stop(0.01)
@@ -159,9 +163,11 @@ class TestReal:
         """
         With its items. The child's own are done.
         """
-        worker: Worker[int] = Worker(FakeThreads(), "worker", int, begin=lambda *args: None)
+        worker: Worker[int] = Worker(
+            FakeThreads(), "worker", int, lingers=1.0, begin=lambda *args: None
+        )
         worker.post(1)
-        worker.reset_after_fork()
+        worker.after_fork_in_child()
         assert worker.stop(0.0)
         done: list[int] = []
         worker._start_thread, worker._begin, worker._work = start_thread, _at_once, done.append
@@ -186,15 +192,14 @@ class TestStepped:
             worker.run(number)
         assert worker.done == [0, "more", 1, "more", 2, "more"]
 
-    def test_two_find_nobody_at_the_inbox(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_two_find_nobody_at_the_inbox(self) -> None:
         """
         1. A poster has found nobody. 2. Another does, and starts a thread. 3. The first starts one.
         4. The thread of 2 finds that it is not its turn.
         """
-        monkeypatch.setattr(_worker, "_LINGERS", 0.0)
         worker = _Stepped()
         worker.worker.post(1)
-        worker.worker._start()
+        worker.worker._go_on()
         worker.run(0)
         assert worker.done == []
         worker.worker.post(2)
@@ -218,7 +223,9 @@ class TestStepped:
                 if is_leaving and is_seen:
                     self.post(2)
 
-        leaving = worker.worker = Leaving(worker.threads, "worker", worker._work, begin=_at_once)
+        leaving = worker.worker = Leaving(
+            worker.threads, "worker", worker._work, lingers=0.0, begin=_at_once
+        )
         leaving.post(1)
         worker.run(0)
         assert len(worker.threads.started) == 1 + is_seen
@@ -228,14 +235,11 @@ class TestStepped:
         assert worker.done == [1, 2]
 
     @pytest.mark.parametrize("is_under_way", [False, True])
-    def test_poster_that_is_interrupted(
-        self, is_under_way: bool, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_poster_that_is_interrupted(self, is_under_way: bool) -> None:
         """
         By a signal's exception, before the thread is under way or after that: it gets out, and the
         item is done by that thread, or by the next.
         """
-        monkeypatch.setattr(_worker, "_LINGERS", 0.0)
         errors: list[BaseException] = [KeyboardInterrupt(), RuntimeError("a handler's")]
 
         def begin(function: Callable[..., object], args: tuple[Any, ...]) -> None:
@@ -340,6 +344,190 @@ class TestRelief:
         assert worker.done == [1]
 
 
+class TestThatLingersForEver:
+    """
+    A worker that has its thread from start() to stop().
+    """
+
+    def _worker(
+        self, done: list[object], start: Any = start_thread, **more: Any
+    ) -> Worker[Callable[[], object]]:
+        return Worker(start, "worker", lambda item: done.append(item()), lingers=None, **more)
+
+    def test_works_in_its_thread_while_it_has_one(self) -> None:
+        """
+        And before and after that in the one that posts.
+        """
+        done: list[object] = []
+        worker = self._worker(done)
+        here = get_ident()
+        worker.post(get_ident)
+        worker.start()
+        worker.post(get_ident)
+        assert worker.flush(BOUND)
+        assert worker.has_thread
+        assert worker.stop(BOUND)
+        assert not worker.has_thread
+        worker.post(get_ident)
+        assert done == [here, done[1], here]
+        assert done[1] != here
+
+    def test_calls_what_is_urgent_between_two_items(self) -> None:
+        """
+        Before those that wait, and also when none does.
+        """
+        done: list[object] = []
+        worker = self._worker(done)
+        assert worker.caller() is None
+        worker.start()
+        entered, may_end = threading.Event(), threading.Event()
+        callers: list[object] = []
+
+        def block() -> str:
+            callers.append(worker.caller())
+            entered.set()
+            may_end.wait(BOUND)
+            return "first"
+
+        worker.post(block)
+        worker.post(lambda: "second")
+        assert entered.wait(BOUND)
+        call = worker.caller()
+        assert call is not None
+        call(done.append, "urgent")
+        may_end.set()
+        assert worker.flush(BOUND)
+        is_called = threading.Event()
+        call(is_called.set)
+        assert is_called.wait(BOUND)
+        assert worker.stop(BOUND)
+        assert done == ["first", "urgent", "second"]
+        assert callers == [None]  # it cannot wait for itself
+
+    def test_ends_in_an_item_that_stops_it(self) -> None:
+        """
+        After those that are posted by then; the item does not wait for that.
+        """
+        done: list[object] = []
+        worker = self._worker(done)
+        worker.start()
+        is_posted = threading.Event()
+        worker.post(lambda: is_posted.wait(BOUND) and worker.stop(BOUND))
+        worker.post(lambda: 2)
+        is_posted.set()
+        wait_until(lambda: not worker.has_thread, "it does not end")
+        assert worker.stop(BOUND)
+        assert done == [False, 2]
+
+    def test_has_not_started_where_none_can_be(self) -> None:
+        """
+        It goes on without.
+        """
+        threads, done = FakeThreads(), list[object]()
+        threads.error = RuntimeError("can't start new thread")
+        worker = self._worker(done, threads)
+        with pytest.raises(RuntimeError):
+            worker.start()
+        assert not worker.has_thread
+        worker.post(lambda: 1)
+        assert done == [1]
+
+    @pytest.mark.parametrize("is_running", [False, True])
+    def test_start_that_is_interrupted(self, is_running: bool) -> None:
+        """
+        By a signal handler's exception, when the thread is on its way or at the inbox: it ends.
+        """
+        at_inbox = threading.Event()
+        started: list[threading.Thread] = []
+        may_begin = threading.Event()
+
+        def look() -> None:
+            at_inbox.set()
+
+        def start(target: Callable[[], object], name: str) -> threading.Thread:
+            started.append(start_thread(lambda: (may_begin.wait(BOUND), target()), name))
+            if is_running:
+                may_begin.set()
+                assert at_inbox.wait(BOUND)
+            raise KeyboardInterrupt
+
+        worker = self._worker([], start, look=look)
+        with pytest.raises(KeyboardInterrupt):
+            worker.start()
+        may_begin.set()
+        started[0].join(BOUND)
+        assert not started[0].is_alive()
+        assert not worker.has_thread
+        assert at_inbox.is_set() is is_running
+
+    def test_exception_of_a_signal_handler_goes_on(self) -> None:
+        """
+        In a thread that does the work itself. What is behind it is done by the next.
+        """
+        done: list[object] = []
+        worker = self._worker(done)
+
+        def interrupt() -> None:
+            worker.put(lambda: 2)
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            worker.post(interrupt)
+        worker.post(lambda: 3)
+        assert done == [2, 3]
+
+    def test_child_that_an_item_forks(self) -> None:
+        """
+        Comes back into the thread's loop, and ends there.
+        """
+        finished = run_python(
+            """
+            import os, sys
+            from crochet._threads.threads import start_thread
+            from crochet._threads.worker import Worker
+
+            def fork(item):
+                pid = os.fork()
+                if pid == 0:
+                    worker.after_fork_in_child()
+                else:
+                    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+            worker = Worker(start_thread, "worker", fork, lingers=None)
+            worker.start()
+            worker.post(1)
+            assert worker.stop(float(sys.argv[1]))
+            """,
+            flags=("-W", "ignore::DeprecationWarning"),
+        )
+        assert finished.stdout == "0\n"
+
+    def test_at_the_end_of_the_interpreter(self) -> None:
+        """
+        That has frozen the thread: a destructor that posts does the work itself.
+        """
+        finished = run_python(
+            """
+            import os, sys
+            from functools import partial
+            from crochet._threads.threads import start_thread
+            from crochet._threads.worker import Worker
+
+            class Late:
+                def __init__(self, worker):
+                    self.worker = worker
+
+                def __del__(self, is_finalizing=sys.is_finalizing):
+                    self.worker.post(b"late" if is_finalizing() else b"early")
+
+            worker = Worker(start_thread, "worker", partial(os.write, 1), lingers=None)
+            worker.start()
+            late = Late(worker)
+            """
+        )
+        assert finished.stdout == "late"
+
+
 class TestWithoutThreads:
     """
     Where none can be started.
@@ -364,7 +552,11 @@ class TestWithoutThreads:
         """
         idents: list[int] = []
         worker.worker = Worker(
-            worker.threads, "worker", lambda item: idents.append(get_ident()), begin=_at_once
+            worker.threads,
+            "worker",
+            lambda item: idents.append(get_ident()),
+            lingers=0.0,
+            begin=_at_once,
         )
         worker.threads.error = RuntimeError("can't start new thread")
         starting = Background(worker.worker.post, 1)
@@ -383,7 +575,7 @@ class TestWithoutThreads:
 
             bound = float(sys.argv[1])
             done = threading.Event()
-            worker = Worker(start_thread, "worker", lambda item: done.set())
+            worker = Worker(start_thread, "worker", lambda item: done.set(), lingers=1.0)
 
             def late():
                 threading.main_thread().join(bound)

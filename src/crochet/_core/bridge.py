@@ -105,7 +105,7 @@ class CallFromThread(Protocol):
         """
 
 
-# Puts something else where the reactor's callFromThread is looked up; see _reactors.route_of().
+# Puts something else where the reactor's callFromThread is looked up; see _reactor/reactor.py.
 Route = Callable[[Callable[..., object] | None], object]
 
 

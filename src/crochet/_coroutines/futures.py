@@ -55,8 +55,10 @@ T_co = TypeVar("T_co", covariant=True)
 _STUCK = 5.0
 _TRIES = 100
 
-# Seconds that a callback may take while others wait.
+# Seconds that a callback may take while others wait, and between two looks at that.
 _BLOCKS = 0.02
+# Seconds that a thread without work waits for more before it ends.
+_LINGERS = 1.0
 
 # What may become of a future.
 _ANSWERED: Final = "answered"
@@ -297,19 +299,22 @@ class Deliveries:
 
     def __init__(self, start_thread: StartThread) -> None:
         self._futures: Worker[ResultFuture[Any]] = Worker(
-            start_thread, "crochet-futures", self._follow, self._look
+            start_thread, "crochet-futures", self._follow, self._look, lingers=_LINGERS
         )
         self._callbacks: Worker[ResultFuture[Any]] = Worker(
-            start_thread, "crochet-future-callbacks", lambda future: future.call_callbacks()
+            start_thread,
+            "crochet-future-callbacks",
+            lambda future: future.call_callbacks(),
+            lingers=_LINGERS,
         )
-        self.reset_after_fork()
+        self.after_fork_in_child()
 
-    def reset_after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         """
         Begin anew, without threads or work.
         """
-        self._futures.reset_after_fork()
-        self._callbacks.reset_after_fork()
+        self._futures.after_fork_in_child()
+        self._callbacks.after_fork_in_child()
         self.inherited = threading.Condition()
 
     def post(self, future: ResultFuture[Any]) -> None:
@@ -322,8 +327,8 @@ class Deliveries:
         if future.follow():
             self.post(future)  # behind the others
 
-    def _look(self) -> bool:
-        return self._callbacks.relieve(_BLOCKS)
+    def _look(self) -> float | None:
+        return _BLOCKS if self._callbacks.relieve(_BLOCKS) else None
 
     def stop(self, timeout: float) -> None:
         """

@@ -1,5 +1,5 @@
 """
-The event loop of a process: set up, shut down, forked, and at the interpreter's exit.
+The reactor of a process: set up, shut down, forked, and at the interpreter's exit.
 
 What must always hold:
 
@@ -7,18 +7,9 @@ What must always hold:
 2. Exit is held up for *exit_patience* seconds at most, by all that is waited for together.
 3. A fork leaves the parent undisturbed, and the child as if ``setup()`` had just been called.
 
-Exit: the reactor's thread and its pool's workers are daemons, so Python first waits for the
-program's own threads, which are served as ever, and then calls our hook.
-
-Fork: the hook before it parks our threads (_lifecycle/fork.py). The hook after it, in the child,
-only notes what happened and answers what is pending; most children run another program at once.
-The first call, or setup(), then starts a life of the child's own. A child that no hook has told
-(see _threads/fork_mark.py) does all of that when it first comes here.
-
 Threads: any may call setup(), no_setup() and shutdown(). The lock is reentrant, for a garbage
 collection or a signal handler in the middle of setup() may call setup(); it finds the work under
-way and returns. setup() in the middle of shutdown() is refused, as is the other way round. A forked
-child gets a new lock: the old one may have been held by a thread that it does not have.
+way and returns. setup() in the middle of shutdown() is refused, as is the other way round.
 """
 
 from __future__ import annotations
@@ -51,18 +42,21 @@ from .._coroutines.futures import Deliveries
 from .._diagnostics.deadlock import blocked_in
 from .._diagnostics.status import Status, snapshot
 from .._diagnostics.thread_checks import ThreadCheck
+from .._diagnostics.watchdog import Watchdog
+from .._logs.observer import LogBridge
 from .._reactor.asyncio_loop import LoopFactory
+from .._reactor.children import ChildWatcher
 from .._reactor.choice import Choice, ReactorChoice
-from .._reactor.forked import Inheritance
-from .._reactor.reactor import Reactor, is_pool_worker, work_in_pool
+from .._reactor.forked import InheritedReactor
+from .._reactor.pool import is_pool_worker, work_in_pool
+from .._reactor.reactor import Reactor
 from .._threads.clock import monotonic
-from .._threads.fork_mark import AtFork, ForkWatch, new_mark
+from .._threads.fork_mark import ForkWatch, new_mark
 from .._threads.handoff import is_a_handlers
 from .._threads.threads import StartThread, expect_ghosts, in_subinterpreter
-from .companions import Children, Logs, Watch, Watching
-from .fork import Parking
-from .program_reactor import Host
-from .reactor_thread import GRACE, Life, took
+from .fork import AtFork, ForkPause
+from .program_reactor import ProgramReactor
+from .reactor_thread import GRACE, ReactorThread, took
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -92,19 +86,19 @@ class SetupOptions(TypedDict, total=False):
 
 class EventLoop:
     """
-    Composes the reactor, its lives and the bridge to it. All process-wide effects come in.
+    Composes the reactor, its thread and the bridge to it. All process-wide effects come in.
 
     Args:
-        import_reactor: returns the process's reactor, see ``_reactors``.
+        import_reactor: returns the process's reactor, see _reactor/reactor.py.
         start_thread: starts a daemon thread of that target and name.
         at_exit: registers a hook for the interpreter's exit, like ``atexit.register``.
         at_fork: registers hooks around forks, like ``os.register_at_fork``.
         logs: started by ``setup()`` unless that is told to leave logs alone.
-        watch_children: makes what sees the reactor's child processes end.
-        check_threads: makes what refuses uses of Twisted in other threads, if that is switched on.
-        watch: makes what sees deadlocks and stalls.
         bridge: carries the calls.
         birthplace: the process in which the package was imported.
+        watch_children: makes what sees the reactor's child processes end.
+        check_threads: makes what refuses uses of Twisted in other threads, if that is switched on.
+        watchdog: makes what sees deadlocks and stalls.
     """
 
     def __init__(
@@ -114,12 +108,12 @@ class EventLoop:
         start_thread: StartThread,
         at_exit: Callable[[Callable[[], object]], object],
         at_fork: AtFork,
-        logs: Logs,
-        watch_children: Callable[[Reactor], Children],
-        check_threads: Callable[[Bridge], ThreadCheck],
-        watch: Watch,
+        logs: LogBridge,
         bridge: Bridge,
         birthplace: int,
+        watch_children: Callable[[Reactor, StartThread], ChildWatcher] = ChildWatcher,
+        check_threads: Callable[[Bridge], ThreadCheck] = ThreadCheck,
+        watchdog: Callable[[Reactor, Bridge, StartThread, float], Watchdog] = Watchdog,
     ) -> None:
         self._import_reactor = import_reactor
         self._start_thread = start_thread
@@ -127,15 +121,15 @@ class EventLoop:
         self._at_fork = at_fork
         self._logs = logs
         self._watch_children = watch_children
-        self._watch_reactor = watch
-        self._parking = Parking()
+        self._new_watchdog = watchdog
+        self._fork_pause = ForkPause()
         self.bridge = bridge
         self.calls = Decorators(bridge)
         self._thread_check = check_threads(bridge)
         self._deliveries = bridge.teller = Deliveries(start_thread)
         bridge.blocked_in = blocked_in
         self._setup_lock = threading.RLock()
-        self._hooks_ticket = [None]  # whoever takes it registers the hooks
+        self._hooks_ticket = [None]  # the thread that takes it registers the hooks
         # All below are written under _setup_lock, in a forked child's only thread, or where said.
         self._is_set_up = False  # False again at the reactor's end, in its thread
         self._is_starting = False
@@ -145,12 +139,14 @@ class EventLoop:
         self._wants_logs = False  # a forked child does, too
         self._is_exiting = False
         self._is_in_subinterpreter = False
-        self._life: Life | None = None  # the present one of a reactor that is ours, or the last
-        self._host: Host | None = None  # a reactor that the program runs; never beside a life
+        # Of a reactor of ours, the present thread or the last. Or else a reactor that the program
+        # runs.
+        self._reactor_thread: ReactorThread | None = None
+        self._program_reactor: ProgramReactor | None = None
         self._stall_warning = float(STALL_WARNING)  # a forked child's, too
-        self._exit_patience = float(EXIT_PATIENCE)  # likewise
+        self._exit_patience = float(EXIT_PATIENCE)  # a forked child's, too
         self._loop_factory: LoopFactory | None = None  # makes the event loops of ours, if told
-        self._inheritance = Inheritance()
+        self._inherited = InheritedReactor()
         self._birthplace = birthplace
 
     def setup(self, **options: Unpack[SetupOptions]) -> None:
@@ -189,15 +185,15 @@ class EventLoop:
                 self._is_starting = False
 
     def _warn_of_stalls(self, limit: float) -> None:
-        # Before looking who watches: one that is made meanwhile is made with it.
+        # Before looking for the watchdog: one that is made meanwhile is made with it.
         self._stall_warning = limit
         run = self._run
-        watch = run.watch if run else None  # once: the program's reactor may end meanwhile
-        if watch is not None:
-            watch.stall_warning = limit
+        watchdog = run.watchdog if run else None  # once: the program's reactor may end meanwhile
+        if watchdog is not None:
+            watchdog.stall_warning = limit
 
-    def _make_watch(self, reactor: Reactor) -> Watching:
-        return self._watch_reactor(reactor, self.bridge, self._start_thread, self._stall_warning)
+    def _make_watchdog(self, reactor: Reactor) -> Watchdog:
+        return self._new_watchdog(reactor, self.bridge, self._start_thread, self._stall_warning)
 
     def _check(self, choice: Choice) -> None:
         reactor = self._reactor
@@ -207,50 +203,53 @@ class EventLoop:
     def _start(self, with_logs: bool, choice: Choice) -> None:
         if self._is_exiting:
             raise RuntimeError("setup() was called while the interpreter exits: it is too late")
-        if self._life is not None:
-            self._lay_to_rest(self._life, _ENDING_TAKES)
+        if self._reactor_thread is not None:
+            self._close(self._reactor_thread, _ENDING_TAKES)
         reactor = choice.obtain(self._import_reactor, self._loop_factory)
         self._loop_factory = choice.loop_factory or self._loop_factory
-        self._inheritance.make_runnable(reactor, self._loop_factory)
-        children, watch = self._watch_children(reactor), self._make_watch(reactor)
-        life = Life(reactor, self.bridge, children, watch, self._on_end)
+        self._inherited.make_runnable(reactor, self._loop_factory)
+        children = self._watch_children(reactor, self._start_thread)
+        watchdog = self._make_watchdog(reactor)
+        reactor_thread = ReactorThread(reactor, self.bridge, children, watchdog, self._on_end)
         self._wants_logs = with_logs or self._has_logs
         starts_logs = with_logs and not self._has_logs
         if starts_logs:
             self._logs.start()
         try:
-            self._thread_check.install(reactor, life.get_ident)
-            self._life = life  # before it starts: a fork in the middle of that has to find it
-            watch.stall_warning = self._stall_warning  # should setup() have been told meanwhile
-            life.start(self._start_thread, lambda: self._begin(life, with_logs))
+            self._thread_check.install(reactor, reactor_thread.get_ident)
+            # Before it starts: a fork in the middle of that has to find it.
+            self._reactor_thread = reactor_thread
+            watchdog.stall_warning = self._stall_warning  # another setup() may have changed it
+            reactor_thread.start(self._start_thread, lambda: self._begin(reactor_thread, with_logs))
         except BaseException:
-            if not life.has_begun:
-                self._life = None
+            if not reactor_thread.has_begun:
+                self._reactor_thread = None
                 self._thread_check.uninstall()
                 if starts_logs:
                     self._logs.stop(1.0)
             raise
 
-    def _begin(self, life: Life, with_logs: bool) -> None:
+    def _begin(self, reactor_thread: ReactorThread, with_logs: bool) -> None:
         self._has_logs = self._has_logs or with_logs
         self._is_set_up = True
-        if life.has_ended:  # looked at after the former; its thread writes them the other way round
+        # Looked at after that. The reactor's thread writes them the other way round.
+        if reactor_thread.has_ended:
             self._is_set_up = False
 
     def _on_end(self) -> None:
         self._is_set_up = False
 
-    def _lay_to_rest(self, life: Life, patience: float) -> None:
+    def _close(self, reactor_thread: ReactorThread, patience: float) -> None:
         """
         Wait for the thread of a reactor that has ended, and give back what it had.
         """
-        if life.thread is not None:
-            life.thread.join(patience)
-            if life.thread.is_alive():
-                raise _errors.not_down(patience, life.whereabouts())
-        life.bury()
+        if reactor_thread.thread is not None:
+            reactor_thread.thread.join(patience)
+            if reactor_thread.thread.is_alive():
+                raise _errors.not_down(patience, reactor_thread.whereabouts())
+        reactor_thread.close()
         self._thread_check.uninstall()
-        self._life = None
+        self._reactor_thread = None
 
     def no_setup(self) -> None:
         """
@@ -259,15 +258,15 @@ class EventLoop:
         self.bridge.notice_fork()
         self._prepare()
         with self._setup_lock:
-            if self._life is not None:
+            if self._reactor_thread is not None:
                 raise RuntimeError(
                     "no_setup() came too late: crochet.setup() has started the reactor already. "
                     "Call no_setup() at the top of the program, before the imports whose modules "
                     "call setup()"
                 )
-            host = self._host
-            is_inherited = self._inheritance.reactor is not None
-            if self._is_set_up and not (is_inherited and host is not None):
+            program_reactor = self._program_reactor
+            is_inherited = self._inherited.reactor is not None
+            if self._is_set_up and not (is_inherited and program_reactor is not None):
                 return
             self._is_importing = True
             try:
@@ -276,13 +275,15 @@ class EventLoop:
                 self._is_importing = False
             if self._is_set_up:
                 reactor.running = False  # it ran in the parent
-                self._inheritance.make_runnable(reactor, self._loop_factory)
-            if host is None or host.reactor is not reactor:
-                host = Host(reactor, self.bridge, self._make_watch, lambda: self._stall_warning)
-            host.hook()
-            self._host = host
+                self._inherited.make_runnable(reactor, self._loop_factory)
+            if program_reactor is None or program_reactor.reactor is not reactor:
+                program_reactor = ProgramReactor(
+                    reactor, self.bridge, self._make_watchdog, lambda: self._stall_warning
+                )
+            program_reactor.hook()
+            self._program_reactor = program_reactor
             self._thread_check.install(reactor)
-            host.open()
+            program_reactor.open()
             self._is_set_up = True
 
     def shutdown(self, timeout: Seconds = 10.0) -> None:
@@ -292,16 +293,17 @@ class EventLoop:
         limit = min(max(seconds(timeout), 0.0), threading.TIMEOUT_MAX)
         if self.bridge.is_reactor_thread():
             raise _errors.shutdown_in_reactor_thread()
-        life = self._life
-        if life is not None and is_pool_worker(life.reactor):
+        reactor_thread = self._reactor_thread
+        if reactor_thread is not None and is_pool_worker(reactor_thread.reactor):
             raise _errors.shutdown_in_pool()
         deadline = monotonic() + limit
         lock: Any = self._setup_lock  # a fork in the middle replaces it
         is_inner = lock._is_owned()  # this has interrupted setup(), say, which will release it
         try:
             if not is_inner and not lock.acquire(timeout=limit):
-                raise _errors.not_down(limit, life.whereabouts() if life else "(nowhere)\n")
-            if self._host is not None:
+                where = reactor_thread.whereabouts() if reactor_thread else "(nowhere)\n"
+                raise _errors.not_down(limit, where)
+            if self._program_reactor is not None:
                 raise RuntimeError(
                     "shutdown() stops a reactor that setup() started, and after no_setup() the "
                     "program runs it: call reactor.stop() in the reactor thread"
@@ -324,14 +326,14 @@ class EventLoop:
                     # Not acquired: it was not in time, or a signal's exception came first.
 
     def _stop(self, limit: float, deadline: float) -> None:
-        life = self._life
-        if life is not None:
-            self._is_set_up = False  # even if the thread goes on: setup() is not to take it for one
+        reactor_thread = self._reactor_thread
+        if reactor_thread is not None:
+            self._is_set_up = False  # even if the thread goes on: a setup() is to wait for its end
             # Of the time, what comes after the cleanup gets a second, or half of a short one.
             grace = max(limit - 1.0, limit / 2)
-            if not life.end(_errors.shut_down, grace, limit):
-                raise _errors.not_down(limit, life.whereabouts())
-            self._lay_to_rest(life, 0.0)
+            if not reactor_thread.end(_errors.shut_down, grace, limit):
+                raise _errors.not_down(limit, reactor_thread.whereabouts())
+            self._close(reactor_thread, 0.0)
         self._deliveries.stop(max(deadline - monotonic(), 0.1))
         if self._has_logs:
             if not self._logs.stop(max(deadline - monotonic(), 0.1)):
@@ -350,14 +352,14 @@ class EventLoop:
             setup: calls :meth:`setup`.
             timeout: as for :meth:`shutdown`.
         """
-        before, has_entered = self._life, False
+        before, has_entered = self._reactor_thread, False
         try:
             setup()
             has_entered = True
             yield
         finally:
             # A signal's exception may leave setup() when it is done.
-            if has_entered or self._life is not before:
+            if has_entered or self._reactor_thread is not before:
                 self.shutdown(timeout)
 
     def status(self) -> Status:
@@ -368,11 +370,11 @@ class EventLoop:
         return snapshot(self.bridge, self._reactor)
 
     @property
-    def _run(self) -> Life | Host | None:
+    def _run(self) -> ReactorThread | ProgramReactor | None:
         """
-        Return the life that is lived, or was last, or what the program runs instead.
+        Return the reactor's thread, the present one or the last, or what the program runs instead.
         """
-        return self._life or self._host
+        return self._reactor_thread or self._program_reactor
 
     @property
     def _reactor(self) -> Reactor | None:
@@ -381,6 +383,15 @@ class EventLoop:
         """
         run = self._run
         return run.reactor if run else None
+
+    def running_reactor(self) -> Reactor | None:
+        """
+        Return the reactor, if it runs. From any thread; blocks never.
+        """
+        run = self._run
+        if isinstance(run, ReactorThread):
+            return None if run.has_ended else run.reactor
+        return run.reactor if run and run.reactor.running else None
 
     def _prepare(self) -> None:
         if took(self._hooks_ticket):
@@ -393,12 +404,12 @@ class EventLoop:
             self._at_exit(self._exit)
             self._at_fork(
                 before=self._before_fork,
-                after_in_parent=self._parking.after,
+                after_in_parent=self._fork_pause.after,
                 after_in_child=self._after_fork_in_child,
             )
             if os.getpid() != self._birthplace:
                 # Forked before there were hooks, for importing us adds none.
-                self._inheritance.find()
+                self._inherited.find()
 
     def _exit(self) -> None:
         """
@@ -408,17 +419,19 @@ class EventLoop:
         process when one ends that has threads, and the process goes on without it.
         """
         self.bridge.notice_fork()
+        # The reactor's thread and its pool's are daemons, so Python has first waited for the
+        # program's own threads, which were served as ever.
         self._is_exiting = True
         patience = self._exit_patience
         for_logs = min(_FOR_LOGS, patience / 10)
         end = monotonic() + patience
-        life = self._life
-        if life is not None:
+        reactor_thread = self._reactor_thread
+        if reactor_thread is not None:
             grace = min(GRACE, patience / 2)
-            if not life.end(_errors.exiting, grace, left_until(end - for_logs)):
-                _tell_what_is_cut_off(life, patience)
+            if not reactor_thread.end(_errors.exiting, grace, left_until(end - for_logs)):
+                _tell_what_is_cut_off(reactor_thread, patience)
             elif self._is_in_subinterpreter:
-                life.bury()
+                reactor_thread.close()
         self._deliveries.stop(left_until(end - for_logs))
         report_all(self.bridge.uncollected)
         if self._has_logs:
@@ -427,60 +440,61 @@ class EventLoop:
 
     def _before_fork(self) -> None:
         self.bridge.notice_fork()
-        # Another thread that sets up may be importing Twisted's reactor, whose lock the child would
-        # then wait for, for ever. Looked at over and over: a lock taken here might be left locked.
+        # Another thread that sets up may be importing Twisted's reactor, and the child would wait
+        # for that import's lock for ever. Polled, for a lock taken here might be left locked.
         lock: Any = self._setup_lock
         end = monotonic() + _STARTING_TAKES
         while self._is_starting or self._is_importing:
             if lock._is_owned() or monotonic() >= end:
                 break
             time.sleep(0.001)
-        threads: list[CallFromThread] = []
-        call_writer = self._logs.get_caller() if self._has_logs else None
-        if call_writer is not None:
-            threads.append(call_writer)
-        # Before the reactor thread, for what it logs to may wait for that.
         run = self._run
-        watch = run.watch if run else None
-        call_watch = watch.get_caller() if watch else None
-        if call_watch is not None:
-            threads.append(call_watch)
-        reactor = self._reactor
+        watchdog = run.watchdog if run else None
+        # The reactor thread last: a log handler may wait for it, and not the other way round.
+        callers: list[CallFromThread | None] = [
+            self._logs.get_caller() if self._has_logs else None,
+            watchdog.get_caller() if watchdog else None,
+        ]
         ident = self.bridge.reactor_thread
-        if reactor is not None and ident is not None and ident != threading.get_ident():
-            threads.append(self.bridge.call)  # not the reactor's, which may have ended meanwhile
-        self._parking.before(*threads)
+        if run is not None and ident is not None and ident != threading.get_ident():
+            callers.append(self.bridge.call)  # not the reactor's, which may have ended meanwhile
+        self._fork_pause.before(*[caller for caller in callers if caller is not None])
 
     def _after_fork_in_child(self, is_told: bool = True) -> None:
+        # Most children run another program at once. So this only notes what has happened and
+        # answers what is pending; the first call, or setup(), starts this process's own reactor
+        # thread. A child that no hook has told comes here when it first enters the package; see
+        # _threads/fork_mark.py.
         expect_ghosts(not is_told)  # or else Python has forgotten the parent's threads
-        self._parking.clear()
-        self._deliveries.reset_after_fork()
-        self._setup_lock = threading.RLock()
+        self._fork_pause.after_fork_in_child()
+        self._deliveries.after_fork_in_child()
+        self._setup_lock = threading.RLock()  # a thread of the parent's may have had the old one
         if self._has_logs or self._is_starting:
-            self._logs.reset_after_fork()
+            self._logs.after_fork_in_child()
             self._has_logs = False
         was_starting = self._is_starting
         self._is_starting = self._is_importing = self._is_stopping = False
-        life, host = self._life, self._host
-        if life is not None:
+        reactor_thread, program_reactor = self._reactor_thread, self._program_reactor
+        if reactor_thread is not None:
             self._is_set_up = False
             self.bridge.disown(_errors.forked, self._set_up_in_child)
-            life.disown()
+            reactor_thread.after_fork_in_child()
         elif self.bridge.reactor_thread is not None:
             # The program's reactor ran. Whether it will here is the program's business.
             self.bridge.disown(_errors.forked, _errors.not_run_in_child)
-            if host is not None:  # there is none while a test's clock takes the reactor's place
-                host.disown()
-                self._inheritance.reactor = host.reactor
-        elif host is None:
-            self._inheritance.find()
+            # There is none while a test's clock takes the reactor's place.
+            if program_reactor is not None:
+                program_reactor.after_fork_in_child()
+                self._inherited.reactor = program_reactor.reactor
+        elif program_reactor is None:
+            self._inherited.find()
             if was_starting:
-                self._inheritance.release()
+                self._inherited.release()
         self.bridge.mark[0] = 1
 
     def _set_up_in_child(self, name: str) -> Exception | None:
         """
-        Start a life of this process's own, for the first call made in it.
+        Start this process's own reactor thread, for the first call made in it.
         """
         try:
             self.setup(logging=self._wants_logs)
@@ -489,20 +503,20 @@ class EventLoop:
         return None
 
 
-def _tell_what_is_cut_off(life: Life, patience: float) -> None:
+def _tell_what_is_cut_off(reactor_thread: ReactorThread, patience: float) -> None:
     """
     Say on stderr what exit does not wait for any longer.
     """
     if sys.stderr is None:  # pythonw has none
         return
-    work = work_in_pool(life.reactor)
+    work = work_in_pool(reactor_thread.reactor)
     if work:
         sys.stderr.write(
             f"crochet: cut off at exit, in the reactor's thread pool, for it was not done within "
             f"{patience:g} s: {', '.join(work)}. crochet.setup(exit_patience=None) waits for it.\n"
         )
-    if life.is_in_program() or not (work or patience == 0):
+    if reactor_thread.is_in_program() or not (work or patience == 0):
         sys.stderr.write(
             f"crochet: the reactor thread has not stopped within {patience:g} s; exiting without "
-            f"it. It is here:\n{life.whereabouts()}"
+            f"it. It is here:\n{reactor_thread.whereabouts()}"
         )

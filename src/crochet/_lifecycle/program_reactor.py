@@ -1,25 +1,17 @@
 """
-A reactor that the program runs itself, after no_setup(), and that has our calls for guests.
+A reactor that the program runs itself, after no_setup(), and that carries our calls.
 
-The counterpart of reactor_thread.py: there the reactor's thread, its start and its end are ours, and here
-the program's. What must always hold:
+The counterpart of reactor_thread.py: there the reactor's thread, its start and its end are ours,
+here they are the program's. What must always hold:
 
 1. The program alone runs the reactor, in the thread of its choice, and ends it.
 2. However its run ends, the bridge is closed and every call in flight answered.
 
-The ways it ends, and who closes the bridge:
+Until it runs, calls queue up. What belongs to its thread, the wakeup and the watchdog, comes and
+goes with each run.
 
-- ``reactor.stop()``: the trigger before shutdown. Operations are cancelled then and get time to
-  clean up. The trigger after it forgets the thread.
-- ``reactor.crash()``, and anything raised through ``run()``: no trigger is fired then, so the two
-  methods are wrapped in the reactor object; see ``_reactors.watch_runs()``. Unlike a stopped
-  reactor, a crashed one may be run once more, and then the bridge is opened again.
-
-Its thread is learned in that thread, once it runs: until then calls queue up. What belongs to the
-thread, the bell and the watch, comes with that and goes with the run.
-
-Threads: hook() and open() are called by one thread, under the loop's setup lock, disown() by a
-forked child's only one; all else is the reactor thread's.
+Threads: hook() and open() are called by one thread, under the setup lock, after_fork_in_child() by
+a forked child's only one; all else is the reactor thread's.
 """
 
 from __future__ import annotations
@@ -32,51 +24,49 @@ from twisted.internet.defer import Deferred
 
 from .. import _errors
 from .._core.bridge import Bridge
-from .._reactor.reactor import (
-    Reactor,
-    call_from_thread_of,
-    release_signals_in_child,
-    route_of,
-    watch_runs,
-)
-from .._reactor.wakeup import Bell, hang_up
-from .companions import Watching
+from .._diagnostics.watchdog import Watchdog
+from .._reactor.forked import release_signals_in_child
+from .._reactor.reactor import Reactor, call_from_thread_of, route_of
+from .._reactor.restart import watch_runs
+from .._reactor.wakeup import Wakeup, install_wakeup
 from .reactor_thread import GRACE, all_ended
 
 
-class Host:
+class ProgramReactor:
     """
     A reactor that the program runs, and what belongs to it while it runs.
 
     Args:
         reactor: runs, or will, or never does.
         bridge: is opened at once, and closed at the end of each run.
-        make_watch: makes what watches the reactor's thread, for each run.
-        get_stall_warning: returns the seconds that is to be told, as they are now.
+        make_watchdog: makes what watches the reactor's thread, for each run.
+        get_stall_warning: returns after how many seconds a stall is logged, as setup() said last.
     """
 
     def __init__(
         self,
         reactor: Reactor,
         bridge: Bridge,
-        make_watch: Callable[[Reactor], Watching],
+        make_watchdog: Callable[[Reactor], Watchdog],
         get_stall_warning: Callable[[], float],
     ) -> None:
         self.reactor = reactor
         self._bridge = bridge
-        self._make_watch = make_watch
+        self._make_watchdog = make_watchdog
         self._get_stall_warning = get_stall_warning
-        # What watches it, while it runs. Written in the reactor thread.
-        self.watch: Watching | None = None
-        self._bell: Bell | None = None  # reactor thread only
+        # While it runs. Written in the reactor thread.
+        self.watchdog: Watchdog | None = None
+        self._wakeup: Wakeup | None = None  # reactor thread only
         self._has_crashed = False  # reactor thread only
-        # Whether its runs are watched. That is done once: a forked child has it wrapped already.
+        # Whether run() and crash() are wrapped. In a forked child they are already.
         self._is_hooked = False
 
     def hook(self) -> None:
         """
-        Be told when the reactor ends, and when the program runs it anew.
+        Have the bridge closed when the reactor ends, and opened when the program runs it anew.
         """
+        # These two see a stop(). No trigger is fired by crash(), nor when run() raises; so the two
+        # methods are wrapped.
         self.reactor.addSystemEventTrigger("before", "shutdown", self._end_in_reactor)
         self.reactor.addSystemEventTrigger("after", "shutdown", self._forget_in_reactor)
         if not self._is_hooked:
@@ -97,19 +87,22 @@ class Host:
 
     def _join_in_reactor(self) -> None:
         """
-        Make the acquaintance of a reactor that the program runs, in its thread.
+        Record the reactor thread's ident and install the wakeup.
         """
-        self._bridge.notice_fork()  # before there is one in this process that would be disowned
+        # First: in a forked child that drops whatever has been installed.
+        self._bridge.notice_fork()
         self._bridge.reactor_thread = threading.get_ident()
         with suppress(OSError):  # no descriptor is left; calls go without
-            self._bell = hang_up(self.reactor, self._bridge.drain_in_reactor, self._bridge.relay)
-        if self._bell is not None:
-            self._bridge.ring_with(self._bell.ring)
-        watch = self._make_watch(self.reactor)
+            self._wakeup = install_wakeup(
+                self.reactor, self._bridge.drain_in_reactor, self._bridge.relay
+            )
+        if self._wakeup is not None:
+            self._bridge.ring_with(self._wakeup.wake)
+        watchdog = self._make_watchdog(self.reactor)
         with suppress(RuntimeError):  # no thread can be started; calls go without
-            watch.start()
-            self.watch = watch
-        watch.stall_warning = self._get_stall_warning()  # should setup() have been told meanwhile
+            watchdog.start()
+            self.watchdog = watchdog
+        watchdog.stall_warning = self._get_stall_warning()  # another setup() may have changed it
 
     def _end_in_reactor(self) -> Deferred[None] | None:
         """
@@ -119,16 +112,16 @@ class Host:
         return all_ended(unfinished, GRACE, self.reactor.callLater) if unfinished else None
 
     def _forget_in_reactor(self) -> None:
-        # What waits in its thread from now on is refused for the reactor's end, not for a
-        # deadlock. And idents are used again for new threads.
+        # Waits in this thread are from now on refused because the reactor has ended, not because
+        # of a deadlock. And idents are used again for new threads.
         self._bridge.reactor_thread = None
-        if self._bell is not None:
-            self._bell.close()
-            self._bell = None
-        if self.watch is not None:
-            self.watch.stop()
-            self.watch.join()  # a subinterpreter cannot end before all threads have
-            self.watch = None
+        if self._wakeup is not None:
+            self._wakeup.close()
+            self._wakeup = None
+        if self.watchdog is not None:
+            self.watchdog.stop()
+            self.watchdog.join()  # a subinterpreter cannot end before all threads have
+            self.watchdog = None
 
     def _lose_in_reactor(self) -> None:
         """
@@ -149,13 +142,13 @@ class Host:
             self._bridge.open(call_from_thread_of(reactor), route=route_of(reactor))
             reactor.callWhenRunning(self._join_in_reactor)
 
-    def disown(self) -> None:
+    def after_fork_in_child(self) -> None:
         """
-        Drop what is the parent's, in a forked child, if the reactor ran there.
+        Drop what is the parent's, if the reactor ran there.
         """
-        if self._bell is not None:
-            self._bell.forget_after_fork()
-        if self.watch is not None:
-            self.watch.forget_after_fork()
-            self.watch = None
+        if self._wakeup is not None:
+            self._wakeup.after_fork_in_child()
+        if self.watchdog is not None:
+            self.watchdog.after_fork_in_child()
+            self.watchdog = None
         release_signals_in_child(self.reactor)

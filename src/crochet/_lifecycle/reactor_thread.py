@@ -1,22 +1,16 @@
 """
-One life of the reactor: from its start in a thread of its own to its end.
+One run of the reactor in a thread of its own, from its start to its end.
 
-A reactor has several: it is revived, in place, for each. (``from twisted.internet import reactor``
-stays valid everywhere.) What must always hold:
+What must always hold:
 
 1. A start that fails leaves everything as it was.
 2. However the reactor ends, the bridge is closed and every call in flight answered.
 
-The ways it ends, and who closes the bridge:
+It ends by ``reactor.stop()``, called by the program, by shutdown() or by the exit hook; or else by
+``reactor.crash()``, because it cannot start, or by what is raised through ``run()``.
 
-- ``reactor.stop()``, by the program, by shutdown() or by the exit hook: the trigger before
-  shutdown. It comes before the reactor joins its thread pool, or a worker that waits for us would
-  never be joined (twisted#10124). Operations are cancelled then and get time to clean up.
-- ``reactor.crash()``, a reactor that cannot start, anything raised through ``run()``: the
-  ``finally`` around it, in its thread.
-
-Threads: start() is called by one thread, under the loop's setup lock; run_in_thread() and what it
-calls is the reactor thread's; the rest may be called by any.
+Threads: start() is called by one thread, under the setup lock; _run_in_thread() and what it calls
+is the reactor thread's; the rest may be called by any.
 """
 
 from __future__ import annotations
@@ -34,22 +28,15 @@ from twisted.logger import Logger
 from .. import _errors
 from .._core.bridge import Bridge, Refusal
 from .._diagnostics.frames import above_the_reactor, stack_of, worth_telling
+from .._diagnostics.watchdog import Watchdog
 from .._reactor.asyncio_loop import end_tasks, run_in_thread
-from .._reactor.reactor import (
-    Reactor,
-    Timer,
-    call_from_thread_of,
-    disarm_clone,
-    end_clone,
-    release,
-    release_in_child,
-    route_of,
-    use_daemon_threads,
-    wind_up,
-)
-from .._reactor.wakeup import Bell, hang_up
+from .._reactor.children import ChildWatcher
+from .._reactor.forked import end_clone, release_in_child, stop_inherited_loop
+from .._reactor.pool import use_daemon_threads
+from .._reactor.reactor import Reactor, Timer, call_from_thread_of, route_of
+from .._reactor.restart import finish_crash, release
+from .._reactor.wakeup import Wakeup, install_wakeup
 from .._threads.threads import StartThread, frames_of_threads
-from .companions import Children, Watching
 
 _log = Logger(namespace="crochet")
 
@@ -57,15 +44,15 @@ _log = Logger(namespace="crochet")
 GRACE = 1.0
 
 
-class Life:
+class ReactorThread:
     """
     A reactor in a thread of its own, and what belongs to the two.
 
     Args:
-        reactor: has not run, or was revived.
+        reactor: has not run, or was made to run again.
         bridge: is opened at the start, and closed at the end.
         children: what sees this reactor's child processes end.
-        watch: what watches the reactor's thread.
+        watchdog: what watches the reactor's thread.
         on_end: called in the reactor thread when all is over.
     """
 
@@ -73,16 +60,16 @@ class Life:
         self,
         reactor: Reactor,
         bridge: Bridge,
-        children: Children,
-        watch: Watching,
+        children: ChildWatcher,
+        watchdog: Watchdog,
         on_end: Callable[[], object],
     ) -> None:
         self.reactor = reactor
         self._bridge = bridge
         self._children = children
-        self.watch = watch
+        self.watchdog = watchdog
         self._on_end = on_end
-        self._bell: Bell | None = None
+        self._wakeup: Wakeup | None = None
         # Written by the starting thread or, should a signal interrupt that, by the new one.
         self.thread: threading.Thread | None = None
         # Whether calls were accepted. Written by the starting thread.
@@ -102,30 +89,34 @@ class Life:
 
         Args:
             start_thread: starts a daemon thread of that target and name.
-            then: called as soon as this life has begun, whatever interrupts its start.
+            then: called as soon as calls are accepted, whatever interrupts the start.
 
         Raises:
             RuntimeError: no thread can be started. Nothing was changed.
-            OSError: no descriptor is left. Likewise.
+            OSError: no descriptor is left. Nothing was changed.
         """
-        # Whoever takes the ticket decides: the new thread, that the reactor runs, or an
-        # interrupted start, that it never will. A signal may come when neither side knows
-        # whether the thread has been started.
+        # The thread that takes the ticket decides: the new one, that the reactor runs, or this one,
+        # interrupted, that it never will. A signal handler's exception may come when neither knows
+        # whether the new one has been started.
         ticket = [None]
         reactor = self.reactor
         refusal = self._bridge.refusal
         use_daemon_threads(reactor)
         undo = ExitStack()
         try:
-            self._bell = hang_up(reactor, self._bridge.drain_in_reactor, self._bridge.relay)
-            if self._bell is not None:
-                undo.callback(self._bell.close)
+            self._wakeup = install_wakeup(
+                reactor, self._bridge.drain_in_reactor, self._bridge.relay
+            )
+            if self._wakeup is not None:
+                undo.callback(self._wakeup.close)
             self._children.start()
             undo.callback(self._children.stop)
-            # Before it starts: its thread may have been started when a signal interrupts that.
-            undo.callback(self.watch.join)
-            undo.callback(self.watch.stop)
-            self.watch.start()
+            # Before its start: that may be interrupted when its thread has been started.
+            undo.callback(self.watchdog.join)
+            undo.callback(self.watchdog.stop)
+            self.watchdog.start()
+            # Before shutdown, and that is before the reactor joins its thread pool: else one of its
+            # threads that waits for us would never be joined (twisted#10124).
             trigger = reactor.addSystemEventTrigger("before", "shutdown", self._end_in_reactor)
             undo.callback(reactor.removeSystemEventTrigger, trigger)
             # In a context of its own, or it would hold whatever the caller's holds.
@@ -140,16 +131,17 @@ class Life:
                 self._bridge.refusal = refusal
                 undo.close()
                 raise
-            # A signal's exception, and the thread is on its way: what is begun is finished.
+            # A signal handler's exception, and the thread is on its way: finish what has begun.
             self._begin(then)
             raise
 
     def _begin(self, then: Callable[[], object]) -> None:
         self.has_begun = True
-        ring = self._bell.ring if self._bell else None
-        self._bridge.open(call_from_thread_of(self.reactor), ring, route_of(self.reactor))
+        wake = self._wakeup.wake if self._wakeup else None
+        self._bridge.open(call_from_thread_of(self.reactor), wake, route_of(self.reactor))
+        # Looked at after that. The reactor's thread writes it, and then closes the bridge; so one
+        # of the two closes what was opened.
         if self.has_ended:
-            # It was over before we said that it had begun. Close what open() has opened.
             self._bridge.close(self._refusal)
         then()
 
@@ -161,11 +153,11 @@ class Life:
         try:
             run_in_thread(self.reactor)
             if self._bridge.refusal is None:
-                # Nothing has closed it, so this was no stop().
+                # The trigger before shutdown has not closed it, so this was no stop().
                 self._refusal = _errors.crashed
         except BaseException as error:
             if self._is_inherited:
-                end_clone()  # of an event loop that was the parent's
+                end_clone()  # an error of an event loop that was the parent's
             self._refusal = _errors.died(error)
             _log.failure("The reactor thread has ended with an error")
             if not isinstance(error, ReactorAlreadyRunning):
@@ -178,15 +170,15 @@ class Life:
             # Idents are used again for new threads, and those may wait.
             self._bridge.reactor_thread = None
             self._children.stop()
-            self.watch.stop()
+            self.watchdog.stop()
             try:
-                wind_up(self.reactor)
+                finish_crash(self.reactor)
                 end_tasks(self.reactor, min(self._grace, GRACE))
             finally:
                 self._on_end()
 
     def _crash_in_reactor(self) -> None:
-        # One whose run() was left by an exception takes itself to be running.
+        # A reactor whose run() was left by an exception says that it is running.
         if self.reactor.running:
             self.reactor.crash()
 
@@ -222,32 +214,32 @@ class Life:
         with suppress(ReactorNotRunning):  # the program stopped it a moment ago
             self.reactor.stop()
 
-    def bury(self) -> None:
+    def close(self) -> None:
         """
         Give back the reactor's descriptors, once its thread has ended. Blocks for 2 s at most.
         """
-        self.watch.join()
-        if self._bell is not None:
-            self._bell.close()
+        self.watchdog.join()
+        if self._wakeup is not None:
+            self._wakeup.close()
         release(self.reactor)
 
-    def disown(self) -> None:
+    def after_fork_in_child(self) -> None:
         """
-        Drop what is the parent's, in a forked child. Nothing there is alive but for the objects.
+        Drop what is the parent's. Nothing of it lives in the child but the objects.
 
-        The descriptors are closed here and now, cheap as it is: a program that becomes a daemon
-        closes them itself in a moment, and their numbers are then some other file's.
+        The descriptors are closed here and now: a program that becomes a daemon closes them itself
+        in a moment, and then their numbers are some other file's.
         """
         self.has_ended = True
         self.thread = None
         self._is_inherited = True
-        if self._bell is not None:
-            self._bell.forget_after_fork()
-        self._children.forget_after_fork()
-        self.watch.forget_after_fork()
+        if self._wakeup is not None:
+            self._wakeup.after_fork_in_child()
+        self._children.after_fork_in_child()
+        self.watchdog.after_fork_in_child()
         release_in_child(self.reactor)
         if threading.get_ident() == self._ident:
-            disarm_clone(self.reactor)
+            stop_inherited_loop(self.reactor)
 
     def get_ident(self) -> int | None:
         """
@@ -287,7 +279,8 @@ def all_ended(
     unfinished: list[Deferred[object]], grace: float, call_later: Callable[..., Timer]
 ) -> Deferred[None]:
     """
-    Cancel operations, in the reactor thread, and tell when all have ended or *grace* is over.
+    Cancel operations, in the reactor thread, and return what fires when all have ended or *grace*
+    is over.
     """
     ended: Deferred[None] = Deferred()
     timer = call_later(grace, ended.callback, None)

@@ -11,8 +11,6 @@ What must always hold:
    not told of. They are told on stderr then.
 5. At exit, events are waited for as long as exit has patience, and stuck ones given up.
 
-How records wait for the thread that hands them to handlers is told in ``_log_writer``.
-
 A record is made, and its text formatted, where the event is emitted. Later would be cheaper for
 the reactor, but formatting runs code of the program's objects, which are seldom made for another
 thread and may have changed by then. Events below the logger's level are dropped first.
@@ -31,7 +29,6 @@ breed one.
 
 from __future__ import annotations
 
-import _thread
 import logging
 import sys
 import threading
@@ -57,7 +54,8 @@ from twisted.python.failure import Failure
 from twisted.python.reflect import safe_str
 
 from .._threads.clock import monotonic
-from .writer import RawLock, StartThread, Writer, handler_depth, is_admitted, is_wanted, say
+from .._threads.threads import StartThread
+from .writer import Writer, handler_depth, is_admitted, is_wanted, say
 
 LIMIT = 10_000  # 10 to 20 MB of ordinary lines
 _LEVELS: dict[object, int] = {
@@ -91,7 +89,6 @@ class LogBridge:
         beginner: what buffers and prints that publisher's events until logging begins.
         logger: takes the records; by default the one named ``twisted``.
         limit: how many records may wait for handlers.
-        allocate_lock: makes a raw lock.
     """
 
     def __init__(
@@ -102,7 +99,6 @@ class LogBridge:
         beginner: LogBeginner = globalLogBeginner,
         logger: logging.Logger | None = None,
         limit: int = LIMIT,
-        allocate_lock: Callable[[], RawLock] = _thread.allocate_lock,
     ) -> None:
         self._start_thread = start_thread
         self._publisher = publisher
@@ -112,7 +108,6 @@ class LogBridge:
         self._logger = logging.root if logger is None else logger
         self._canary: logging.Logger = logging.root  # see _is_cut_off()
         self._limit = limit
-        self._allocate_lock = allocate_lock
         self._writer = self._new_writer()
         self._observer = cast(ILogObserver, self._observe)
         # Events that the beginner may hand on a second time, by id: its buffer's 200, and those
@@ -124,7 +119,7 @@ class LogBridge:
         # The thread that runs the hooks at exit, and how many seconds it has left for handlers.
         self._finisher: int | None = None
         self._patience = 0.0
-        # Has reset_after_fork() called in a child that no hook has told; see _threads/fork_mark.py.
+        # Has after_fork_in_child() called in a child that no hook has told; see fork_mark.py.
         self.notice_fork: Callable[[], object] = int
 
     def start(self) -> None:
@@ -134,13 +129,13 @@ class LogBridge:
         Raises:
             RuntimeError: no thread could be started. Nothing has changed.
         """
-        if not self._writer.has_ended:
+        if self._writer.has_thread:
             return
         if not self._has_own_logger:
             self._logger = logging.getLogger("twisted")
         self._canary = self._logger.getChild("crochet")
         writer = self._new_writer()
-        writer.start(self._start_thread)
+        writer.start()
         self._writer = writer
         self._finisher = None
         self._is_starting = True
@@ -167,8 +162,8 @@ class LogBridge:
                 self._stand_in.addObserver(observer)
             self._stand_in = None
         writer = self._writer
-        has_written = writer.end(timeout)
-        if not writer.has_ended:
+        has_written = writer.stop(timeout)
+        if writer.has_thread:
             self._writer = self._new_writer()  # a later start() gets a thread that is not stuck
         return has_written
 
@@ -188,23 +183,22 @@ class LogBridge:
         self._patience = timeout
         return self._catch_up()
 
-    def get_caller(self) -> Callable[..., None] | None:
+    def get_caller(self) -> Callable[..., object] | None:
         """
         Return what has the writing thread call something; None if that is this thread, or nobody.
         """
-        writer = self._writer
-        return writer.call_from_thread if writer.has_thread() else None
+        return self._writer.caller()
 
-    def reset_after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         """
         Have events handled in the thread that emits them, in a forked child, until ``start()``.
         """
-        self._writer.abandon()
+        self._writer.after_fork_in_child()
         self._writer = self._new_writer()
         self._finisher = None
 
     def _new_writer(self) -> Writer:
-        return Writer(self._logger, self._limit, self._allocate_lock)
+        return Writer(self._start_thread, self._logger, self._limit)
 
     def _catch_up(self) -> bool:
         began = monotonic()

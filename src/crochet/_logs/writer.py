@@ -3,38 +3,18 @@ Records, handed to a logger by a thread that may block, for threads that must no
 
 What must always hold:
 
-1. Whoever puts a record, the reactor thread above all, never waits for a log handler.
-2. Records are handled in the queue's order; what must be dropped is counted and said.
-3. Nothing a handler does ends the writer: not raising, not logging to Twisted, not calling us.
+1. A thread that puts a record, the reactor thread above all, never waits for a log handler.
+2. Records are handled in the queue's order; those that are dropped are counted, and that is said.
+3. Nothing that a handler does ends the writer: neither raising, nor logging to Twisted, nor calls.
 4. Behind a stuck handler the queue holds ``limit`` records, one more for each thread that was just
    making one, and no others; all but a few hold no traceback, which would keep frames alive.
-5. At rest the writer is blocked on a raw lock, and keeps nothing of the last record alive.
 
-Waking the writer. ``_wake`` is a raw lock, locked while there is nothing to heed:
+A writer that has no thread, in a forked child, say, or at the end, handles records in the thread
+that logs, as ``logging`` always does: so ``os._exit()`` in a child loses nothing.
 
-1. An emitter appends its entry, then unlocks ``_wake`` if it is locked.
-2. The writer takes entries until there is none, then locks ``_wake``, waiting for that if need be.
-
-Verdict: an entry that the writer did not see was appended after its last look; the unlocking
-comes later still, and the writer's next locking returns at once. Two emitters who both find it
-locked unlock it twice; the second gets a RuntimeError and need do nothing. If a signal's
-exception strikes an emitter between its two steps, the entry goes out with the next one.
-
-The end, and an entry that meets it:
-
-1. An emitter has fetched the writer.
-2. The writer sets ``has_ended``, then takes entries until there is none, and ends.
-3. The emitter appends its entry, then reads ``has_ended``, and handles what is queued itself.
-
-Verdict: the last look of 2 sees the entry, or 3 sees the flag. If both, one of them gets it. A
-forked child has no writer and the flag is set from the start: there handlers run in the thread
-that logs, as they always do in ``logging``, and ``os._exit()`` loses nothing.
-
-No locks but ``_wake`` and those of marks, raw ones, which are handed over and never held: a signal
-handler or a ``__del__`` that logs may interrupt any step, and a fork any thread. Counters are added
-to without one: CPython to 3.14 does not switch threads within ``+=``. (PyPy does: there a number
-that is told of dropped records can be too small, by one for each such switch.) Not ``queue.Queue``:
-a signal's exception can leave its locks locked.
+Threads: any may put records, also in a signal handler or a ``__del__``; see _threads/worker.py.
+Counters are added to without a lock: CPython to 3.14 does not switch threads within ``+=``. (PyPy
+does: there the number of dropped records can be too small, by one for each such switch.)
 
 Why a number and not an amount of memory? What a record takes can only be guessed, for its traceback
 reaches the whole program; the guess costs the reactor time, and ``sys.getsizeof()`` is CPython's.
@@ -46,31 +26,19 @@ import logging
 import os
 import select
 import sys
-import threading
 import traceback
-from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
+
+from .._threads.threads import StartThread
+from .._threads.worker import Worker
 
 # One record in so many may wait with its traceback; later ones wait with its text instead.
 _TRACEBACKS = 100
 _RAISED = "A log handler raised, and this record was given up"
-# How many handlers have led to the code that runs. The note in _logs tells what for.
+# How many handlers have led to the code that runs; see observer.py.
 handler_depth: ContextVar[int] = ContextVar("crochet_log_depth", default=0)
-
-StartThread = Callable[[Callable[[], object], str], threading.Thread]
-
-
-class RawLock(Protocol):
-    """
-    What we use of ``_thread.allocate_lock()``.
-    """
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
-    def release(self) -> None: ...
-    def locked(self) -> bool: ...
 
 
 class _Entry(NamedTuple):
@@ -79,57 +47,45 @@ class _Entry(NamedTuple):
     dropped: int  # so far, when this was queued
 
 
-class _Mark(NamedTuple):
-    reached: RawLock
-    is_end: bool
-
-
-class _Errand(NamedTuple):
-    function: Callable[..., object]
-    args: tuple[object, ...]
-
-
 class Writer:
     """
-    Hands records to a logger, in order, in a thread of its own while it has one.
+    Hands records to a logger, in order, in a thread of its own from start() to stop().
+
+    Args:
+        start_thread: starts a daemon thread of that target and name.
+        logger: takes the records.
+        limit: how many may wait.
     """
 
-    def __init__(
-        self, logger: logging.Logger, limit: int, allocate_lock: Callable[[], RawLock]
-    ) -> None:
+    def __init__(self, start_thread: StartThread, logger: logging.Logger, limit: int) -> None:
         self._logger = logger
         self._limit = limit
-        self._allocate_lock = allocate_lock
-        self._queue: deque[_Entry | _Mark | _Errand] = deque()
-        self._wake = allocate_lock()
-        self._wake.acquire()
-        self._thread: threading.Thread | None = None
+        self._worker: Worker[_Entry] = Worker(
+            start_thread, "crochet-log-writer", self._write, self._look, lingers=None
+        )
+        self.start = self._worker.start
+        self.caller = self._worker.caller
+        self.after_fork_in_child = self._worker.after_fork_in_child
         self._complaints: set[str] = set()
-        self.has_ended = True
-        # Added to by emitters: records that did not enter the queue.
+        # Added to by those that put records: queued, and dropped.
+        self._records_in = 0
         self._dropped = 0
-        # Written by whoever takes entries, hardly ever two at once.
+        # Written where records are handled, hardly ever by two threads at once.
         self._records_out = 0
         self._dropped_told = 0
-        self._is_handling = False
 
-    def start(self, start_thread: StartThread) -> None:
+    @property
+    def has_thread(self) -> bool:
         """
-        Start the thread. If that fails, nothing has changed.
+        Whether records are handled by a thread of the writer's.
         """
-        self.has_ended = False
-        try:
-            self._thread = start_thread(self._run, "crochet-log-writer")
-        except BaseException:
-            self.has_ended = True
-            self._awake()  # a signal's exception may have come when it was running already
-            raise
+        return self._worker.has_thread
 
     def is_full(self) -> bool:
         """
         Tell, and count, that one more record would be dropped, before it is made.
         """
-        if len(self._queue) < self._limit:
+        if self._worker.waiting() < self._limit:
             return False
         self._dropped += 1
         return True
@@ -139,98 +95,34 @@ class Writer:
         Queue a record, for which there was room. From any thread; blocks never, while there is a
         thread to handle it.
         """
-        if record.exc_info and len(self._queue) >= self._limit // _TRACEBACKS:
+        if record.exc_info and self._worker.waiting() >= self._limit // _TRACEBACKS:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
             record.exc_info = None
-        try:
-            self._queue.append(_Entry(record, depth, self._dropped))
-        finally:
-            self._awake()
-        if self._is_alone() and depth == 0:  # deeper, whoever called the handler comes for it
-            self.drain()
+        self._records_in += 1
+        # A handler has led here, if this is deeper: the thread that called it comes for the record.
+        put = self._worker.put if depth else self._worker.post
+        put(_Entry(record, depth, self._dropped))
 
-    def flush(self, timeout: float, *, is_end: bool = False) -> bool:
+    def flush(self, timeout: float) -> bool:
         """
         Wait until what is queued now has been handled. Blocks up to *timeout* seconds.
-
-        Args:
-            timeout: seconds.
-            is_end: have the thread end then.
 
         Returns:
             True if all was handled.
         """
-        mark = _Mark(self._allocate_lock(), is_end)
-        mark.reached.acquire()
-        self._queue.append(mark)
-        self._awake()
-        if self._is_alone():
-            self.drain()
-        if handler_depth.get() or sys.is_finalizing():
-            timeout = 0.0  # a handler would wait for itself; and frozen threads do not come
-        return mark.reached.acquire(True, min(timeout, threading.TIMEOUT_MAX))
+        return self._worker.flush(0.0 if handler_depth.get() else timeout)
 
-    def end(self, timeout: float) -> bool:
+    def stop(self, timeout: float) -> bool:
         """
         Have the thread handle what is queued, and end. Blocks, and returns, like :meth:`flush`.
         """
-        has_flushed = self.flush(timeout, is_end=True)
-        if has_flushed and self._thread is not None:
-            self._thread.join(timeout)
-        return has_flushed
-
-    def abandon(self) -> None:
-        """
-        Forget what is queued, in a forked child: the parent handles it.
-        """
-        self.has_ended = True
-        self._queue.clear()
-
-    def call_from_thread(self, function: Callable[..., object], /, *args: object) -> None:
-        """
-        Have the thread call something between two records, before those that wait. Blocks never.
-        """
-        self._queue.appendleft(_Errand(function, args))
-        self._awake()
-
-    def has_thread(self) -> bool:
-        """
-        Tell whether there is a thread to write, other than this one.
-        """
-        thread = self._thread
-        return not self.has_ended and thread is not None and thread.ident != threading.get_ident()
+        return self._worker.stop(0.0 if handler_depth.get() else timeout)  # not for itself
 
     def unwritten(self) -> int:
         """
         Count the records that were not handled.
         """
-        waiting = sum(isinstance(entry, _Entry) for entry in self._queue.copy())
-        return waiting + self._is_handling + self._dropped - self._dropped_told
-
-    def drain(self) -> None:
-        """
-        Handle what is queued, in this thread. Blocks as long as handlers do.
-        """
-        while True:
-            try:
-                entry = self._queue.popleft()
-            except IndexError:
-                break
-            if isinstance(entry, _Errand):
-                entry.function(*entry.args)
-                continue
-            if isinstance(entry, _Mark):
-                self.has_ended = self.has_ended or entry.is_end
-                entry.reached.release()
-                continue
-            self._is_handling = True
-            try:
-                self._tell_dropped(entry.dropped)
-                self._handle(entry.record, entry.depth)
-            finally:
-                self._is_handling = False
-                self._records_out += 1
-        self._tell_dropped(self._dropped)
+        return self._records_in - self._records_out + self._dropped - self._dropped_told
 
     def complain(self, what: str, error: BaseException | None = None) -> None:
         """
@@ -242,24 +134,16 @@ class Writer:
             details = "".join(traceback.format_exception(error)) if error else ""
             say(f"{what}. This is said once.\n{details}")
 
-    def _awake(self) -> None:
-        if self._wake.locked():
-            with suppress(RuntimeError):  # another emitter was faster
-                self._wake.release()
+    def _write(self, entry: _Entry) -> None:
+        try:
+            self._tell_dropped(entry.dropped)
+            self._handle(entry.record, entry.depth)
+        finally:
+            self._records_out += 1
 
-    def _is_alone(self) -> bool:
-        # The interpreter's end freezes a daemon thread where it is. If that is within a handler,
-        # its lock is locked for ever, and the record stays queued.
-        return self.has_ended or (sys.is_finalizing() and not self._is_handling)
-
-    def _run(self) -> None:
-        while not self.has_ended:
-            try:
-                self.drain()
-                if not self.has_ended:
-                    self._wake.acquire()
-            except BaseException as error:  # a handler's SystemExit ends no thread
-                self.complain(_RAISED, error)
+    def _look(self) -> None:
+        if not self._worker.waiting():
+            self._tell_dropped(self._dropped)
 
     def _handle(self, record: logging.LogRecord, depth: int) -> None:
         token = handler_depth.set(depth + 1)
@@ -268,7 +152,11 @@ class Writer:
                 logging.lastResort.handle(record)  # see LogBridge._is_cut_off()
             else:
                 self._logger.handle(record)
-        except Exception as error:  # it is not for whoever logged
+        except BaseException as error:
+            # A handler's SystemExit does not end the writer's thread. In one that logs, it may be a
+            # signal handler's exception, and goes on; other errors are not that thread's.
+            if not isinstance(error, Exception) and not self._worker.is_current():
+                raise
             self.complain(_RAISED, error)
         finally:
             handler_depth.reset(token)

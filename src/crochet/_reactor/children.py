@@ -59,6 +59,8 @@ from twisted.internet.error import ProcessTerminated
 from twisted.logger import Logger
 from twisted.python.runtime import platform
 
+from .._threads.threads import StartThread
+
 _log = Logger(namespace="crochet")
 
 # select() takes no descriptor from here on: FD_SETSIZE of Linux's C libraries.
@@ -228,9 +230,7 @@ class ChildWatcher:
         start_thread: starts a daemon thread, given its target and its name.
     """
 
-    def __init__(
-        self, reactor: Any, start_thread: Callable[[Callable[[], None], str], object]
-    ) -> None:
+    def __init__(self, reactor: Any, start_thread: StartThread) -> None:
         self._reactor = reactor
         self._start_thread = start_thread
         # All of these: reactor thread only.
@@ -274,7 +274,7 @@ class ChildWatcher:
             self._end_watch(watch)
         self._unhook()
 
-    def forget_after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         """
         Drop what belongs to the parent, in a forked child; the watcher is stopped afterwards.
 

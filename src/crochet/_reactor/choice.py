@@ -18,13 +18,8 @@ from twisted.internet.error import ReactorAlreadyInstalledError
 from twisted.internet.interfaces import IReactorCore
 
 from .asyncio_loop import LoopFactory, new_loop
-from .reactor import (
-    Reactor,
-    imported_reactor,
-    refuse_beyond_select,
-    refuse_green_threads,
-    release,
-)
+from .reactor import Reactor, imported_reactor, refuse_gevent
+from .restart import refuse_beyond_select, release
 
 ReactorName = Literal["asyncio", "default", "epoll", "poll", "select"]
 
@@ -99,7 +94,7 @@ class Choice:
             Exception: what the loop factory raises.
         """
         if self._asked in _KINDS and imported_reactor() is None:
-            refuse_green_threads()
+            refuse_gevent()
             if self._install(self._asked):
                 return import_reactor()
         reactor = import_reactor()

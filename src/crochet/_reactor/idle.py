@@ -1,19 +1,15 @@
 """
-Whether the reactor has something to do, told by the reactor thread.
+Whether the reactor has something to do, seen in the reactor thread.
 
-Whoever waits for the reactor to do something need not look at it again and again while it has
-nothing to do: it says when that is over. For one turn a function of ours stands where the reactor,
-or asyncio's loop, looks for the one that waits for events:
+A thread that waits for the reactor need not look at it again and again while that has nothing to
+do: it is called when that is over. For one turn a function of ours stands where the reactor, or
+asyncio's loop, looks for the one that waits for events. Other turns are left alone.
 
-1. ``ask_in_reactor()``, in the reactor thread, puts ours there.
-2. The reactor comes to it: ours puts the old one back, says that all is quiet, and waits.
-3. Events come, or a timer is due: ours says that this is over, and only then returns.
+As long as ``is_quiet`` is True no callback runs. What happens before the reactor comes to wait, and
+after that, is not seen: then probe again.
 
-Verdict: as long as ``is_quiet`` is True no callback runs. What happens between 1 and 2, and after
-3, is not seen; whoever is told in 3 asks again.
-
-Turns that nobody asked about are as ever. Reactors that wait in another way (select, gtk, asyncio's
-on uvloop) are never quiet, as far as this can tell: it is blind to that.
+Reactors that wait in another way (select, gtk, asyncio's on uvloop) are never quiet, as far as this
+can tell: it is blind to that.
 """
 
 from __future__ import annotations
@@ -22,12 +18,12 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Turns:
+class IdleProbe:
     """
     Tells when a reactor has nothing to do, and when it has again.
 
     Args:
-        reactor: whose turns they are.
+        reactor: is asked.
         on_stir: called in the reactor thread when it has something to do again. Must not block.
         clock: seconds, monotonic.
     """
@@ -44,9 +40,9 @@ class Turns:
         self.turned_at = 0.0  # when the reactor was last seen between two callbacks
         self._is_asked = False
 
-    def ask_in_reactor(self) -> None:
+    def probe(self) -> None:
         """
-        Have the reactor say when it comes to wait for events, and when it has one.
+        Have the reactor say when it comes to wait for events, and when it has one. In its thread.
         """
         self.turned_at = self._clock()
         if self._is_asked:

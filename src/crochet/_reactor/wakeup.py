@@ -1,39 +1,21 @@
 """
-Rings in the reactor thread: the fast way to have it look at the bridge.
+Waking the reactor thread: the fast way to have it look at the bridge.
 
 ``reactor.callFromThread()`` wakes the reactor by a pipe, and what can be read is read like a
 connection, in a log context of its own, through a dozen of Twisted's functions: half of what a
 short call costs. And it is not for bodies that run the reactor's loop themselves, by ``iterate()``:
-Twisted then forgets what other threads have it call meanwhile. A bell is heeded between two polls.
-There are three:
+Twisted then forgets what other threads have it call meanwhile. A wakeup is looked at between two
+polls. There are three kinds:
 
 - On the epoll reactor (Linux) an eventfd is registered with the epoll object, and not with the
-  reactor, which takes no notice of an event for a descriptor that it does not know, but that its
-  poll returns. It is edge-triggered, for nobody reads it.
+  reactor, which ignores an event for a descriptor that it does not know, but whose poll returns. It
+  is edge-triggered, for nobody reads it.
 - On others that have Twisted's main loop, the poll returns for the reactor's own waker.
 - On asyncio's (Linux), the event loop reads an eventfd, and calls us without Twisted.
 
 Elsewhere it is ``callFromThread()``. A clean-reactor check comes across none of them.
 
-A ring is put on a deque, and stays there until it has been heeded, which empties it:
-
-1. A thread that rings appends its wake-up, then has the poll return.
-2. The reactor thread answers the first in the deque, and takes it out if it is empty then.
-
-Verdict: an exception that is thrown into the reactor thread anywhere in 2 leaves it there, and the
-next poll does not wait. A body that runs the loop itself, within 2, may have taken it out; then
-the first is another, and not empty.
-
-A thread may be about to ring when the bell is closed, and must not find that the descriptor's
-number has meanwhile been given to some file of the program's. So nobody closes the descriptor under
-a thread that rings:
-
-1. A thread that rings takes the function ``ring`` from the bridge, and calls it. The interpreter
-   holds the function until it has returned.
-2. Whoever is to close the bell has it taken out of the bridge first, and drops it.
-
-Verdict: the descriptor belongs to the function, and is closed with the last reference to it. A
-thread that came before step 2 rings what is still open; one that comes later has nothing to ring.
+Threads: ``wake`` is for any; all else for the reactor thread, or the one that starts or ends it.
 """
 
 from __future__ import annotations
@@ -50,18 +32,16 @@ from weakref import ref
 
 from twisted.internet.base import ReactorBase
 
+from .._core.bridge import Wakeup as Request
 from .._threads.clock import monotonic
 from .._threads.handoff import MOMENT, Relay
 from .asyncio_loop import loop_of
 from .reactor import Reactor
 
-# On its way to the reactor thread, and cleared there. See _core/bridge.py.
-Wakeup = list[None]
-
 # Seconds. A few microseconds would do, but who knows when the system lets a thread run.
-_RINGING_TAKES = 0.1
+_WAKING_TAKES = 0.1
 
-Answer = Callable[[Wakeup], object]
+Answer = Callable[[Request], object]
 
 
 class _Descriptor:
@@ -88,68 +68,73 @@ class _Descriptor:
     __del__ = close
 
 
-class Bell:
+class Wakeup:
     """
-    What any thread can ring, to have something called in the reactor thread.
+    What any thread can use to have something called in the reactor thread.
 
     Args:
-        ring: rings.
-        rung: what it was rung with, and is to be heeded.
-        take_down: has the poll forget it.
+        wake: takes a request, which is a list that is not empty, and wakes the reactor for it.
+        pending: the requests that have come, and are to be answered.
+        uninstall: has the poll forget it.
         undo: has the reactor forget it.
-        descriptor: what *ring*, and nobody else, goes on to use.
+        descriptor: what *wake*, and nobody else, goes on to use.
     """
 
     def __init__(
         self,
-        ring: Callable[[Wakeup], object],
-        rung: deque[Wakeup],
-        take_down: Callable[[], object],
+        wake: Callable[[Request], object],
+        pending: deque[Request],
+        uninstall: Callable[[], object],
         undo: Callable[[], object],
         descriptor: _Descriptor | None = None,
     ) -> None:
-        self.ring = ring
-        self._rung = rung
+        self.wake = wake
+        self._pending = pending
         self._descriptor = descriptor
-        self._take_down = take_down
+        self._uninstall = uninstall
         self._undo = undo
 
     def close(self) -> None:
         """
-        Take it down and close its descriptor, once no thread is ringing. Blocks for 0.1 s at most.
+        Uninstall it and close its descriptor, once no thread is in ``wake``. Blocks for 0.1 s at
+        most.
 
         Call it in the reactor thread or while the reactor does not run. The bridge has let go of
-        ``ring`` before.
+        ``wake`` before.
         """
-        if "ring" in vars(self):
-            self._take_down()
+        if "wake" in vars(self):
+            self._uninstall()
             self._undo()
-            ring = ref(self.ring)
-            del self.ring, self._descriptor, self._take_down, self._undo
-            end = monotonic() + _RINGING_TAKES
-            while ring() is not None and monotonic() < end:
+            # A thread may be about to write to the descriptor, whose number must not meanwhile be
+            # that of some file of the program's. So it belongs to the function, and is closed with
+            # the last reference to that: a thread that has taken the function from the bridge holds
+            # it until it has returned, and one that comes later finds none there.
+            wake = ref(self.wake)
+            del self.wake, self._descriptor, self._uninstall, self._undo
+            end = monotonic() + _WAKING_TAKES
+            while wake() is not None and monotonic() < end:
                 time.sleep(0.0001)
 
-    def forget_after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         """
-        Close the descriptor here and now, in a forked child.
+        Close the descriptor here and now.
 
-        The threads that rang are the parent's, and so is the poll, which must not forget it.
+        The threads that used it are the parent's, and so is the poll, which must not forget it.
         """
-        if "ring" in vars(self):
-            self._rung.clear()
+        if "wake" in vars(self):
+            self._pending.clear()
             self._undo()
             if self._descriptor is not None:
                 self._descriptor.close()
 
 
-def hang_up(reactor: Reactor, answer: Answer, relay: Relay) -> Bell | None:
+def install_wakeup(reactor: Reactor, answer: Answer, relay: Relay) -> Wakeup | None:
     """
-    Give the reactor a bell, in its thread or before it runs; None where there are none.
+    Install a wakeup, in the reactor thread or before it runs; return None where there is none.
 
     Args:
         reactor: the reactor.
-        answer: called in its thread for each ring, to empty what was rung with.
+        answer: called in its thread with each request, to empty it.
         relay: is minded in its thread from now on.
 
     Raises:
@@ -158,33 +143,38 @@ def hang_up(reactor: Reactor, answer: Answer, relay: Relay) -> Bell | None:
     has_eventfd = hasattr(os, "eventfd")
     loop = loop_of(reactor)
     if loop is not None:
-        return _hang_in_loop(loop, answer, relay) if has_eventfd else None
+        return _install_in_loop(loop, answer, relay) if has_eventfd else None
     if getattr(type(reactor), "mainLoop", None) is not ReactorBase.mainLoop:
         return None
     poller: Any = getattr(reactor, "_poller", None)
     if has_eventfd and isinstance(poller, select.epoll):
-        return _hang_in_epoll(reactor, poller, answer, relay)
-    return _hang_in_main_loop(reactor, answer, relay)
+        return _install_in_epoll(reactor, poller, answer, relay)
+    return _install_in_main_loop(reactor, answer, relay)
 
 
-def _heed(rung: deque[Wakeup], answer: Answer) -> None:
+def _drain(pending: deque[Request], answer: Answer) -> None:
     """
-    Answer what was rung by now; what is rung meanwhile is for the next turn.
+    Answer what is pending by now; what comes meanwhile is for the next turn.
     """
-    left = len(rung)
-    while left and rung:
+    left = len(pending)
+    while left and pending:
         left -= 1
-        if rung[0]:
-            answer(rung[0])
-        if rung and not rung[0]:
-            rung.popleft()
+        # A request stays here until it is empty: should an exception be thrown into this thread
+        # from outside, the next poll does not wait.
+        if pending[0]:
+            answer(pending[0])
+        # A body that runs the loop itself, in answer(), may have taken it out. Then the first is
+        # another, which is not empty.
+        if pending and not pending[0]:
+            pending.popleft()
 
 
-def _heed_after_polls(
-    reactor: Any, rung: deque[Wakeup], answer: Answer, relay: Relay
+def _drain_after_polls(
+    reactor: Any, pending: deque[Request], answer: Answer, relay: Relay
 ) -> Callable[[], None]:
     """
-    Have the reactor heed rings each time that it has polled, and not poll for long beside a relay.
+    Have the reactor drain *pending* each time that it has polled, and not poll for long beside a
+    relay.
 
     Returns:
         What undoes this.
@@ -196,12 +186,12 @@ def _heed_after_polls(
 
     def do_iteration(delay: float | None) -> None:
         if calls or relay.is_under_way():
-            iterate(0 if rung else MOMENT if delay is None else min(delay, MOMENT))
-            relay.mind(is_woken=bool(rung))
+            iterate(0 if pending else MOMENT if delay is None else min(delay, MOMENT))
+            relay.mind(is_woken=bool(pending))
         else:
-            iterate(0 if rung else delay)
-        if rung:
-            _heed(rung, answer)
+            iterate(0 if pending else delay)
+        if pending:
+            _drain(pending, answer)
 
     def undo() -> None:
         relay.minder = None
@@ -219,59 +209,59 @@ def _eventfd() -> _Descriptor:
     return _Descriptor(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
 
 
-def _hang_in_epoll(reactor: Any, poller: select.epoll, answer: Answer, relay: Relay) -> Bell:
+def _install_in_epoll(reactor: Any, poller: select.epoll, answer: Answer, relay: Relay) -> Wakeup:
     descriptor = _eventfd()
     fd = descriptor.fd
     poller.register(fd, select.EPOLLIN | select.EPOLLET)
-    rung: deque[Wakeup] = deque()
+    pending: deque[Request] = deque()
     write = os.eventfd_write
 
-    def ring(wakeup: Wakeup) -> None:
-        rung.append(wakeup)
+    def wake(request: Request) -> None:
+        pending.append(request)  # before the poll returns for it
         write(descriptor.fd, 1)
 
-    def take_down() -> None:
+    def uninstall() -> None:
         with suppress(OSError, ValueError):  # closed already
             poller.unregister(fd)
 
-    undo = _heed_after_polls(reactor, rung, answer, relay)
-    return Bell(ring, rung, take_down, undo, descriptor)
+    undo = _drain_after_polls(reactor, pending, answer, relay)
+    return Wakeup(wake, pending, uninstall, undo, descriptor)
 
 
-def _hang_in_main_loop(reactor: Any, answer: Answer, relay: Relay) -> Bell:
-    rung: deque[Wakeup] = deque()
+def _install_in_main_loop(reactor: Any, answer: Answer, relay: Relay) -> Wakeup:
+    pending: deque[Request] = deque()
 
-    def ring(wakeup: Wakeup) -> None:
-        rung.append(wakeup)
+    def wake(request: Request) -> None:
+        pending.append(request)
         reactor.wakeUp()
 
-    undo = _heed_after_polls(reactor, rung, answer, relay)
-    return Bell(ring, rung, lambda: None, undo)
+    undo = _drain_after_polls(reactor, pending, answer, relay)
+    return Wakeup(wake, pending, lambda: None, undo)
 
 
-def _hang_in_loop(loop: Any, answer: Answer, relay: Relay) -> Bell:
+def _install_in_loop(loop: Any, answer: Answer, relay: Relay) -> Wakeup:
     descriptor = _eventfd()
     fd = descriptor.fd
     read, write = os.eventfd_read, os.eventfd_write
     calls = relay.calls
     minding: list[Any] = []  # one, or none
-    rung: deque[Wakeup] = deque()
+    pending: deque[Request] = deque()
 
-    def heed() -> None:
+    def drain() -> None:
         try:
             try:  # no suppress(), which takes as long as to read
                 read(fd)
             except BlockingIOError:
-                pass  # nobody rang
-            _heed(rung, answer)
+                pass  # nobody has written
+            _drain(pending, answer)
         finally:
-            if rung:
+            if pending:
                 write(fd, 1)
 
     def mind() -> None:
         minding.clear()
         try:
-            relay.mind(is_woken=bool(rung))
+            relay.mind(is_woken=bool(pending))
         finally:
             if calls or relay.is_under_way():
                 mind_later()
@@ -280,11 +270,11 @@ def _hang_in_loop(loop: Any, answer: Answer, relay: Relay) -> Bell:
         if not minding:
             minding.append(loop.call_later(MOMENT, mind))
 
-    def ring(wakeup: Wakeup) -> None:
-        rung.append(wakeup)
+    def wake(request: Request) -> None:
+        pending.append(request)
         write(descriptor.fd, 1)
 
-    def take_down() -> None:
+    def uninstall() -> None:
         if not loop.is_closed():
             loop.remove_reader(fd)
 
@@ -297,6 +287,6 @@ def _hang_in_loop(loop: Any, answer: Answer, relay: Relay) -> Bell:
     # take this for that.
     loop.remove_reader(fd)
     # In a context of its own, or it would hold whatever the caller's holds.
-    Context().run(loop.add_reader, fd, heed)
+    Context().run(loop.add_reader, fd, drain)
     relay.minder = mind_later
-    return Bell(ring, rung, take_down, undo, descriptor)
+    return Wakeup(wake, pending, uninstall, undo, descriptor)

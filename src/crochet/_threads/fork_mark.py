@@ -1,5 +1,5 @@
 """
-Forks: noticing those that Python was not told of, and hooks that swallow no exception.
+Noticing forks that Python was not told of.
 
 ``os.register_at_fork()`` covers forks that Python makes. A program in C that embeds Python may fork
 past it, as uWSGI does unless it is told otherwise, and so may a C library. The child then has
@@ -22,11 +22,9 @@ from __future__ import annotations
 
 import os
 import sys
-from _thread import get_ident
 from collections.abc import Callable
 from threading import RLock
-from types import FrameType
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 # MADV_WIPEONFORK, in <sys/mman.h> of Linux. Python's mmap does not name it.
 _WIPE_ON_FORK = 18
@@ -116,72 +114,3 @@ class ForkWatch:
         with lock:
             if not self._mark[0]:
                 self._then()
-
-
-Hook = Callable[[], object]
-
-
-class AtFork(Protocol):
-    """
-    How hooks are had called around every fork, like ``os.register_at_fork``.
-    """
-
-    def __call__(self, *, before: Hook, after_in_parent: Hook, after_in_child: Hook) -> object: ...
-
-
-# What a signal handler raised in a hook of ours, by the thread that forks.
-_raised: dict[int, BaseException] = {}
-
-
-def at_fork(*, before: Hook, after_in_parent: Hook, after_in_child: Hook) -> None:
-    """
-    Have hooks called around every fork, where there are such things.
-
-    A hook may wait, and signal handlers run meanwhile. What these raise, Ctrl-C's KeyboardInterrupt
-    above all, Python would print and drop, as it does with all that leaves such a hook. It is
-    raised, in the parent, in the code that forks, as soon as that goes on.
-    """
-
-    def in_parent() -> None:
-        _keep(after_in_parent)
-        error = _raised.pop(get_ident(), None)
-        if error is not None:
-            forking = sys._getframe().f_back
-            if forking is None:  # not by Python code
-                raise error
-            raise_in(forking, error)
-
-    def in_child() -> None:
-        _raised.clear()  # the signal was the parent's
-        after_in_child()
-
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=lambda: _keep(before), after_in_parent=in_parent, after_in_child=in_child
-        )
-
-
-def _keep(hook: Hook) -> None:
-    try:
-        hook()
-    except BaseException as error:
-        _raised.setdefault(get_ident(), error)
-
-
-def raise_in(frame: FrameType, error: BaseException) -> None:
-    """
-    Have an exception raised in a function of this thread as soon as that goes on.
-
-    By tracing it. To have it raised anywhere in this thread (PyThreadState_SetAsyncExc) would do
-    that in a hook of somebody else's, and break that. A debugger, or what measures coverage, has
-    lost this thread thereafter: Python ends all tracing with an exception.
-    """
-    errors, wants_opcodes = [error], frame.f_trace_opcodes
-
-    def trace(frame: FrameType, event: str, argument: object) -> NoReturn:
-        frame.f_trace_opcodes = wants_opcodes
-        raise errors.pop()
-
-    frame.f_trace = trace
-    frame.f_trace_opcodes = True  # Python 3.12 looks for one before it traces them
-    sys.settrace(lambda frame, event, argument: None)

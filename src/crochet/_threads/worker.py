@@ -1,39 +1,32 @@
 """
-A daemon thread with an inbox, which is there while there is something to do.
+A daemon thread with an inbox.
 
 What must always hold:
 
-1. Whoever posts an item never waits: not for the thread, not for its start, and for no lock that a
-   signal's exception can leave locked.
-2. An item that was posted is done, once, in the order posted, whatever earlier ones raise.
-3. One thread is at the inbox; another one only finishes the item that it has, and may take one
-   more if it was blocked there. At rest there is none.
+1. Posting an item never waits: not for the thread, not for its start, and for no lock that an
+   exception raised by a signal handler can leave locked.
+2. Each posted item is done once, in the order posted, whatever earlier ones raise.
+3. One thread is at the inbox. Another one only finishes the item that it has, and may take one
+   more if it was blocked there.
 4. A forked child begins without thread or items.
 
-Threads: any may post, also in a signal handler or a destructor: a SimpleQueue takes that. The one
-that finds nobody at the inbox starts a thread by ``_thread.start_new_thread()``, which does not
-wait for it. ``Thread.start()`` does, for as long as busy threads keep the interpreter's lock; so
-it is called by that new thread, which ends when the worker's own, one that ``threading`` knows, has
-begun, and before that one ends.
+There are two kinds. One that *lingers* for a while starts a thread when an item comes and ends it
+when none has come for that long. One that lingers for ever has its thread from start() to stop();
+before and after that, post() does the work itself.
 
-``_shift`` says who is at the inbox, and is written without a lock: whoever starts a thread writes
-a new shift, and a thread that finds another's ends. One that finds None writes its own again.
+Threads: any may post, also in a signal handler or a destructor: a SimpleQueue allows that.
 
-1. A poster puts its item, then looks at ``_shift``. If that is None, it starts a thread.
-2. A thread that has found nothing for a while writes None, then looks at the inbox again, and if
-   there is something, goes on, or leaves it to a thread that was started since.
-
-Verdict: an item put before the last look of 2 is found by it, and who puts one later sees None.
-Two that see None start two threads, and the one whose shift was overwritten ends without taking
-anything, or after the item that it has. A signal's exception in the poster may come when the new
-thread is under way, or before: None is written, so that this thread takes the inbox, or else the
-next poster starts one. (test_worker.py steps each of these.)
+``_shift`` says who is at the inbox, and is written without a lock: a thread that finds another's
+shift there ends, and one that finds None writes its own again. (test_worker.py steps each race
+that is told below.)
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from _thread import allocate_lock, get_ident, start_new_thread
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -49,14 +42,9 @@ T = TypeVar("T")
 
 _log = Logger(namespace="crochet")
 
-# Seconds that a thread without work waits for more before it ends.
-_LINGERS = 1.0
-# Seconds between two calls of `look`, while there is something to look after.
-_INTERVAL = 0.02
 
-
-def _nothing() -> bool:
-    return False
+def _nothing() -> None:
+    return None
 
 
 class Worker(Generic[T]):
@@ -67,8 +55,9 @@ class Worker(Generic[T]):
         start_thread: starts a daemon thread of that target and name, and may wait for it.
         name: of the thread.
         work: is called with each item. May block; what it raises is logged.
-        look: is called before each wait for an item. While it returns True it is called again
-            every 20 ms, and the thread does not end.
+        look: is called before each wait for an item, and returns after how many seconds it is to
+            be called again at the latest. With None the thread may end.
+        lingers: seconds that a thread without work waits for more before it ends; None for ever.
         begin: calls a function in a new thread, without waiting for it, like
             ``_thread.start_new_thread``.
     """
@@ -78,92 +67,183 @@ class Worker(Generic[T]):
         start_thread: StartThread,
         name: str,
         work: Callable[[T], object],
-        look: Callable[[], bool] = _nothing,
+        look: Callable[[], float | None] = _nothing,
+        *,
+        lingers: float | None,
         begin: Callable[[Callable[..., object], tuple[Any, ...]], object] = start_new_thread,
     ) -> None:
         self._start_thread = start_thread
         self._name = name
         self._work = work
         self._look = look
+        self._lingers = lingers
         self._begin = begin
-        self.reset_after_fork()
-
-    def reset_after_fork(self) -> None:
-        """
-        Begin anew, without thread or items.
-        """
-        self._inbox: SimpleQueue[T | _Stop] = SimpleQueue()
         self._shift: _Shift | None = None  # any thread writes; see the head of this file
+        self.after_fork_in_child()
+
+    def after_fork_in_child(self) -> None:
+        """
+        Begin anew, without thread or items. If this is in an item, its thread ends after that.
+        """
+        if self._shift is not None:
+            self._shift.is_wanted = False
+        self._shift = None
+        self._inbox: SimpleQueue[T | _Mark] = SimpleQueue()
+        self._urgent: deque[Callable[[], object]] = deque()
         self._thread: threading.Thread | None = None  # the last; written by itself
 
-    def post(self, item: T) -> None:
+    def start(self) -> None:
         """
-        Have *item* worked on. From any thread. Blocks never, unless no thread can be started.
-        """
-        self._put(item)
+        Start the thread of a worker that lingers for ever. Blocks until it runs.
 
-    def _put(self, item: T | _Stop) -> None:
+        Raises:
+            RuntimeError: no thread can be started. Nothing has changed.
+        """
+        shift = self._shift = _Shift()
+        shift.begun.release()
+        try:
+            self._start_thread(partial(self._run, shift), self._name)
+        except BaseException:
+            # A signal handler's exception may have come when the thread had been started. Either
+            # it finds that it is not wanted when it begins, or this finds that it has begun.
+            shift.is_wanted = False
+            if shift.ident is None:
+                self._shift = None
+            else:
+                self._inbox.put(_Mark(is_end=True))
+            raise
+
+    @property
+    def has_thread(self) -> bool:
+        """
+        Whether there is a thread at the inbox, or on its way to it.
+        """
+        return self._shift is not None
+
+    def is_current(self) -> bool:
+        """
+        Tell whether the thread that calls this is the one at the inbox.
+        """
+        shift = self._shift
+        return shift is not None and shift.ident == get_ident()
+
+    def waiting(self) -> int:
+        """
+        Count the items in the inbox.
+        """
+        return self._inbox.qsize()
+
+    def put(self, item: T) -> None:
+        """
+        Leave an item for a thread that is at work, or will be. From any thread; blocks never.
+        """
         self._inbox.put(item)
-        if self._shift is None:  # looked at after the former; see the head of this file
-            self._start()
 
-    def _start(self) -> None:
+    def post(self, item: T | _Mark) -> None:
+        """
+        Have *item* worked on. From any thread. Blocks never, unless there is no thread for it.
+        """
+        self._inbox.put(item)
+        # After that. A thread that leaves writes None first, and then looks at the inbox: so either
+        # it finds the item, or this finds None.
+        shift = self._shift
+        if shift is None:
+            self._go_on()
+        elif shift.since is None and sys.is_finalizing():
+            self._drain()  # the interpreter's end has frozen the thread, which is at no item
+
+    def wake(self) -> None:
+        """
+        Have `look` called soon, if there is a thread. From any thread; blocks never.
+        """
+        # If there is something in the inbox, the thread has yet to take that, and then looks.
+        if self._inbox.empty():
+            self._inbox.put(_Mark(is_end=False))
+
+    def caller(self) -> Callable[..., object] | None:
+        """
+        Return what has the thread call something; None if that is this thread, or there is none.
+        """
+        return None if self._shift is None or self.is_current() else self._call_from_thread
+
+    def _call_from_thread(self, function: Callable[..., object], /, *args: object) -> None:
+        # Between two items, before those that wait.
+        self._urgent.append(partial(function, *args))
+        self.wake()
+
+    def _go_on(self) -> None:
+        if self._lingers is None:
+            self._drain()
+            return
+        # Two that find None both start a thread. The one whose shift is overwritten ends without
+        # taking anything, or after the item that it has.
         shift = self._shift = _Shift()
         try:
+            # Thread.start() waits until the new thread runs, for as long as busy threads keep the
+            # GIL. So it is called by a thread that nobody waits for.
             self._begin(self._start_in_thread, (shift,))
         except BaseException as error:
+            # If it is a signal handler's, the thread may be under way. Then it finds None, and
+            # takes the inbox all the same; or else the next to post starts one.
             self._shift = None
             if not isinstance(error, RuntimeError) or is_a_handlers(error):
                 raise
             # There are too many threads, or CPython 3.12 exits, which then starts no more.
-            self._do_all()
+            self._drain()
 
     def _start_in_thread(self, shift: _Shift) -> None:
         try:
             self._start_thread(partial(self._run, shift), self._name)
         except Exception:
             self._shift = None
-            self._do_all()
+            self._drain()
         finally:
             shift.begun.release()
 
     def _run(self, shift: _Shift) -> None:
         shift.ident = get_ident()
         self._thread = threading.current_thread()
-        stops: list[_Stop] = []
+        ends: list[_Mark] = []
         try:
             while self._is_at_inbox(shift):
-                is_needed = self._look()
-                wait = _INTERVAL if is_needed else 0.0 if stops else _LINGERS
+                wait = self._look()
+                is_idle = wait is None
+                if wait is None:
+                    wait = 0.0 if ends else self._lingers
                 try:
                     item = self._inbox.get(True, wait)
                 except Empty:
-                    if not is_needed and self._has_left(shift):
+                    if is_idle and self._has_left(shift):
                         break
                     continue
-                if isinstance(item, _Stop):
-                    stops.append(item)
-                    continue
-                shift.since = monotonic()
-                self._do(item)
-                shift.since = None
+                while self._urgent:
+                    self._urgent.popleft()()
+                if not isinstance(item, _Mark):
+                    shift.since = monotonic()
+                    self._do(item)
+                    shift.since = None
+                elif item.is_end:
+                    ends.append(item)
+                else:
+                    item.reached.release()
                 del item  # it may hold much, and this thread have nothing to do for long
         finally:
-            if self._shift is shift:  # an error: whoever comes next starts another thread
+            if self._shift is shift:  # an error: the next to post starts another thread
                 self._shift = None
-            for stop in stops:
-                stop.reached.release()
-            shift.begun.acquire()  # the thread that has started this one ends before it
+            for end in ends:
+                end.reached.release()
+            if shift.is_wanted:
+                shift.begun.acquire()  # the thread that has started this one ends before it
 
     def _is_at_inbox(self, shift: _Shift) -> bool:
         if self._shift is None:
             self._shift = shift
-        return self._shift is shift
+        return self._shift is shift and shift.is_wanted
 
     def _has_left(self, shift: _Shift) -> bool:
         if self._shift is shift:
             self._shift = None
-        return self._inbox.empty()  # looked at after that; see the head of this file
+        return self._inbox.empty()  # after that; see post()
 
     def _do(self, item: T) -> None:
         try:
@@ -171,16 +251,23 @@ class Worker(Generic[T]):
         except BaseException:
             _log.failure("Error in the thread {name!r}", name=self._name)
 
-    def _do_all(self) -> None:
+    def _drain(self) -> None:
+        """
+        Do in this thread, for want of another, what is in the inbox. Blocks as long as that takes.
+        """
         while True:
             try:
                 item = self._inbox.get(False)
             except Empty:
-                return
-            if isinstance(item, _Stop):
+                break
+            if isinstance(item, _Mark):
                 item.reached.release()
-            else:
-                self._do(item)
+                continue
+            try:
+                self._work(item)
+            except Exception:  # nothing else: that is a signal handler's, and for this thread
+                _log.failure("Error in work of the thread {name!r}", name=self._name)
+        self._look()
 
     def relieve(self, patience: float) -> bool:
         """
@@ -195,8 +282,25 @@ class Worker(Generic[T]):
         shift = self._shift
         since = None if shift is None else shift.since
         if shift is None or (since is not None and monotonic() - since > patience):
-            self._start()
+            self._go_on()
         return True
+
+    def flush(self, timeout: float, *, is_end: bool = False) -> bool:
+        """
+        Wait until the items that are in the inbox now are done. Blocks up to *timeout* seconds.
+
+        Args:
+            timeout: seconds.
+            is_end: have the thread end when it has nothing more to do, and wait for that.
+
+        Returns:
+            True if all are done.
+        """
+        mark = _Mark(is_end)
+        self.post(mark)
+        if self.is_current() or sys.is_finalizing():
+            timeout = 0.0  # it would wait for itself, or for a frozen thread
+        return mark.reached.acquire(True, min(max(timeout, 0.0), threading.TIMEOUT_MAX))
 
     def stop(self, timeout: float) -> bool:
         """
@@ -205,15 +309,10 @@ class Worker(Generic[T]):
         Returns:
             True if it has ended.
         """
-        shift = self._shift
-        if shift is not None and shift.ident == get_ident():
-            return False  # it would wait for itself
-        end = monotonic() + timeout
-        if shift is not None or not self._inbox.empty():
-            stop = _Stop()
-            self._put(stop)
-            if not stop.reached.acquire(True, max(timeout, 0.0)):
-                return False
+        end = monotonic() + min(timeout, threading.TIMEOUT_MAX)
+        is_needed = self._shift is not None or not self._inbox.empty()
+        if is_needed and not self.flush(timeout, is_end=True):
+            return False
         thread = self._thread  # which may be about to end, also if it had left the inbox
         if thread is None or thread is threading.current_thread():
             return True
@@ -226,22 +325,24 @@ class _Shift:
     A thread's time at the inbox.
     """
 
-    __slots__ = ("begun", "ident", "since")
+    __slots__ = ("begun", "ident", "is_wanted", "since")
 
     def __init__(self) -> None:
         self.begun = allocate_lock()  # released when the thread that starts it is about to end
         self.begun.acquire()
         self.ident: int | None = None  # written once, by the thread
+        self.is_wanted = True  # false if start() has failed, or in a forked child
         self.since: float | None = None  # when it began its item; written by the thread
 
 
-class _Stop:
+class _Mark:
     """
-    In the inbox: the thread is to end when there is nothing more, and say so.
+    In the inbox: the thread is to say that it has come here, and perhaps to end.
     """
 
-    __slots__ = ("reached",)
+    __slots__ = ("is_end", "reached")
 
-    def __init__(self) -> None:
+    def __init__(self, is_end: bool) -> None:
+        self.is_end = is_end
         self.reached = allocate_lock()
         self.reached.acquire()

@@ -236,7 +236,7 @@ def clocked(loop: EventLoop, leaks: LeakCheck) -> Generator[CrochetClock, None, 
     clock = CrochetClock(leaks)
     bridge = cast("Any", loop.bridge)
     before = {name: getattr(bridge, name, None) for name in _BORROWED}
-    flags = {name: getattr(loop, name) for name in ("_is_set_up", "_life", "_has_logs")}
+    flags = {name: getattr(loop, name) for name in ("_is_set_up", "_reactor_thread", "_has_logs")}
 
     def on_turn(is_turning: bool) -> None:
         # Not None between turns: that would say that no reactor runs yet.
@@ -256,7 +256,7 @@ def clocked(loop: EventLoop, leaks: LeakCheck) -> Generator[CrochetClock, None, 
         bridge.looked_at = clock.seconds()  # a reactor that ran before has noted it by its own time
         bridge.open(clock.call_at_once)
         # setup() and shutdown() in the code under test find nothing to do.
-        vars(loop).update(_is_set_up=True, _life=None, _has_logs=False)
+        vars(loop).update(_is_set_up=True, _reactor_thread=None, _has_logs=False)
         try:
             yield clock
         finally:
@@ -288,8 +288,8 @@ def _catch_up(loop: EventLoop) -> None:
     """
     Do what a reactor could not do to its bridge while that was borrowed.
     """
-    life = loop._life
-    if life is not None and life.has_ended:
+    reactor_thread = loop._reactor_thread
+    if reactor_thread is not None and reactor_thread.has_ended:
         loop._is_set_up = False
         loop.bridge.close(_errors.stopped)
         loop.bridge.reactor_thread = None
