@@ -36,7 +36,7 @@ $(NOX): pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip --quiet install --upgrade 'pip>=25.1'
 	.venv/bin/python -m pip --quiet install --group nox
-	touch $@
+	touch .venv/pip.stamp $@
 
 clean:
 	rm -rf .venv dist build docs/_build .coverage .coverage.* htmlcov

@@ -61,21 +61,25 @@ BRIDGES = ("anyio==4.16.0", "asgiref==3.13.0", "synchronicity==0.12.7")
 in_venv = nox.session(venv_backend="none")
 
 
-def environment(session: nox.Session, folder: Path, name: str, *needs: str) -> str:
+def environment(session: nox.Session, folder: Path, needs: dict[str, list[str]]) -> str:
     """
-    Return the Python of *folder*, with *needs* installed once under *name*, and again when
-    pyproject.toml changes.
+    Return the Python of *folder*, with what pip takes for each of *needs* installed: once under its
+    name, and again when pyproject.toml changes.
     """
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    stamp = folder / f"{name}.stamp"
-    project = ROOT / "pyproject.toml"
-    if not stamp.exists() or stamp.stat().st_mtime < project.stat().st_mtime:
+    project = (ROOT / "pyproject.toml").stat().st_mtime
+    stamps = {folder / f"{name}.stamp": part for name, part in needs.items()}
+    stale = [stamp for stamp in stamps if not stamp.exists() or stamp.stat().st_mtime < project]
+    if stale:
         pip = (python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install")
         if not python.exists():
-            session.run(sys.executable, "-m", "venv", folder)
+            session.run(sys.executable, "-m", "venv", folder, external=True)
+        if not folder.joinpath("pip.stamp").exists():
             session.run(*pip, "--upgrade", "pip>=25.1", external=True)
-        session.run(*pip, *needs, external=True)
-        stamp.touch()
+            folder.joinpath("pip.stamp").touch()
+        session.run(*pip, *(part for stamp in stale for part in stamps[stamp]), external=True)
+        for stamp in stale:
+            stamp.touch()
     return str(python)
 
 
@@ -83,9 +87,8 @@ def here(session: nox.Session, *groups: str) -> str:
     """
     Return the Python of .venv, with the checkout and those dependency groups installed.
     """
-    for group in groups:
-        python = environment(session, HERE, group, "--editable", ".", "--group", group)
-    return python
+    needs = {group: ["--group", group] for group in groups}
+    return environment(session, HERE, {"checkout": ["--editable", "."], **needs})
 
 
 def other(session: nox.Session, *requirements: str) -> str:
@@ -93,7 +96,7 @@ def other(session: nox.Session, *requirements: str) -> str:
     Return the Python of an environment in which there is nothing but *requirements*.
     """
     name = "-".join(requirements).replace("==", "-")
-    return environment(session, HERE / "others" / name, "made", *requirements)
+    return environment(session, HERE / "others" / name, {"made": [*requirements]})
 
 
 def suite(session: nox.Session, *command: str, twice: bool) -> None:
@@ -121,15 +124,18 @@ AT_ONCE = ("-n", "auto", "--dist", "worksteal")  # tests/conftest.py says how ma
 def test(session: nox.Session) -> None:
     """
     Run the whole suite, with the coverage of branches; ``-- --twice`` for a second try.
+
+    With other arguments of pytest's, such as files, there is nothing to be said of coverage.
     """
     python = here(session, *ALL)
     arguments = [argument for argument in session.posargs if argument != "--twice"]
     coverage = (python, "-m", "coverage")
     session.run(*coverage, "erase")
-    tests = (*coverage, "run", "-m", "pytest", *AT_ONCE, *arguments)
+    tests = (*([python] if arguments else [*coverage, "run"]), "-m", "pytest", *AT_ONCE, *arguments)
     suite(session, *tests, twice="--twice" in session.posargs)
-    session.run(*coverage, "combine", "--quiet")
-    session.run(*coverage, "report")
+    if not arguments:
+        session.run(*coverage, "combine", "--quiet")
+        session.run(*coverage, "report")
 
 
 def on_other_reactors(session: nox.Session, *tests: str) -> None:
