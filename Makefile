@@ -1,5 +1,5 @@
 # Each target is a session of nox's, or a tag of several, of the same name: `make list` shows them all,
-# noxfile.py has them. ARGS are for what the session runs: make test ARGS="tests/test_bell.py -x"
+# noxfile.py has them. ARGS are for what the session runs: make test ARGS="tests/core -x"
 #
 #   make demo	the Flask application, with an origin server of its own; offline
 #   make test	the test suite, with the coverage of branches

@@ -39,15 +39,18 @@ ALL = (*CORE, "demo", "examples", "docs", "bench")
 # The tests that are run, or left out, somewhere: no other file lists any. Folders will do as well.
 # AROUND are slow, and hardly depend on the Python that they run on.
 AROUND = """
-    tests/test_benchmarks.py tests/test_crochet_pytest.py tests/test_demo.py tests/test_docs.py
-    tests/test_examples.py tests/test_hazards.py tests/test_ipython.py tests/test_servers.py
+    tests/test_benchmarks.py tests/test_demo.py tests/test_docs.py tests/test_examples.py
+    tests/test_hazards.py tests/test_servers.py tests/interactive/test_ipython.py
+    tests/testing/test_crochet_pytest.py
 """
 # The reactor makes a difference to these.
 OF_REACTORS = """
-    tests/test_bell.py tests/test_bridge.py tests/test_calls.py tests/test_coroutines.py
-    tests/test_event_loops.py tests/test_host.py tests/test_life.py tests/test_parking.py
-    tests/test_patience.py tests/test_reactors.py tests/test_relay.py tests/test_result.py
-    tests/test_starting.py tests/test_tasks.py
+    tests/core/test_bridge.py tests/core/test_call.py tests/core/test_decorators.py
+    tests/core/test_result.py tests/core/test_waiting.py tests/coroutines/test_follow.py
+    tests/coroutines/test_task.py tests/lifecycle/test_fork.py
+    tests/lifecycle/test_program_reactor.py tests/lifecycle/test_reactor_thread.py
+    tests/reactor/test_asyncio_loop.py tests/reactor/test_reactor.py tests/reactor/test_wakeup.py
+    tests/threads/test_handoff.py
 """
 if missing := [name for name in (AROUND + OF_REACTORS).split() if not (ROOT / name).exists()]:
     raise FileNotFoundError(f"noxfile.py names tests that do not exist: {', '.join(missing)}")
