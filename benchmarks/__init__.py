@@ -3,3 +3,6 @@ Measure Crochet beside its peers, interleaved in one run: ``python -m benchmarks
 
 ``README.md`` in this folder says what each figure isolates and how to read it.
 """
+
+# What defines the measures, in the order in which they are taken.
+from benchmarks import hand_overs, fresh  # noqa: F401, I001

@@ -12,23 +12,30 @@ runs at a time.
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import json
 import os
+import platform
 import random
-import select
+import re
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from benchmarks.environments import CHECKOUT, Interpreter
+from benchmarks.contenders import CONTENDERS, REFERENCES
+from benchmarks.figures import figure_of, not_slower, summary
+from benchmarks.registry import MEASURES, PLANS, Measure
 
-#: Seconds that any one block or probe may take; only something stuck takes as long.
-BOUND = 300.0
+CHECKOUT = Path(__file__).resolve().parent.parent
+SCHEMA = "crochet-benchmarks/2"
+
+Figures = dict[str, Any]
 
 
 class WorkerError(Exception):
@@ -37,75 +44,56 @@ class WorkerError(Exception):
     """
 
 
+#: A Python to run contenders with, and what goes before everything on its path.
+Interpreter = tuple[str, Path | None]
+
+
 class Worker:
     """
-    A process that holds one contender. Use it as a context manager.
+    A process that holds one contender, or a fresh one. Use it as a context manager.
     """
 
-    def __init__(self, key: str, interpreter: Interpreter) -> None:
-        self.key = key
+    def __init__(self, key: str, interpreter: Interpreter, *options: str) -> None:
+        self.key, self.interpreter = key, interpreter
+        python, source = interpreter
+        environ = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
+        if source is not None:
+            environ["PYTHONPATH"] = str(source)
         # A file and not a pipe: nobody reads it unless the worker fails.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
-            [interpreter.python, "-m", "benchmarks.worker", key],
+            [python, "-m", "benchmarks.worker", key, *options],
             cwd=CHECKOUT,
-            env=interpreter.environ(),
+            env=environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            bufsize=0,
         )
-        self._received = b""
         try:
-            greeting = self._reply()
+            #: What it consists of, or why this contender cannot run here.
+            self.greeting = self._reply()
         except WorkerError:
-            self.__exit__(*sys.exc_info())
+            self.__exit__()
             raise
-        #: Why this contender cannot run here, or None.
-        self.unavailable: str | None = greeting.get("unavailable")
-        self.versions: dict[str, str] = greeting.get("versions", {})
-        self.python: dict[str, str] = greeting.get("python", {})
 
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """
-        End the process: by the end of its input, or else by force.
-        """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        complaint = None
-        try:
-            if self._process.wait(30) != 0:
-                complaint = f"{self.key} ended with {self._process.returncode}"
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            complaint = f"{self.key} did not end"
-        printed = self._printed()
-        self._process.stdout.close()
+    def __exit__(self, *_: object) -> None:
+        # It has nothing to do any more, and nothing of its own to leave behind.
+        self._process.kill()
+        self._process.communicate()
         self._errors.close()
-        # What went wrong first is already on its way, and says more.
-        if complaint is not None and error is None:
-            raise WorkerError(f"{complaint}:\n{printed}")
 
     def run(self, block: str, **request: Any) -> dict[str, Any]:
         """
         Ask for one *block* and return its answer.
 
         Raises:
-            WorkerError: the block failed, the process ended, or it has not answered in time.
+            WorkerError: the block failed, or the process ended, as it does when it is stuck.
         """
-        assert self._process.stdin is not None
-        line = json.dumps({"block": block, **request}).encode() + b"\n"
-        self._process.stdin.write(line)
+        self._process.stdin.write(json.dumps({"block": block, **request}).encode() + b"\n")
+        self._process.stdin.flush()
         answer = self._reply()
         if "error" in answer:
             raise WorkerError(f"{self.key}, {block}:\n{answer['error']}")
@@ -118,57 +106,31 @@ class Worker:
         A thread that sleeps cannot do anything without being switched to, whatever woke it,
         and the kernel counts that without disturbing the process. None where it does not tell.
         """
-        total = 0
         try:
-            for task in Path(f"/proc/{self._process.pid}/task").iterdir():
-                for line in (task / "status").read_text(encoding="ascii").splitlines():
-                    if "ctxt_switches" in line:
-                        total += int(line.split()[1])
+            tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
+            told = "".join((task / "status").read_text(encoding="ascii") for task in tasks)
         except OSError:
             return None
-        return total
+        return sum(map(int, re.findall(r"ctxt_switches:\s*(\d+)", told)))
 
-    def _reply(self) -> dict[str, Any]:
-        """
-        Return the next line from the worker, decoded.
-        """
-        assert self._process.stdout is not None
-        ends = time.monotonic() + BOUND
-        while b"\n" not in self._received:
-            remaining = ends - time.monotonic()
-            readable, _, _ = select.select([self._process.stdout], [], [], max(remaining, 0))
-            if not readable:
-                self._process.kill()
-                raise WorkerError(f"{self.key} has not answered in {BOUND:g} s")
-            chunk = os.read(self._process.stdout.fileno(), 65536)
-            if not chunk:
-                raise WorkerError(f"{self.key} ended:\n{self._printed()}")
-            self._received += chunk
-        line, _, self._received = self._received.partition(b"\n")
-        reply: dict[str, Any] = json.loads(line)
-        return reply
-
-    def _printed(self) -> str:
-        """
-        Return the end of what the worker printed.
-        """
-        self._errors.seek(0)
-        return self._errors.read()[-4000:].decode(errors="replace")
+    def _reply(self) -> Figures:
+        line = self._process.stdout.readline()
+        if not line:
+            self._errors.seek(0)
+            printed = self._errors.read()[-4000:].decode(errors="replace")
+            raise WorkerError(f"{self.key} ended:\n{printed}")
+        return json.loads(line)
 
 
 def interleaved(
-    turns: Mapping[str, Callable[[], dict[str, Any]]],
-    rounds: int,
-    order: random.Random,
-    *,
-    warm_up: int = 1,
-) -> dict[str, list[dict[str, Any]]]:
+    turns: Mapping[str, Callable[[], Figures]], rounds: int, order: random.Random, warm_up: int = 1
+) -> dict[str, list[Figures]]:
     """
     Take every one of *turns* once a round, in a new order each round; return the answers.
 
     The first *warm_up* rounds are run and thrown away.
     """
-    answers: dict[str, list[dict[str, Any]]] = {key: [] for key in turns}
+    answers: dict[str, list[Figures]] = {key: [] for key in turns}
     keys = list(turns)
     for number in range(warm_up + rounds):
         order.shuffle(keys)
@@ -179,67 +141,127 @@ def interleaved(
     return answers
 
 
-def wakeups(workers: Iterable[Worker], seconds: float) -> dict[str, int]:
+@dataclass
+class Run:
     """
-    Count how often each of *workers* wakes up in *seconds* in which nobody asks it anything.
+    What takes part, with which interpreter, by which plan; and the report as it grows.
+    """
 
-    Where the kernel does not tell, the result is empty.
+    interpreters: Mapping[str, Interpreter]
+    say: Callable[[str], None]
+    plan: str = "full"
+    rounds: int | None = None
+    seed: int = 1
+    gc: bool = True
+
+    def measure(self, names: list[str], keys: list[str]) -> dict[str, Any]:
+        """
+        Take the measures called *names* of the contenders *keys*; return the report.
+        """
+        started = time.perf_counter()
+        now = datetime.datetime.now(datetime.timezone.utc)
+        self.report: dict[str, Any] = {
+            "schema": SCHEMA,
+            "started": now.isoformat("T", "seconds"),
+            "machine": {**machine(), "load_before": os.getloadavg()[0]},
+            "settings": {"plan": self.plan, "seed": self.seed, "gc": self.gc},
+            **{key: {} for key in ("python", "versions", "unavailable", "measures")},
+            "bars": [],
+        }
+        order = random.Random(self.seed)
+        with contextlib.ExitStack() as stack:
+            found = [self._worker(key, stack) for key in keys]
+            workers = {worker.key: worker for worker in found if worker is not None}
+            for measure in (MEASURES[name] for name in names):
+                if measure.pinned and not hasattr(os, "sched_setaffinity"):
+                    self.say(f"{measure.name} is left out: threads cannot be pinned here")
+                    continue
+                self.say(f"{measure.name}: {measure.what}")
+                who = {key: worker for key, worker in workers.items() if key in measure.who}
+                entries = {
+                    key: {
+                        "title": CONTENDERS[key].title,
+                        "is_reference": key in REFERENCES,
+                        **{figure: _summary(figure, answers) for figure in answers[0]},
+                    }
+                    for key, answers in self._take(measure, who, order).items()
+                }
+                taken = {"what": measure.what, "contenders": entries}
+                self.report["measures"][measure.name] = taken
+                figure = figure_of(taken)
+                before = [not_slower(figure)] if measure.where == "contender" else []
+                for bar in (*measure.bars, *before):
+                    verdict = bar.verdict(measure.name, entries, figure)
+                    self.report["bars"] += [verdict] if verdict else []
+        self.report["seconds"] = round(time.perf_counter() - started, 1)
+        self.report["machine"]["load_after"] = os.getloadavg()[0]
+        return self.report
+
+    def _worker(self, key: str, stack: contextlib.ExitStack) -> Worker | None:
+        reason: str | None = "has no environment in this run"
+        if key in self.interpreters:
+            worker = stack.enter_context(Worker(key, self.interpreters[key]))
+            reason = worker.greeting.get("unavailable")
+            if reason is None:
+                self.report["versions"][key] = worker.greeting["versions"]
+                self.report["python"] = worker.greeting["python"]
+                return worker
+        # An ImportError may tell a file; a report is to be shown to others.
+        self.report["unavailable"][key] = re.sub(r"\s*\([^)]*[/\\][^)]*\)", "", reason)
+        self.say(f"{key} is left out: {self.report['unavailable'][key]}")
+        return None
+
+    def _take(
+        self, measure: Measure, workers: dict[str, Worker], order: random.Random
+    ) -> dict[str, list[Figures]]:
+        """
+        Take *measure* of all *workers*, interleaved; return the answers.
+        """
+        place = PLANS[self.plan]
+        sizes = {name: size[place] for name, size in measure.sizes.items()}
+        rounds = self.rounds or measure.rounds[place]
+        for name, value in {**sizes, "rounds": rounds}.items():
+            self.report["settings"][f"{measure.name}_{name}"] = value
+        if measure.where == "workers":
+            return {key: [found] for key, found in measure.function(workers, **sizes).items()}
+
+        def take(worker: Worker, times: int = 1) -> Figures:
+            request: dict[str, Any] = {name: times * size for name, size in sizes.items()}
+            if measure.where == "fresh":
+                with Worker(worker.key, worker.interpreter, "fresh") as fresh:
+                    return fresh.run(measure.name, **request)
+            if measure.pinned:
+                request["processor"] = min(os.sched_getaffinity(0))
+            return worker.run(measure.pinned or measure.name, collect=self.gc, **request)
+
+        def take_both(worker: Worker) -> Figures:
+            few, many = take(worker), take(worker, 10)
+            found = {f"{step} at n": few[step] for step in few}
+            found |= {f"{step} at 10 n": many[step] for step in few}
+            return found | {f"{step}, growth": many[step] / few[step] for step in few}
+
+        one_turn = take_both if measure.grows else take
+        turns = {key: partial(one_turn, worker) for key, worker in workers.items()}
+        return interleaved(turns, rounds, order, warm_up=int(measure.where == "contender"))
+
+
+def _summary(figure: str, answers: list[Figures]) -> Any:
+    is_text = isinstance(answers[0][figure], str)
+    return answers[0][figure] if is_text else summary([answer[figure] for answer in answers])
+
+
+def machine() -> dict[str, Any]:
     """
-    watched = list(workers)
-    # What the last block left running (a thread on its way out, a collection) ends first.
-    time.sleep(1.0)
-    before = {worker.key: worker.context_switches() for worker in watched}
-    time.sleep(seconds)
-    after = {worker.key: worker.context_switches() for worker in watched}
+    Describe the machine, without anything that says whose or where it is.
+    """
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
+    model = re.search(r"^model name\s*: (.*)", text, re.M)
+    has_affinity = hasattr(os, "sched_getaffinity")
     return {
-        key: switches - earlier
-        for key, switches in after.items()
-        if switches is not None and (earlier := before[key]) is not None
+        "system": platform.system(),
+        "release": "".join(re.findall(r"^[\d.]+", platform.release())),
+        "architecture": platform.machine(),
+        "processor": model.group(1) if model else platform.processor(),
+        "processors": len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count(),
     }
-
-
-#: What a new interpreter runs to time an import. It imports nothing else before that. An import
-#: from a warm cache is nothing but work, so on a quiet machine both clocks agree; on a busy one
-#: the processor's clock still tells the cost of the import.
-IMPORTS = """
-import sys
-from time import perf_counter, process_time
-sys.path[:0] = sys.argv[1:]
-import twisted.internet.defer
-started, began = perf_counter(), process_time()
-import crochet
-worked, passed = process_time() - began, perf_counter() - started
-print('{"cpu_seconds": %r, "wall_seconds": %r, "reactor_imported": %d}' % (
-    worked, passed, "twisted.internet.reactor" in sys.modules))
-"""
-
-
-def imported(interpreter: Interpreter) -> dict[str, Any]:
-    """
-    Time the imports in a new interpreter.
-    """
-    source = [] if interpreter.source is None else [str(interpreter.source)]
-    return _answer([interpreter.python, "-I", "-c", IMPORTS, *source], interpreter)
-
-
-def probed(interpreter: Interpreter, name: str, number: int) -> dict[str, Any]:
-    """
-    Run the probe called *name* in a new interpreter.
-    """
-    command = [interpreter.python, "-m", "benchmarks.probes", name, str(number)]
-    return _answer(command, interpreter)
-
-
-def _answer(command: list[str], interpreter: Interpreter) -> dict[str, Any]:
-    done = subprocess.run(
-        command,
-        cwd=CHECKOUT,
-        env=interpreter.environ(),
-        capture_output=True,
-        text=True,
-        timeout=BOUND,
-    )
-    if done.returncode != 0:
-        raise WorkerError(f"{command[2:]} ended with {done.returncode}:\n{done.stderr[-4000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer

@@ -15,7 +15,9 @@ import concurrent.futures
 import os
 import select
 import threading
+from _thread import allocate_lock
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 #: Seconds. Nothing measured here takes as long; it is what a user would write beside a call.
@@ -24,116 +26,99 @@ BOUND = 60.0
 Body = Callable[[], Any]
 
 
-class Unavailable(Exception):
-    """
-    Say that a contender cannot run here, and why.
-    """
-
-
 class Contender:
     """
-    One way of calling into a loop that runs in another thread.
+    One way of calling into a loop that runs in another thread. A subclass has what it can do of:
 
-    A subclass gives ``start``, ``stop`` and ``blocking``; ``submitting`` and ``settle`` if it
-    can start a call without waiting for it; ``coroutine`` and ``awaitable`` with ``held`` for the
-    measures of those.
+    - ``start()`` starts the loop in a thread of its own, and returns when it runs; nothing stops
+      it, for the conductor ends the process;
+    - ``blocking(function)`` returns a callable that runs *function* in the loop's thread and
+      returns its value; ``coroutine(function)`` likewise for an ``async def`` of asyncio's;
+    - ``submitting(function)`` returns one that hands *function* to that thread and returns at once;
+    - ``settle(handles)`` blocks until each of what that gave has its answer;
+    - ``awaitable(function)`` returns one that starts *function* and returns what an asyncio loop
+      can await; with ``held(number)`` all answers come when *number* have been started;
+    - ``apart(body)`` runs *body* in a thread that it can be called from, and returns its value;
+      ``together(bodies)`` runs each in such a thread of its own, all at once.
     """
 
-    key: str
-    title: str
-    #: The distributions whose versions belong in the report.
+    key = title = ""
+    #: The distributions whose versions belong in the report. With uvloop's it uses that loop.
     distributions: tuple[str, ...] = ()
+    blocking: Any
+    submitting: Any = None
 
     def start(self) -> None:
-        """
-        Start the loop in a thread of its own; return when it runs.
-        """
-
-    def stop(self) -> None:
-        """
-        Stop what ``start`` started.
-        """
-
-    def blocking(self, function: Body) -> Body:
-        """
-        Return a callable that runs *function* in the loop's thread and returns its value.
-        """
-        raise NotImplementedError
-
-    def submitting(self, function: Body) -> Body | None:
-        """
-        Return a callable that hands *function* to the loop's thread and returns at once.
-        """
-        return None
+        pass
 
     def settle(self, handles: Sequence[Any]) -> None:
-        """
-        Block until each of *handles*, which ``submitting`` gave, has its answer.
-        """
         for handle in handles:
             handle.result(BOUND)
 
-    def coroutine(self, function: Body) -> Body:
-        """
-        Return a callable that runs *function*, an ``async def`` of asyncio's, and waits for it.
-        """
-        raise NotImplementedError
-
-    def awaitable(self, function: Body) -> Body:
-        """
-        Return a callable that starts *function*, and returns what an asyncio loop can await.
-        """
-        raise NotImplementedError
-
-    def held(self, number: int) -> Body:
-        """
-        Return such a callable whose answers all come at once when *number* have been started.
-        """
-        raise NotImplementedError
-
     def apart(self, body: Body) -> Any:
-        """
-        Run *body* in a thread that this contender can be called from; return its value.
-        """
         return body()
 
     def together(self, bodies: Sequence[Body]) -> None:
-        """
-        Run *bodies* at once, each in such a thread of its own; return when all have ended.
-        """
         threads = [threading.Thread(target=body) for body in bodies]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        if "uvloop" not in self.distributions:
+            return asyncio.new_event_loop()
+        import uvloop
 
-def _in_thread(target: Callable[[], Any], name: str) -> threading.Thread:
+        return uvloop.new_event_loop()
+
+
+def _as_coroutine(function: Body) -> Body:
+    async def body() -> Any:
+        return function()
+
+    return body
+
+
+def _together(number: int, make: Body, answer: Callable[[Any], None]) -> Body:
     """
-    Start *target* in a daemon thread.
+    Return what makes one at each call, and answers all when it has made *number*.
     """
-    thread = threading.Thread(target=target, name=name, daemon=True)
-    thread.start()
-    return thread
+    waiting: list[Any] = []
+
+    def start() -> Any:
+        waiting.append(made := make())
+        if len(waiting) == number:
+            for one in waiting:
+                answer(one)
+            waiting.clear()
+        return made
+
+    return start
 
 
-# -- Crochet, ours and the peer it replaces: the same lines of code run both ----------------
+def _in_thread(target: Callable[[], Any]) -> None:
+    threading.Thread(target=target, daemon=True).start()
 
 
 class Crochet(Contender):
     """
-    ``wait_for`` and ``run_in_reactor``, whichever ``crochet`` this interpreter imports.
+    ``wait_for`` and ``run_in_reactor`` of whichever ``crochet`` this interpreter imports.
     """
 
-    key = "crochet"
-    title = "crochet (ours)"
+    key, title = "crochet", "crochet (ours)"
     distributions = ("Twisted",)
 
     def start(self) -> None:
         import crochet
 
         self._crochet = crochet
-        crochet.setup()
+        if self.key == "crochet-uvloop":
+            crochet.setup(reactor="asyncio", loop_factory=self.new_loop)
+        elif self.key == "crochet-asyncio":
+            crochet.setup(reactor="asyncio")
+        else:
+            crochet.setup()
 
     def blocking(self, function: Body) -> Body:
         return self._crochet.wait_for(timeout=BOUND)(function)
@@ -141,133 +126,37 @@ class Crochet(Contender):
     def submitting(self, function: Body) -> Body:
         return self._crochet.run_in_reactor(function)
 
-    def settle(self, handles: Sequence[Any]) -> None:
-        for handle in handles:
-            handle.wait(BOUND)
-
     # What it does with a plain function is what it does with a coroutine function, and what can
     # be waited for can be awaited.
     coroutine = blocking
     awaitable = submitting
 
+    def settle(self, handles: Sequence[Any]) -> None:
+        for handle in handles:
+            handle.wait(BOUND)
+
     def held(self, number: int) -> Body:
         from twisted.internet.defer import Deferred
 
-        waiting: list[Deferred[None]] = []
-
-        def body() -> Deferred[None]:
-            deferred: Deferred[None] = Deferred()
-            waiting.append(deferred)
-            if len(waiting) == number:
-                for started in waiting:
-                    started.callback(None)
-                waiting.clear()
-            return deferred
-
-        return self.awaitable(body)
-
-
-class CrochetAsyncio(Crochet):
-    """
-    Ours on Twisted's asyncio reactor.
-    """
-
-    key = "crochet-asyncio"
-    title = "crochet (ours, asyncio reactor)"
-
-    def start(self) -> None:
-        import crochet
-
-        self._crochet = crochet
-        crochet.setup(reactor="asyncio")
-
-
-class CrochetUvloop(Crochet):
-    """
-    Ours on the same reactor with uvloop's event loop.
-    """
-
-    key = "crochet-uvloop"
-    title = "crochet (ours, asyncio reactor on uvloop)"
-    distributions = ("Twisted", "uvloop")
-
-    def start(self) -> None:
-        import uvloop
-
-        import crochet
-
-        self._crochet = crochet
-        crochet.setup(reactor="asyncio", loop_factory=uvloop.new_event_loop)
-
-
-class CrochetUnnoted(Crochet):
-    """
-    Ours without the notes on each call that ``status()`` and error texts are made from.
-    """
-
-    key = "crochet-unnoted"
-    title = "crochet (ours, without notes on calls)"
-
-    def start(self) -> None:
-        from benchmarks.notes import leave_out_notes
-
-        leave_out_notes()
-        super().start()
-
-
-class Crochet211(Crochet):
-    """
-    The release that ours replaces.
-    """
-
-    key = "crochet-2.1.1"
-    title = "crochet 2.1.1"
-    distributions = ("crochet", "Twisted", "wrapt")
-
-
-# -- Twisted ----------------------------------------------------------------------------------
+        return self.awaitable(_together(number, Deferred, lambda deferred: deferred.callback(None)))
 
 
 class Twisted(Contender):
-    """
-    ``twisted.internet.threads.blockingCallFromThread``, which takes no timeout.
-    """
-
-    key = "twisted"
-    title = "blockingCallFromThread"
+    key, title = "twisted", "blockingCallFromThread"
     distributions = ("Twisted",)
 
     def start(self) -> None:
         from twisted.internet import reactor
         from twisted.internet.threads import blockingCallFromThread
 
-        self._reactor: Any = reactor
-        self._call = blockingCallFromThread
-        running = threading.Event()
-        self._reactor.callWhenRunning(running.set)
-        self._thread = _in_thread(lambda: self._reactor.run(installSignalHandlers=False), "reactor")
-        if not running.wait(BOUND):
-            raise Unavailable("the reactor did not start")
-
-    def stop(self) -> None:
-        self._reactor.callFromThread(self._reactor.stop)
-        self._thread.join(BOUND)
+        self._reactor, self._call = reactor, blockingCallFromThread
+        _in_thread(lambda: reactor.run(installSignalHandlers=False))
 
     def blocking(self, function: Body) -> Body:
-        call, reactor = self._call, self._reactor
-
-        def blocking() -> Any:
-            return call(reactor, function)
-
-        return blocking
+        return partial(self._call, self._reactor, function)
 
     def submitting(self, function: Body) -> Body:
-        call = self._reactor.callFromThread
-
-        def submitting() -> Any:
-            return call(function)
-
-        return submitting
+        return partial(self._reactor.callFromThread, function)
 
     def settle(self, handles: Sequence[Any]) -> None:
         # callFromThread gives nothing to wait for, but keeps the order: when a later call
@@ -282,12 +171,10 @@ class ReactorFloor(Twisted):
     No library; it parts Crochet's cost into the reactor's share and its own.
     """
 
-    key = "reactor-floor"
-    title = "callFromThread + lock"
+    key, title = "reactor-floor", "callFromThread + lock"
 
     def blocking(self, function: Body) -> Body:
         call_from_thread = self._reactor.callFromThread
-        allocate_lock = threading.Lock
 
         def run_in_reactor(box: list[Any], answered: Any) -> None:
             box.append(function())
@@ -304,156 +191,59 @@ class ReactorFloor(Twisted):
         return blocking
 
 
-# -- asyncio and what is built on it ---------------------------------------------------------
-
-
 class Asyncio(Contender):
-    """
-    ``asyncio.run_coroutine_threadsafe`` and a bounded ``result()``.
-    """
-
-    key = "asyncio"
-    title = "run_coroutine_threadsafe (asyncio)"
-
-    def new_loop(self) -> asyncio.AbstractEventLoop:
-        """
-        Return the loop to use.
-        """
-        return asyncio.new_event_loop()
+    key, title = "asyncio", "run_coroutine_threadsafe (asyncio)"
 
     def start(self) -> None:
         self._loop = self.new_loop()
-        self._thread = _in_thread(self._loop.run_forever, "loop")
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(BOUND)
-        self._loop.close()
+        _in_thread(self._loop.run_forever)
 
     def blocking(self, function: Body) -> Body:
-        run, loop = asyncio.run_coroutine_threadsafe, self._loop
-
-        async def body() -> Any:
-            return function()
-
-        def blocking() -> Any:
-            return run(body(), loop).result(BOUND)
-
-        return blocking
-
-    def submitting(self, function: Body) -> Body:
-        run, loop = asyncio.run_coroutine_threadsafe, self._loop
-
-        async def body() -> Any:
-            return function()
-
-        def submitting() -> Any:
-            return run(body(), loop)
-
-        return submitting
+        return self.coroutine(_as_coroutine(function))
 
     def coroutine(self, function: Body) -> Body:
         run, loop = asyncio.run_coroutine_threadsafe, self._loop
+        return lambda: run(function(), loop).result(BOUND)
 
-        def blocking() -> Any:
-            return run(function(), loop).result(BOUND)
-
-        return blocking
+    def submitting(self, function: Body) -> Body:
+        run, loop, body = asyncio.run_coroutine_threadsafe, self._loop, _as_coroutine(function)
+        return lambda: run(body(), loop)
 
     def awaitable(self, function: Body) -> Body:
         submit, wrap = self.submitting(function), asyncio.wrap_future
-
-        def awaitable() -> Any:
-            return wrap(submit())
-
-        return awaitable
+        return lambda: wrap(submit())
 
     def held(self, number: int) -> Body:
         run, loop, wrap = asyncio.run_coroutine_threadsafe, self._loop, asyncio.wrap_future
-        waiting: list[asyncio.Future[None]] = []
+        start = _together(number, loop.create_future, lambda future: future.set_result(None))
 
         async def body() -> None:
-            future = loop.create_future()
-            waiting.append(future)
-            if len(waiting) == number:
-                for started in waiting:
-                    started.set_result(None)
-                waiting.clear()
-            await future
+            await start()
 
-        def held() -> Any:
-            return wrap(run(body(), loop))
-
-        return held
-
-
-class Uvloop(Asyncio):
-    """
-    The same on uvloop.
-    """
-
-    key = "uvloop"
-    title = "run_coroutine_threadsafe (uvloop)"
-    distributions = ("uvloop",)
-
-    def new_loop(self) -> asyncio.AbstractEventLoop:
-        import uvloop
-
-        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-        return loop
+        return lambda: wrap(run(body(), loop))
 
 
 class Anyio(Contender):
-    """
-    anyio's ``start_blocking_portal`` on its asyncio backend; ``call`` takes no timeout.
-    """
-
-    key = "anyio"
-    title = "anyio portal"
+    key, title = "anyio", "anyio portal"
     distributions = ("anyio",)
-    options: dict[str, Any] = {}
 
     def start(self) -> None:
         from anyio.from_thread import start_blocking_portal
 
-        self._context = start_blocking_portal("asyncio", self.options)
-        self._portal: Any = self._context.__enter__()
-
-    def stop(self) -> None:
-        self._context.__exit__(None, None, None)
+        options = {"use_uvloop": "uvloop" in self.distributions}
+        self._context = start_blocking_portal("asyncio", options)
+        self._portal = self._context.__enter__()
 
     def blocking(self, function: Body) -> Body:
-        call = self._portal.call
-
-        def blocking() -> Any:
-            return call(function)
-
-        return blocking
+        return partial(self._portal.call, function)
 
     def submitting(self, function: Body) -> Body:
-        start_task_soon = self._portal.start_task_soon
+        return partial(self._portal.start_task_soon, function)
 
-        def submitting() -> Any:
-            return start_task_soon(function)
-
-        return submitting
-
-    # It takes both kinds of functions.
-    coroutine = blocking
+    coroutine = blocking  # it takes both kinds of functions
 
 
-class AnyioUvloop(Anyio):
-    """
-    The same on uvloop.
-    """
-
-    key = "anyio-uvloop"
-    title = "anyio portal (uvloop)"
-    distributions = ("anyio", "uvloop")
-    options = {"use_uvloop": True}
-
-
-class Asgiref(Contender):
+class Asgiref(Asyncio):
     """
     asgiref's ``async_to_sync``, called in threads that ``sync_to_async`` made.
 
@@ -463,39 +253,17 @@ class Asgiref(Contender):
     It takes no timeout and has no way to start a call without waiting for it.
     """
 
-    key = "asgiref"
-    title = "asgiref async_to_sync"
+    key, title = "asgiref", "asgiref async_to_sync"
     distributions = ("asgiref",)
-
-    def new_loop(self) -> asyncio.AbstractEventLoop:
-        """
-        Return the loop to use.
-        """
-        return asyncio.new_event_loop()
+    submitting = None
 
     def start(self) -> None:
         from asgiref.sync import async_to_sync, sync_to_async
 
-        self._async_to_sync: Any = async_to_sync
-        self._sync_to_async: Any = sync_to_async
-        self._loop = self.new_loop()
-        self._thread = _in_thread(self._loop.run_forever, "loop")
+        self.coroutine = async_to_sync
+        self._sync_to_async = sync_to_async
         self._executor = concurrent.futures.ThreadPoolExecutor(max_workers=128)
-
-    def stop(self) -> None:
-        self._executor.shutdown()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(BOUND)
-        self._loop.close()
-
-    def blocking(self, function: Body) -> Body:
-        async def body() -> Any:
-            return function()
-
-        return self._async_to_sync(body)
-
-    def coroutine(self, function: Body) -> Body:
-        return self._async_to_sync(function)
+        super().start()
 
     def apart(self, body: Body) -> Any:
         return self._start_apart(body).result()
@@ -509,52 +277,20 @@ class Asgiref(Contender):
         return asyncio.run_coroutine_threadsafe(called(), self._loop)
 
 
-class AsgirefUvloop(Asgiref):
-    """
-    The same on uvloop.
-    """
-
-    key = "asgiref-uvloop"
-    title = "asgiref async_to_sync (uvloop)"
-    distributions = ("asgiref", "uvloop")
-
-    def new_loop(self) -> asyncio.AbstractEventLoop:
-        import uvloop
-
-        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-        return loop
-
-
 class Synchronicity(Contender):
-    """
-    synchronicity's blocking wrapper around an ``async def``; it takes no timeout.
-    """
-
-    key = "synchronicity"
-    title = "synchronicity"
+    key, title = "synchronicity", "synchronicity"
     distributions = ("synchronicity",)
 
     def start(self) -> None:
         import synchronicity
 
-        self._synchronizer: Any = synchronicity.Synchronizer()
+        self._synchronizer = synchronicity.Synchronizer()
 
     def blocking(self, function: Body) -> Body:
-        async def body() -> Any:
-            return function()
-
-        return self._synchronizer.wrap(body)
+        return self._synchronizer.wrap(_as_coroutine(function))
 
     def submitting(self, function: Body) -> Body:
-        wrapped = self.blocking(function)
-
-        def submitting() -> Any:
-            return wrapped(_future=True)
-
-        return submitting
-
-
-# -- the floor --------------------------------------------------------------------------------
+        return partial(self.blocking(function), _future=True)
 
 
 class Floor(Contender):
@@ -567,27 +303,16 @@ class Floor(Contender):
     wait is bounded, nothing can be cancelled.
     """
 
-    key = "floor"
-    title = "floor: eventfd, epoll, lock"
+    key, title = "floor", "floor: eventfd, epoll, lock"
 
     def start(self) -> None:
         if not hasattr(os, "eventfd") or not hasattr(select, "epoll"):
-            raise Unavailable("needs Linux's eventfd and epoll")
+            raise ImportError("needs Linux's eventfd and epoll")
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll = select.epoll()
         self._epoll.register(self._wakeup, select.EPOLLIN)
-        self._queue: collections.deque[tuple[Body, list[Any], Any]] = collections.deque()
-        self._thread = _in_thread(self._run, "floor")
-
-    def stop(self) -> None:
-        self._queue.append((self._raise, [], None))
-        os.eventfd_write(self._wakeup, 1)
-        self._thread.join(BOUND)
-        self._epoll.close()
-        os.close(self._wakeup)
-
-    def _raise(self) -> None:
-        raise SystemExit
+        self._queue = collections.deque()
+        _in_thread(self._run)
 
     def _run(self) -> None:
         poll, read, wakeup, queue = self._epoll.poll, os.eventfd_read, self._wakeup, self._queue
@@ -602,7 +327,6 @@ class Floor(Contender):
 
     def blocking(self, function: Body) -> Body:
         append, write, wakeup = self._queue.append, os.eventfd_write, self._wakeup
-        allocate_lock = threading.Lock
 
         def blocking() -> Any:
             answered = allocate_lock()
@@ -617,22 +341,27 @@ class Floor(Contender):
 
     def submitting(self, function: Body) -> Body:
         append, write, wakeup = self._queue.append, os.eventfd_write, self._wakeup
-        allocate_lock = threading.Lock
 
         def submitting() -> Any:
             answered = allocate_lock()
             answered.acquire()
-            box: list[Any] = []
-            append((function, box, answered))
+            append((function, [], answered))
             write(wakeup, 1)
-            return box, answered
+            return answered
 
         return submitting
 
     def settle(self, handles: Sequence[Any]) -> None:
-        for _box, answered in handles:
-            if not answered.acquire(timeout=BOUND):
-                raise TimeoutError("the floor has not answered")
+        for answered in handles:
+            answered.acquire()
+
+
+def _form(base: type[Contender], key: str, title: str, *with_: str) -> Any:
+    """
+    Return *base* in another form, *with_* other distributions.
+    """
+    names = with_ or base.distributions
+    return type(key, (base,), {"key": key, "title": title, "distributions": names})
 
 
 #: Every contender, by its key, in the order of tables and plots.
@@ -640,27 +369,31 @@ CONTENDERS: dict[str, type[Contender]] = {
     contender.key: contender
     for contender in (
         Crochet,
-        CrochetAsyncio,
-        CrochetUvloop,
-        CrochetUnnoted,
-        Crochet211,
+        _form(Crochet, "crochet-before", "crochet (ours, before)"),
+        _form(Crochet, "crochet-asyncio", "crochet (ours, asyncio)"),
+        _form(Crochet, "crochet-uvloop", "crochet (ours, uvloop)", "Twisted", "uvloop"),
+        _form(Crochet, "crochet-2.1.1", "crochet 2.1.1", "crochet", "Twisted", "wrapt"),
         Twisted,
         Asyncio,
-        Uvloop,
+        _form(Asyncio, "uvloop", "run_coroutine_threadsafe (uvloop)", "uvloop"),
         Anyio,
-        AnyioUvloop,
+        _form(Anyio, "anyio-uvloop", "anyio portal (uvloop)", "anyio", "uvloop"),
         Asgiref,
-        AsgirefUvloop,
+        _form(Asgiref, "asgiref-uvloop", "asgiref async_to_sync (uvloop)", "asgiref", "uvloop"),
         Synchronicity,
         ReactorFloor,
         Floor,
     )
 }
 
-#: No libraries but what the others stand on, or ours with less: no rank among them.
-REFERENCES = frozenset({"floor", "reactor-floor", "crochet-unnoted"})
+#: The two that share an API, and so the measures that only make sense for it.
+CROCHETS = ("crochet", "crochet-2.1.1")
 
-#: A contender in another form, which takes part only in the measures that name it.
-FORMS = frozenset(
-    {"crochet-asyncio", "crochet-uvloop", "crochet-unnoted", "anyio-uvloop", "asgiref-uvloop"}
-)
+#: What ours is held against: those that are no other form of one.
+LIBRARIES = ("crochet-2.1.1", "twisted", "asyncio", "uvloop", "anyio", "asgiref", "synchronicity")
+
+#: No libraries but what the others stand on, or ours as it was: no rank among them.
+REFERENCES = frozenset({"floor", "reactor-floor", "crochet-before"})
+
+#: Who takes part in everything. The others are forms of these, for the measures that name them.
+PLAIN = ("crochet", *LIBRARIES, "reactor-floor", "floor")

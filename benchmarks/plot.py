@@ -7,28 +7,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-OURS_COLOUR = "#d1495b"
-PEER_COLOUR = "#8d99ae"
-REFERENCE_COLOUR = "#dfe3ea"
-INK = "#2b2d42"
+from benchmarks.figures import figure_of
 
-PANELS = (
-    ("round_trip", "seconds_per_call", 1e6, "Round trip of a no-op, µs", "shorter is better"),
-    (
-        "burst",
-        "seconds_per_call",
-        1e6,
-        "Submitting a burst, µs per call",
-        "shorter is better",
-    ),
-    ("threads", "calls_per_second", 1e-3, "Many threads, 1,000 calls a second", "longer is better"),
-    ("memory", "bytes_per_result", 1, "A pending result, bytes", "shorter is better"),
-)
+OURS_COLOUR, PEER_COLOUR, REFERENCE_COLOUR, INK = "#d1495b", "#8d99ae", "#dfe3ea", "#2b2d42"
+
+#: By measure: the title of its panel, and the scale of that.
+PANELS = {
+    "round_trip": ("Round trip of a no-op, µs", 1e6),
+    "burst": ("Submitting a burst, µs per call", 1e6),
+    "threads": ("Many threads, 1,000 calls a second", 1e-3),
+    "memory": ("A pending result, bytes", 1),
+}
 
 
-def draw(report: dict[str, Any], stem: Path) -> list[Path]:
+def draw(report: dict[str, Any], stem: Path) -> None:
     """
-    Draw *report* into ``stem.png`` and ``stem.svg``; return their paths.
+    Draw *report* into ``stem.png`` and ``stem.svg``.
 
     Each bar is a median over the rounds, each whisker reaches from the 10th to the 90th
     percentile.
@@ -43,94 +37,54 @@ def draw(report: dict[str, Any], stem: Path) -> list[Path]:
     matplotlib.rcParams["svg.hashsalt"] = "crochet"
     from matplotlib import pyplot
 
-    panels = [panel for panel in PANELS if panel[0] in report["measures"]]
-    if not panels:
-        return []
-    heights = [len(_bars(report, name, figure)) + 1.6 for name, figure, *_ in panels]
+    taken = {name: report["measures"][name] for name in PANELS if name in report["measures"]}
+    if not taken:
+        return
+    heights = [len(measure["contenders"]) + 1.6 for measure in taken.values()]
+    size = (7.5, 0.27 * sum(heights) + 0.7)
     style: Any = {"font.size": 9, "text.color": INK, "axes.labelcolor": INK, "ytick.color": INK}
     with pyplot.rc_context(style):
         chart, axes = pyplot.subplots(
-            len(panels),
-            1,
-            figsize=(7.5, 0.27 * sum(heights) + 0.7),
-            height_ratios=heights,
-            layout="constrained",
-            squeeze=False,
+            len(taken), figsize=size, height_ratios=heights, layout="constrained", squeeze=False
         )
-        for (name, figure, scale, title, better), axis in zip(panels, axes[:, 0], strict=True):
-            _panel(axis, _bars(report, name, figure), scale, title, better)
-        python = report["python"]
-        chart.supxlabel(
-            f"median and 10th to 90th percentile of interleaved rounds  ·  "
-            f"{python['implementation']} {python['version']}, {report['machine']['system']}",
-            fontsize=7.5,
-        )
-        written = []
-        for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
-            path = stem.with_suffix(suffix)
-            chart.savefig(path, dpi=160, metadata=metadata)
-            written.append(path)
+        for name, axis in zip(taken, axes[:, 0], strict=True):
+            _panel(axis, *PANELS[name], figure_of(taken[name]), taken[name]["contenders"])
+        what = "median and 10th to 90th percentile of interleaved rounds"
+        where = f"{report['python']}, {report['machine']['system']}"
+        chart.supxlabel(f"{what}  ·  {where}", fontsize=7.5)
+        chart.savefig(stem.with_suffix(".png"), dpi=160, metadata={"Software": None})
+        chart.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
         pyplot.close(chart)
-    return written
 
 
-def _bars(report: dict[str, Any], name: str, figure: str) -> list[tuple[str, dict[str, Any]]]:
+def _panel(axis: Any, title: str, scale: float, figure: str, entries: dict[str, Any]) -> None:
     """
-    Return the contenders that have *figure*, by key.
+    Draw one measure as horizontal bars, the best contender first.
     """
-    contenders = report["measures"][name]["contenders"]
-    return [
-        (key, {**entry, "figure": entry[figure]})
-        for key, entry in contenders.items()
-        if figure in entry
-    ]
-
-
-def _panel(
-    axis: Any, bars: list[tuple[str, dict[str, Any]]], scale: float, title: str, better: str
-) -> None:
-    """
-    Draw one measure as horizontal bars.
-    """
-    best_first = sorted(
-        bars, key=lambda bar: bar[1]["figure"]["median"], reverse=better.startswith("longer")
-    )
-    titles = [entry["title"] for _, entry in best_first]
-    medians = [entry["figure"]["median"] * scale for _, entry in best_first]
-    whiskers = [
-        [
-            max(median - entry["figure"]["p10"] * scale, 0)
-            for (_, entry), median in zip(best_first, medians, strict=True)
-        ],
-        [
-            max(entry["figure"]["p90"] * scale - median, 0)
-            for (_, entry), median in zip(best_first, medians, strict=True)
-        ],
-    ]
-    colours = [
-        OURS_COLOUR
-        if key == "crochet"
-        else REFERENCE_COLOUR
-        if entry["is_reference"]
-        else PEER_COLOUR
-        for key, entry in best_first
-    ]
-    places = range(len(best_first))
-    axis.barh(places, medians, color=colours, height=0.72)
-    axis.errorbar(medians, places, xerr=whiskers, fmt="none", ecolor=INK, elinewidth=0.9)
-    axis.set_yticks(places, titles)
-    for label, (key, _) in zip(axis.get_yticklabels(), best_first, strict=True):
-        label.set_fontweight("bold" if key == "crochet" else "normal")
+    rises = figure == "calls_per_second"
+    keys = [key for key in entries if figure in entries[key]]
+    keys.sort(key=lambda key: entries[key][figure]["median"], reverse=rises)
+    parts = ("median", "p10", "p90")
+    middle, low, high = ([entries[key][figure][part] * scale for key in keys] for part in parts)
+    rest = {key: REFERENCE_COLOUR if entries[key]["is_reference"] else PEER_COLOUR for key in keys}
+    colours = {**rest, "crochet": OURS_COLOUR}
+    places = range(len(keys))
+    axis.barh(places, middle, color=[colours[key] for key in keys], height=0.72)
+    below = [max(m - end, 0) for m, end in zip(middle, low, strict=True)]
+    above = [max(end - m, 0) for m, end in zip(middle, high, strict=True)]
+    axis.errorbar(middle, places, xerr=(below, above), fmt="none", ecolor=INK, elinewidth=0.9)
+    axis.set_yticks(places, [entries[key]["title"] for key in keys])
     axis.invert_yaxis()
-    furthest = max(median + above for median, above in zip(medians, whiskers[1], strict=True))
-    for place, median, above in zip(places, medians, whiskers[1], strict=True):
-        text = f"{median:,.0f}" if median >= 100 else f"{median:.1f}"
-        axis.text(median + above + furthest * 0.012, place, text, va="center", fontsize=8)
+    furthest = max(high)
+    for place, label in enumerate(axis.get_yticklabels()):
+        label.set_fontweight("bold" if keys[place] == "crochet" else "normal")
+        text = f"{middle[place]:,.0f}" if middle[place] >= 100 else f"{middle[place]:.1f}"
+        axis.text(high[place] + furthest * 0.012, place, text, va="center", fontsize=8)
     axis.set_xlim(0, furthest * 1.09)
     axis.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
+    better = f"{'longer' if rises else 'shorter'} is better"
     axis.set_title(better, loc="right", fontsize=8, color=PEER_COLOUR)
     axis.tick_params(axis="y", length=0)
     axis.tick_params(axis="x", labelsize=7.5, colors=PEER_COLOUR)
-    for side in ("top", "right", "left"):
-        axis.spines[side].set_visible(False)
+    axis.spines[["top", "right", "left"]].set_visible(False)
     axis.spines["bottom"].set_color(REFERENCE_COLOUR)

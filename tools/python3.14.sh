@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the core's suite on CPython 3.14 out of Debian's unstable suite, for machines without one.
 #
-#     tools/python3.14.sh [arguments of pytest's]
+#     make python3.14 ARGS="arguments of pytest's"
 #
 # Needs root, debootstrap, and a network. The system is made in .venv/sid, once; nothing outside of
 # the checkout is touched, and what is mounted is gone when this ends.
@@ -28,8 +28,6 @@ done
 rm -rf "$root/crochet"
 mkdir "$root/crochet"
 git ls-files -z --cached --others --exclude-standard | tar -c --null -T - | tar -x -C "$root/crochet"
-
-[ $# -gt 0 ] || set -- -n auto --dist worksteal $(python3 tools/matrix.py --around)
 
 # Terminals and descriptors are looked at by some tests.
 exec unshare --mount --propagation private bash -euc '
