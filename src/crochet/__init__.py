@@ -14,10 +14,10 @@ from ._api import Entrance
 from ._core.deadline import deadline
 from ._core.result import EventualResult
 from ._diagnostics.dump import Dump, Dumper
-from ._diagnostics.frames import Place
 from ._errors import (
     BlockingInLoopWarning,
     DeadlockError,
+    Place,
     ReactorBusy,
     ReactorStopped,
     TimeoutError,

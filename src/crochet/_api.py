@@ -40,9 +40,9 @@ from . import _errors
 from ._core.bridge import Bridge
 from ._core.decorators import Decorators
 from ._core.stash import Stash
-from ._core.timeouts import EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds, seconds
 from ._threads.clock import monotonic
 from ._threads.fork_mark import at_fork
+from ._threads.timeouts import EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from ._core.timeouts import EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds
 from ._reactor.asyncio_loop import LoopFactory
 from ._reactor.choice import ReactorChoice
+from ._threads.timeouts import EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds
 
 
 class Setup(Protocol):

@@ -22,8 +22,8 @@ import crochet
 from crochet import DeadlockError, EventualResult, ReactorStopped, TimeoutError
 from crochet._core import bridge as _bridge
 from crochet._core import decorators as _calls
-from crochet._core import timeouts as _timeouts
 from crochet._core import waiting as _patience
+from crochet._threads import timeouts as _timeouts
 from support.process import FakeProcess, LoggedFailures, in_reactor_thread
 from support.stepping import BOUND, FakeLock
 

@@ -31,7 +31,8 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides
 
 from crochet._core import failure as _faults
-from crochet._core.failure import Fault, Uncollected, is_cancellation, report_all
+from crochet._core.failure import Fault, Uncollected, report_all
+from crochet._coroutines.cancellation import is_cancellation
 from support.process import LoggedFailures
 from support.stepping import Steps, together
 

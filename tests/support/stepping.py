@@ -23,9 +23,9 @@ from crochet._core import bridge as _bridge
 from crochet._core import deadline as _deadline
 from crochet._core import decorators as _calls
 from crochet._core import result as _result
-from crochet._core import timeouts as _timeouts
 from crochet._core import waiting as _patience
 from crochet._threads import handoff as _relay
+from crochet._threads import timeouts as _timeouts
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from twisted.internet.task import deferLater
 from crochet import DeadlockError, ReactorStopped
 from crochet._core import decorators as _calls
 from crochet._core import result as _result
-from crochet._core import timeouts as _timeouts
+from crochet._threads import timeouts as _timeouts
 from crochet.testing import _clock as _clocked
 from crochet.testing._clock import CrochetClock, Gate, clocked
 from crochet.testing._leaks import LeakCheck

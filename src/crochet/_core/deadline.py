@@ -28,8 +28,8 @@ from contextvars import Context, ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .._threads.clock import monotonic
-from .timeouts import Seconds, seconds
+from .._threads import clock
+from .._threads.timeouts import Seconds, seconds
 
 
 class Bound:
@@ -151,7 +151,7 @@ class deadline:
             )
         bound = _bound.get()
         outer = None if bound is None else bound.lasting()
-        end = min(end_of(outer), monotonic() + self._limit)
+        end = min(end_of(outer), clock.monotonic() + self._limit)
         _bound.set(Bound(end, held, outer))  # of which nothing is seen before the next step
         try:
             held.acquire(False)
@@ -181,4 +181,4 @@ class deadline:
         Call it from any thread; in the body of a call it tells what the caller's deadline leaves.
         Blocks never.
         """
-        return max(get_end() - monotonic(), 0.0)
+        return max(get_end() - clock.monotonic(), 0.0)

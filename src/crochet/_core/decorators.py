@@ -8,14 +8,14 @@ be one; see _core/waited.py.
 What must always hold when a wait ends, by an answer, for lack of time or by an exception that a
 signal handler raised anywhere in here: the operation has ended, or it was told to; one that had
 not started never will. The wait and everything after it stand in one ``try``; what leaves it goes
-through ``_patience.abandon()``, which sees to that and is itself guarded against a second signal.
+through ``cancel_interrupted()``, which sees to that and is itself guarded against a second signal.
 """
 
 from __future__ import annotations
 
 import inspect
 import warnings
-from _thread import allocate_lock, get_ident
+from _thread import get_ident
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial, update_wrapper
@@ -23,16 +23,14 @@ from math import inf
 from typing import TYPE_CHECKING, cast
 
 from .. import _errors
-from .._threads.clock import monotonic
-from . import call as _starting
-from . import waiting as _patience
+from .._threads import clock, timeouts
+from .._threads.timeouts import Seconds, seconds
 from .bridge import Bridge
+from .call import Call, remember_call
 from .deadline import end_of, get_bound, keep_in
-from .failure import Fault
-from .result import PENDING, EventualResult
-from .timeouts import LONGEST, Seconds, seconds
+from .result import EventualResult
 from .waited import WaitedFunction
-from .waiting import Expired, OnLate, Terms
+from .waiting import OnLate, WaitOptions, cancel_interrupted, run_and_wait
 
 if TYPE_CHECKING:
     from .signatures import Waiting  # pyright: ignore[reportMissingModuleSource]
@@ -64,7 +62,7 @@ class Decorators:
             RuntimeError: :func:`setup` has not been called.
             ReactorStopped: the reactor has stopped; nothing was started.
         """
-        return _decorated(function, self._in_background, warns_at=3)
+        return _decorated(self._bridge, function, self._in_background, warns_at=3)
 
     def wait_for(
         self, timeout: Seconds, *, grace: Seconds = 1.0, on_late: OnLate | None = None
@@ -109,9 +107,9 @@ class Decorators:
         """
         if on_late is not None and not callable(on_late):
             raise TypeError(f"on_late is a function that takes the late value, not {on_late!r}")
-        terms = Terms(_limit(timeout), _limit(grace, "a grace"), on_late)
-        wrap = partial(self._waited_for, terms)
-        return cast("Waiting", partial(_decorated, wrap=wrap, finish=WaitedFunction))
+        options = WaitOptions(_limit(timeout), _limit(grace, "a grace"), on_late)
+        wrap = partial(self._waited_for, options)
+        return cast("Waiting", partial(_decorated, self._bridge, wrap=wrap, finish=WaitedFunction))
 
     def _in_background(
         self, name: str, function: Callable[..., object], undecorated: object
@@ -124,35 +122,29 @@ class Decorators:
             bound = get_bound()
             if bound is not None and (end := end_of(bound)) != inf:
                 keep_in(context, end)
-            result: EventualResult[object] = EventualResult(
-                bridge, name, (function, args, kwargs, context), {}
-            )
+            call = Call(bridge, name, (function, args, kwargs, context), {})
             try:
-                submit(result)
+                submit(call)
+                return EventualResult[object](call)
             except BaseException:
                 try:
-                    _patience.abandon(result)
+                    cancel_interrupted(call)
                 except BaseException:
-                    _patience.abandon(result)  # interrupted before it had begun to guard itself
+                    cancel_interrupted(call)  # interrupted before it had begun to guard itself
                     raise
                 raise
-            return result
 
         return run_in_reactor
 
     def _waited_for(
         self,
-        terms: Terms,
+        options: WaitOptions,
         name: str,
         function: Callable[..., object],
         undecorated: Callable[..., object],
     ) -> Callable[..., object]:
         bridge = self._bridge
-        submit = bridge.submit
-        relay = bridge.relay
-        turns = relay.turns
-        pass_on = relay.pass_on
-        first = min(terms.limit, LONGEST)
+        first = min(options.limit, timeouts.LONGEST)
 
         def wait_for_reactor(*args: object, **kwargs: object) -> object:
             if get_ident() == bridge.reactor_thread and bridge.is_reactor_thread():
@@ -161,50 +153,21 @@ class Decorators:
             context = copy_context()
             bound = get_bound()
             if bound is not None and (end := end_of(bound)) != inf:
-                left = end - monotonic()
+                left = end - clock.monotonic()
                 if left <= 0:
                     raise _errors.past_deadline(name, -left)
                 patience = min(first, left)
                 keep_in(context, end)
-            gate = allocate_lock()
-            gate.acquire()
-            opener = gate.release
-            result: EventualResult[object] = EventualResult(
-                bridge,
-                name,
-                (function, args, kwargs, context),
-                {opener: None},
-            )
+            waiter = bridge.new_waiter()
+            call = Call(bridge, name, (function, args, kwargs, context), {waiter: None})
             try:
-                submit(result)
-                gate.acquire(True, patience)
-                outcome = result._outcome  # before it stands in line; see answer()
-                if turns:
-                    pass_on(opener)
-                if outcome is PENDING:  # the time is over; or the gate has opened for an errand
-                    outcome = _patience.stay(result, gate, terms)
-                    pass_on(opener)
-            except BaseException:
-                try:
-                    _patience.abandon(result, gate, terms)
-                except BaseException:
-                    # Interrupted before it had begun to guard itself.
-                    _patience.abandon(result, gate, terms)
-                    raise
-                finally:
-                    del gate, opener  # the traceback holds this frame
-                raise
-            if type(outcome) is not Fault and type(outcome) is not Expired:
-                return outcome
-            try:
-                outcome.throw(is_last=True)
+                return run_and_wait(call, waiter, patience, options)
             finally:
-                # The traceback holds this frame; do not let it hold the fault as well.
-                del outcome, result, gate, opener
+                del call, waiter  # an error's traceback holds this frame
 
         def with_timeout(timeout: Seconds) -> Callable[..., object]:
             # No word of wait_for_reactor, which has this: it would keep itself alive.
-            other = terms._replace(limit=_limit(timeout))
+            other = options._replace(limit=_limit(timeout))
             wrapper = self._waited_for(other, name, function, undecorated)
             return WaitedFunction(_looking_like(undecorated, wrapper, name))
 
@@ -228,6 +191,7 @@ def _limit(timeout: Seconds, what: str = "a timeout") -> float:
 
 
 def _decorated(
+    bridge: Bridge,
     function: object,
     wrap: Callable[[str, Callable[..., object], Callable[..., object]], Callable[..., object]],
     warns_at: int | None = None,
@@ -237,6 +201,7 @@ def _decorated(
     Decorate a function, or what is in a method object.
 
     Args:
+        bridge: carries the calls.
         function: what to decorate.
         wrap: makes the wrapper, given a name for texts, what it is to call, and the function.
         warns_at: the ``stacklevel`` of the program, to be warned of a generator function; None is
@@ -246,7 +211,7 @@ def _decorated(
     if isinstance(function, (staticmethod, classmethod)):
         method = cast("staticmethod[..., object]", function)
         kind = cast("Callable[[object], object]", type(method))
-        return kind(_decorated(method.__func__, wrap, warns_at and warns_at + 1, finish))
+        return kind(_decorated(bridge, method.__func__, wrap, warns_at and warns_at + 1, finish))
     if not callable(function):
         raise TypeError(f"only functions can be run in the reactor, not {function!r}")
     name = name_of_function(function)
@@ -272,7 +237,7 @@ def _decorated(
             "`async def` without yield, or return a list"
         )
     is_resumed = inspect.isgeneratorfunction(inspect.unwrap(function))  # by inlineCallbacks
-    wrapper = wrap(name, _remembering(function) if is_resumed else function, function)
+    wrapper = wrap(name, _remembering(bridge, function) if is_resumed else function, function)
     wrapper = _looking_like(function, wrapper, name)
     return wrapper if finish is None else finish(wrapper)
 
@@ -293,9 +258,9 @@ def _looking_like(
     return wrapper
 
 
-def _remembering(function: Callable[..., object]) -> Callable[..., object]:
+def _remembering(bridge: Bridge, function: Callable[..., object]) -> Callable[..., object]:
     def body(*args: object, **kwargs: object) -> object:
-        _starting.remember_call()
+        remember_call(bridge)
         return function(*args, **kwargs)
 
     return body

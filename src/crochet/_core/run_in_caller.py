@@ -13,7 +13,7 @@ anybody's. The Deferred is touched in the reactor thread only.
 
 from __future__ import annotations
 
-from _thread import LockType, get_ident
+from _thread import get_ident
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -23,30 +23,28 @@ from weakref import ref
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.python.failure import Failure
 
-from .._threads.primitives import send_errand
-from . import call as _starting
-from . import result as _result
+from .._threads.primitives import Waiter, entries_of
 from .bridge import Bridge
-from .result import EventualResult
+from .call import Call, current_call
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Visit:
+class CallerTask:
     """
     Something to be done in a waiting thread, and whom to tell what came of it.
     """
 
     def __init__(
         self,
-        result: EventualResult[object],
+        call: Call,
         work: Callable[[], object],
         bridge: Bridge,
         answer: Deferred[object],
     ) -> None:
-        self._name = _result.name_of(result)
-        self._expect_cancellation = partial(_result.expect_cancellation, ref(result))
+        self._name = call.name
+        self._expect_cancellation = partial(_expect_cancellation, ref(call))
         self._work: list[Callable[[], object]] = [work]  # whoever takes it does it, or drops it
         self._bridge = bridge
         self._answer = answer
@@ -163,22 +161,30 @@ class Callers:
                 "run_in_caller() is for the reactor thread, to reach the thread that waits there. "
                 "This is another thread: call the function as it is."
             )
-        result = _starting.current_call()
-        if result is None:
+        call = current_call(self._bridge)
+        if call is None:
             return fail(_nobody("a callback"))
-        gate = _gate(result)
-        if gate is None:
-            return fail(_nobody(_result.name_of(result)))
+        waiter = _waiter_of(call)
+        if waiter is None:
+            return fail(_nobody(call.name))
         answer: Deferred[object] = Deferred()
-        visit = Visit(result, lambda: function(*args, **kwargs), self._bridge, answer)
-        answer._canceller = visit.canceller()
-        send_errand(gate, visit)
+        task = CallerTask(call, lambda: function(*args, **kwargs), self._bridge, answer)
+        answer._canceller = task.canceller()
+        waiter.put(task)
         return cast("Deferred[T]", answer)
 
 
-def _gate(result: EventualResult[object]) -> LockType | None:
-    for waker in _result.waiters_of(result):
-        gate = getattr(waker, "__self__", None)
-        if hasattr(gate, "locked"):
-            return cast("LockType", gate)
+def _waiter_of(call: Call) -> Waiter | None:
+    for callback in entries_of(call.callbacks):
+        if isinstance(callback, Waiter):
+            return callback
     return None
+
+
+def _expect_cancellation(reference: ref[Call]) -> None:
+    """
+    Note that a CancelledError will be no news, if there still is such a call.
+    """
+    call = reference()
+    if call is not None:
+        call.cancel_requested = True

@@ -24,8 +24,8 @@ from twisted.internet.defer import Deferred
 from typing_extensions import Never, TypeVar, deprecated
 
 from .._reactor.reactor import Reactor
+from .._threads.timeouts import Seconds
 from .result import EventualResult
-from .timeouts import Seconds
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

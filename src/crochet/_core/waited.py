@@ -19,7 +19,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .timeouts import Seconds
+    from .._threads.timeouts import Seconds
 
 # No annotations in the classes: those would be looked up on each function.
 

@@ -38,8 +38,8 @@ from typing import Any, Final, cast
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from .._core.failure import is_cancellation
 from . import deferreds as _drivers
+from .cancellation import is_cancellation
 from .deferreds import Driver, TaskFactory, accept_deferreds
 
 

@@ -12,11 +12,11 @@ import os
 import re
 import sys
 from types import CodeType, FrameType
-from typing import NamedTuple
 
 import twisted
 import zope.interface  # type: ignore[import-untyped]
 
+from .._errors import Place, short
 from .._threads.threads import frames_of_threads
 
 # How many frames of a thread are looked at, innermost first.
@@ -24,32 +24,6 @@ _DEEPEST = 200
 
 # How many lines of the program's a text names.
 _TOLD = 3
-
-
-class Place(NamedTuple):
-    """
-    A line of a function that is being carried out, or waits there.
-
-    Args:
-        function: its name, with its class's.
-        file: the file's whole name.
-        line: counted from 1.
-    """
-
-    function: str
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        line = f"{os.path.basename(self.file)}:{self.line}"
-        return line if self.function == "<module>" else f"{line} {self.function}()"
-
-
-def short(qualified_name: str) -> str:
-    """
-    Return a name without the function in which it was defined, which is of no use in a message.
-    """
-    return qualified_name.rpartition("<locals>.")[2]
 
 
 def line_of(code: CodeType, offset: int) -> int:

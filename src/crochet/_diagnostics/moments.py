@@ -21,9 +21,11 @@ from _thread import LockType, allocate_lock
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from .frames import Place, above_the_reactor, is_polling, stack_from, told, worth_telling
+from .._core.call import Call
+from .._errors import Place
+from .frames import above_the_reactor, is_polling, stack_from, told, worth_telling
 
 # Seconds that others wait for the first to have looked: it may lose the interpreter's lock
 # meanwhile, to thousands that want it as well. While they wait here they do not.
@@ -31,18 +33,6 @@ _PATIENCE = 0.25
 
 # How many spells are remembered.
 _SPELLS = 100
-
-
-class Body(Protocol):
-    """
-    What is read of a call.
-    """
-
-    _name: str
-
-
-# Returns the call in whose body a thread is, given its innermost frame.
-BodyIn = Callable[["FrameType | None"], "Body | None"]
 
 
 class Sight(NamedTuple):
@@ -53,7 +43,7 @@ class Sight(NamedTuple):
     stack: tuple[Place, ...]  # what the reactor has called, innermost first
     is_idle: bool
     where: str  # the same in a phrase
-    body: Any = None  # the call in whose body it is
+    body: Call | None = None  # the call in whose body it is
 
     @property
     def function(self) -> object:
@@ -64,24 +54,24 @@ class Sight(NamedTuple):
         return (lines[0].function, lines[0].file) if lines else self.where
 
 
-def see(frame: FrameType | None, body_in: BodyIn) -> Sight:
+def see(frame: FrameType | None, body: Call | None) -> Sight:
     """
     Look where a thread is that runs the reactor. From any thread; blocks never.
 
     Args:
         frame: the thread's innermost, or None if it has ended.
-        body_in: finds the call in whose body it is.
+        body: the call in whose body it is, if it is in one.
     """
-    return sight_of(above_the_reactor(stack_from(frame)), body_in(frame))
+    return sight_of(above_the_reactor(stack_from(frame)), body)
 
 
-def sight_of(stack: tuple[Place, ...], body: Body | None) -> Sight:
+def sight_of(stack: tuple[Place, ...], body: Call | None) -> Sight:
     """
     Tell in a phrase where a thread is, and whether it has nothing to do.
     """
     where = told(stack)
     if not where and body is not None:
-        where = f"{body._name}()"  # it is not written in Python, or has just begun
+        where = f"{body.name}()"  # it is not written in Python, or has just begun
     elif not where:
         # No generator: to drop one half-way runs code, and Python lets no signal out of that.
         for place in stack:

@@ -36,7 +36,19 @@ from .. import _errors
 from .._core.bridge import Bridge, CallFromThread
 from .._core.decorators import Decorators
 from .._core.failure import report_all
-from .._core.timeouts import (
+from .._coroutines.futures import Deliveries
+from .._diagnostics.explain import Diagnosis
+from .._diagnostics.status import Status, snapshot
+from .._diagnostics.thread_checks import ThreadCheck
+from .._reactor.asyncio_loop import LoopFactory
+from .._reactor.choice import Choice, ReactorChoice
+from .._reactor.forked import Inheritance
+from .._reactor.reactor import Reactor, is_pool_worker, work_in_pool
+from .._threads.clock import monotonic
+from .._threads.fork_mark import AtFork, ForkWatch, new_mark
+from .._threads.primitives import is_a_handlers
+from .._threads.threads import StartThread, expect_ghosts, in_subinterpreter
+from .._threads.timeouts import (
     EXIT_PATIENCE,
     MAX_QUEUED,
     STALL_WARNING,
@@ -47,18 +59,6 @@ from .._core.timeouts import (
     seconds,
     stall_seconds,
 )
-from .._coroutines.futures import Deliveries
-from .._diagnostics.deadlock import blocked_in
-from .._diagnostics.status import Status, snapshot
-from .._diagnostics.thread_checks import ThreadCheck
-from .._reactor.asyncio_loop import LoopFactory
-from .._reactor.choice import Choice, ReactorChoice
-from .._reactor.forked import Inheritance
-from .._reactor.reactor import Reactor, is_pool_worker, work_in_pool
-from .._threads.clock import monotonic
-from .._threads.fork_mark import AtFork, ForkWatch, new_mark
-from .._threads.handoff import is_a_handlers
-from .._threads.threads import StartThread, expect_ghosts, in_subinterpreter
 from .companions import Children, Logs, Watch, Watching
 from .fork import Parking
 from .program_reactor import Host
@@ -382,7 +382,7 @@ class EventLoop:
         # Each time, and not in __init__(): of several that are made at once one is kept, see
         # _api.py. That one comes here before it opens the bridge.
         self.bridge.teller = self._deliveries
-        self.bridge.blocked_in = blocked_in
+        self.bridge.diagnosis = Diagnosis(self.bridge)
         if took(self._hooks_ticket):
             self._is_in_subinterpreter = in_subinterpreter()
             mark = new_mark()
@@ -462,11 +462,11 @@ class EventLoop:
         life, host = self._life, self._host
         if life is not None:
             self._is_set_up = False
-            self.bridge.disown(_errors.forked, self._set_up_in_child)
+            self.bridge.after_fork_in_child(_errors.forked, self._set_up_in_child)
             life.disown()
         elif self.bridge.reactor_thread is not None:
             # The program's reactor ran. Whether it will here is the program's business.
-            self.bridge.disown(_errors.forked, _errors.not_run_in_child)
+            self.bridge.after_fork_in_child(_errors.forked, _errors.not_run_in_child)
             if host is not None:  # there is none while a test's clock takes the reactor's place
                 host.disown()
                 self._inheritance.reactor = host.reactor

@@ -102,7 +102,7 @@ class Host:
         self._bridge.notice_fork()  # before there is one in this process that would be disowned
         self._bridge.reactor_thread = threading.get_ident()
         with suppress(OSError):  # no descriptor is left; calls go without
-            self._bell = hang_up(self.reactor, self._bridge.drain_in_reactor, self._bridge.relay)
+            self._bell = hang_up(self.reactor, self._bridge.drain_in_reactor, self._bridge.handoff)
         if self._bell is not None:
             self._bridge.ring_with(self._bell.ring)
         watch = self._make_watch(self.reactor)

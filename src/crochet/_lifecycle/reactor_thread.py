@@ -117,7 +117,7 @@ class Life:
         use_daemon_threads(reactor)
         undo = ExitStack()
         try:
-            self._bell = hang_up(reactor, self._bridge.drain_in_reactor, self._bridge.relay)
+            self._bell = hang_up(reactor, self._bridge.drain_in_reactor, self._bridge.handoff)
             if self._bell is not None:
                 undo.callback(self._bell.close)
             self._children.start()

@@ -20,8 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._diagnostics.deadlock import is_in_wait
-from .._threads.threads import frames_of_threads
+from .._core.bridge import Bridge
 
 # How many threads are lent at most.
 MOST = 100
@@ -32,8 +31,9 @@ class Lender:
     Lends threads to the pool of one reactor.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, bridge: Bridge) -> None:
         self._reactor = reactor
+        self._waits = bridge.waits
         # How many are lent. Written in the reactor thread, read by any.
         self.lent = 0
 
@@ -64,11 +64,7 @@ class Lender:
         """
         Count the workers that are in waits of ours.
         """
-        frames = frames_of_threads()
-        try:
-            return sum(is_in_wait(frames.get(thread.ident)) for thread in list(pool.threads))
-        finally:
-            frames.clear()  # this one is among them
+        return sum(thread.ident in self._waits for thread in list(pool.threads))
 
     def _lend_in_reactor(self, pool: Any, number: int) -> None:
         # It may have been told twice before it came to it.

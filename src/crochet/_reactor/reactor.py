@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 
-from .._diagnostics.frames import short
+from .._errors import short
 from .._threads.threads import frames_of_threads
 from .asyncio_loop import LoopFactory, loop_of, new_loop
 

@@ -51,7 +51,7 @@ from weakref import ref
 from twisted.internet.base import ReactorBase
 
 from .._threads.clock import monotonic
-from .._threads.handoff import MOMENT, Relay
+from .._threads.handoff import MOMENT, Handoff
 from .asyncio_loop import loop_of
 from .reactor import Reactor
 
@@ -143,14 +143,14 @@ class Bell:
                 self._descriptor.close()
 
 
-def hang_up(reactor: Reactor, answer: Answer, relay: Relay) -> Bell | None:
+def hang_up(reactor: Reactor, answer: Answer, handoff: Handoff) -> Bell | None:
     """
     Give the reactor a bell, in its thread or before it runs; None where there are none.
 
     Args:
         reactor: the reactor.
         answer: called in its thread for each ring, to empty what was rung with.
-        relay: is minded in its thread from now on.
+        handoff: is minded in its thread from now on.
 
     Raises:
         OSError: there is no descriptor left.
@@ -158,13 +158,13 @@ def hang_up(reactor: Reactor, answer: Answer, relay: Relay) -> Bell | None:
     has_eventfd = hasattr(os, "eventfd")
     loop = loop_of(reactor)
     if loop is not None:
-        return _hang_in_loop(loop, answer, relay) if has_eventfd else None
+        return _hang_in_loop(loop, answer, handoff) if has_eventfd else None
     if getattr(type(reactor), "mainLoop", None) is not ReactorBase.mainLoop:
         return None
     poller: Any = getattr(reactor, "_poller", None)
     if has_eventfd and isinstance(poller, select.epoll):
-        return _hang_in_epoll(reactor, poller, answer, relay)
-    return _hang_in_main_loop(reactor, answer, relay)
+        return _hang_in_epoll(reactor, poller, answer, handoff)
+    return _hang_in_main_loop(reactor, answer, handoff)
 
 
 def _heed(rung: deque[Wakeup], answer: Answer) -> None:
@@ -181,10 +181,10 @@ def _heed(rung: deque[Wakeup], answer: Answer) -> None:
 
 
 def _heed_after_polls(
-    reactor: Any, rung: deque[Wakeup], answer: Answer, relay: Relay
+    reactor: Any, rung: deque[Wakeup], answer: Answer, handoff: Handoff
 ) -> Callable[[], None]:
     """
-    Have the reactor heed rings each time that it has polled, and not poll for long beside a relay.
+    Have the reactor heed rings each time that it has polled, and not poll for long beside a handoff.
 
     Returns:
         What undoes this.
@@ -192,26 +192,26 @@ def _heed_after_polls(
     names = cast("dict[str, object]", vars(reactor))
     before = names.get("doIteration")  # if none, there is that of the class
     iterate = reactor.doIteration
-    calls = relay.calls
+    calls = handoff.calls
 
     def do_iteration(delay: float | None) -> None:
-        if calls or relay.is_under_way():
+        if calls or handoff.is_under_way():
             iterate(0 if rung else MOMENT if delay is None else min(delay, MOMENT))
-            relay.mind(is_woken=bool(rung))
+            handoff.check(wakes=not rung)
         else:
             iterate(0 if rung else delay)
         if rung:
             _heed(rung, answer)
 
     def undo() -> None:
-        relay.minder = None
+        handoff.minder = None
         if names.get("doIteration") is do_iteration:
             del reactor.doIteration
             if before is not None:
                 reactor.doIteration = before
 
     reactor.doIteration = do_iteration
-    relay.minder = lambda: None  # do_iteration() looks
+    handoff.minder = lambda: None  # do_iteration() looks
     return undo
 
 
@@ -219,7 +219,7 @@ def _eventfd() -> _Descriptor:
     return _Descriptor(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
 
 
-def _hang_in_epoll(reactor: Any, poller: select.epoll, answer: Answer, relay: Relay) -> Bell:
+def _hang_in_epoll(reactor: Any, poller: select.epoll, answer: Answer, handoff: Handoff) -> Bell:
     descriptor = _eventfd()
     fd = descriptor.fd
     poller.register(fd, select.EPOLLIN | select.EPOLLET)
@@ -234,26 +234,26 @@ def _hang_in_epoll(reactor: Any, poller: select.epoll, answer: Answer, relay: Re
         with suppress(OSError, ValueError):  # closed already
             poller.unregister(fd)
 
-    undo = _heed_after_polls(reactor, rung, answer, relay)
+    undo = _heed_after_polls(reactor, rung, answer, handoff)
     return Bell(ring, rung, take_down, undo, descriptor)
 
 
-def _hang_in_main_loop(reactor: Any, answer: Answer, relay: Relay) -> Bell:
+def _hang_in_main_loop(reactor: Any, answer: Answer, handoff: Handoff) -> Bell:
     rung: deque[Wakeup] = deque()
 
     def ring(wakeup: Wakeup) -> None:
         rung.append(wakeup)
         reactor.wakeUp()
 
-    undo = _heed_after_polls(reactor, rung, answer, relay)
+    undo = _heed_after_polls(reactor, rung, answer, handoff)
     return Bell(ring, rung, lambda: None, undo)
 
 
-def _hang_in_loop(loop: Any, answer: Answer, relay: Relay) -> Bell:
+def _hang_in_loop(loop: Any, answer: Answer, handoff: Handoff) -> Bell:
     descriptor = _eventfd()
     fd = descriptor.fd
     read, write = os.eventfd_read, os.eventfd_write
-    calls = relay.calls
+    calls = handoff.calls
     minding: list[Any] = []  # one, or none
     rung: deque[Wakeup] = deque()
 
@@ -271,9 +271,9 @@ def _hang_in_loop(loop: Any, answer: Answer, relay: Relay) -> Bell:
     def mind() -> None:
         minding.clear()
         try:
-            relay.mind(is_woken=bool(rung))
+            handoff.check(wakes=not rung)
         finally:
-            if calls or relay.is_under_way():
+            if calls or handoff.is_under_way():
                 mind_later()
 
     def mind_later() -> None:
@@ -289,7 +289,7 @@ def _hang_in_loop(loop: Any, answer: Answer, relay: Relay) -> Bell:
             loop.remove_reader(fd)
 
     def undo() -> None:
-        relay.minder = None
+        handoff.minder = None
         while minding:
             minding.pop().cancel()
 
@@ -298,5 +298,5 @@ def _hang_in_loop(loop: Any, answer: Answer, relay: Relay) -> Bell:
     loop.remove_reader(fd)
     # In a context of its own, or it would hold whatever the caller's holds.
     Context().run(loop.add_reader, fd, heed)
-    relay.minder = mind_later
+    handoff.minder = mind_later
     return Bell(ring, rung, take_down, undo, descriptor)

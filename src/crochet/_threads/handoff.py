@@ -41,22 +41,16 @@ the same reasons as in _core/bridge.py: deques whose every operation is one step
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sized
-from typing import TypeVar
+from collections.abc import Callable, Sized
 
-from .clock import monotonic
+from . import clock
+from .primitives import Waiter, discard, first_of
 
-# How long it may take from when a gate was opened until its waiter is here, in seconds.
+# How long it may take from when a waiter was released until its thread is here, in seconds.
 MOMENT = 0.002
 
-T = TypeVar("T")
 
-# Opens a gate. One that is open already makes it a RuntimeError.
-Opener = Callable[[], object]
-Gates = deque[Opener]
-
-
-class Relay:
+class Handoff:
     """
     Lets waiting threads through, each of which lets the next through.
 
@@ -66,38 +60,38 @@ class Relay:
     """
 
     __slots__ = (
-        "_opened",
+        "_released",
         "_wake",
         "calls",
         "line",
         "minder",
         "turns",
-        "watcher",
+        "watchdog",
     )
 
     def __init__(self, calls: Sized, wake: Callable[[], object]) -> None:
-        self.turns: Gates = deque()
-        self.line: Gates = deque()
+        self.turns: deque[Waiter] = deque()
+        self.line: deque[Waiter] = deque()
         self.calls: Sized = calls
         # Nobody lines up without the two that see to those who do not come. Has mind() called in
         # the reactor thread, a MOMENT later and until all is over. Written there.
         self.minder: Callable[[], object] | None = None
         # Calls mind() now and then, in a thread of its own. Written by itself.
-        self.watcher: object = None
+        self.watchdog: object = None
         self._wake = wake
         # When somebody last came through, or else when there was nobody in line.
-        self._opened = 0.0
+        self._released = 0.0
 
     def begin(self) -> bool:
         """
-        Tell whether gates may be lined up from now on. Reactor thread only.
+        Tell whether waiters may be queued from now on. Reactor thread only.
         """
         minder = self.minder
-        if minder is None or self.watcher is None:
+        if minder is None or self.watchdog is None:
             return False
         minder()
         if not self.is_under_way():
-            self._opened = monotonic()
+            self._released = clock.monotonic()
         return True
 
     def is_under_way(self) -> bool:
@@ -106,147 +100,76 @@ class Relay:
         """
         return bool(self.line) or bool(self.turns)  # in the order in which a gate moves
 
-    def line_up(self, opener: Opener) -> None:
+    def enqueue(self, waiter: Waiter) -> None:
         """
         Let a waiter through when it is its turn. Reactor thread only; blocks never.
 
         Args:
-            opener: opens its gate.
+            waiter: opens its gate.
         """
-        self.line.append(opener)
+        self.line.append(waiter)
         if not self.turns:
-            self._let_next()
+            self._release_next()
 
-    def pass_on(self, opener: Opener) -> None:
+    def wake_next(self, waiter: Waiter) -> None:
         """
-        Let the next through, in the thread that *opener* was for. Blocks never.
+        Let the next through, in the thread that *waiter* was for. Blocks never.
         """
         turns = self.turns
         # In the order in which a gate moves, for it may do so meanwhile.
-        if opener not in turns and (remove(self.line, opener) or opener not in turns):
+        if waiter not in turns and (discard(self.line, waiter) or waiter not in turns):
             return
-        self._let_next()
-        remove(turns, opener)
+        self._release_next()
+        discard(turns, waiter)
         if not turns:
-            self._let_next()
-        now = monotonic()
-        if now - self._opened > MOMENT:
-            self.open_all()
-        self._opened = now
+            self._release_next()
+        now = clock.monotonic()
+        if now - self._released > MOMENT:
+            self.release_all()
+        self._released = now
         if not turns and self.calls:
             self._wake()
 
-    def _let_next(self) -> None:
+    def _release_next(self) -> None:
         line, turns = self.line, self.turns
-        while (opener := _first(line)) is not None:
-            turns.append(opener)
-            if remove(line, opener):
-                open_gate(opener)
+        while (waiter := first_of(line)) is not None:
+            turns.append(waiter)
+            if discard(line, waiter):
+                waiter.put(None)
                 return
-            remove(turns, opener)  # another thread was faster
+            discard(turns, waiter)  # another thread was faster
 
-    def hurry(self) -> None:
+    def check(self, *, wakes: bool = True) -> None:
         """
-        Go on where somebody does not come. From any thread; blocks never.
-        """
-        if self.is_under_way() and monotonic() - self._opened > MOMENT:
-            self.open_all()
+        Go on where a thread does not come. From any thread; blocks never.
 
-    def mind(self, *, is_woken: bool = False) -> None:
+        Args:
+            wakes: wake the reactor for calls, too, unless a thread that is to come does that.
         """
-        The same; and have the reactor go on with the calls, unless it *is_woken* for them.
-        """
-        self.hurry()
-        if not is_woken and not self.turns and self.calls:
+        if self.is_under_way() and clock.monotonic() - self._released > MOMENT:
+            self.release_all()
+        if wakes and not self.turns and self.calls:
             self._wake()
 
-    def open_all(self) -> None:
+    def release_all(self) -> None:
         """
         Let all through at once, and wake the reactor for calls. From any thread; blocks never.
         """
         while self.is_under_way():
-            for gates in (self.line, self.turns):
-                while (opener := _first(gates)) is not None:
+            for waiters in (self.line, self.turns):
+                while (waiter := first_of(waiters)) is not None:
                     # Before it is taken out: it may be opened twice, but must not be forgotten.
-                    open_gate(opener)
-                    remove(gates, opener)
+                    waiter.put(None)
+                    discard(waiters, waiter)
         if self.calls:
             self._wake()
 
-    def disown(self, calls: Sized) -> None:
+    def after_fork_in_child(self, calls: Sized) -> None:
         """
         Begin anew in a forked child, with other calls: there are none of those threads.
         """
-        for gates in (self.line, self.turns):
-            gates.clear()
+        for waiters in (self.line, self.turns):
+            waiters.clear()
         self.calls = calls
         self.minder = None
-        self.watcher = None
-
-
-def _first(gates: Gates) -> Opener | None:
-    try:
-        return gates[0]
-    except IndexError as error:
-        if is_a_handlers(error):
-            raise
-        return None
-
-
-def open_gate(opener: Opener) -> None:
-    """
-    Open a gate, unless it is open: for an errand (see primitives.py), or by another thread.
-    """
-    try:
-        opener()
-    except RuntimeError as error:
-        if is_a_handlers(error):
-            raise
-
-
-def remove(items: list[T] | deque[T], item: T) -> bool:
-    """
-    Take something out, if it is still there.
-    """
-    try:
-        items.remove(item)
-    except ValueError as error:
-        if is_a_handlers(error):
-            raise
-        return False
-    return True
-
-
-def took(entries: dict[T, None], entry: T) -> bool:
-    """
-    Take something out, and tell whether it was still there.
-    """
-    try:
-        del entries[entry]
-    except KeyError as error:
-        if is_a_handlers(error):
-            raise
-        return False
-    return True
-
-
-def entries(of: Iterable[T]) -> list[T]:
-    """
-    Return what is there now, in its order, while others change it.
-    """
-    while True:
-        try:
-            return list(of)
-        except RuntimeError as error:
-            # A garbage collection came in between, and with it somebody who has changed it.
-            if is_a_handlers(error):
-                raise
-
-
-def is_a_handlers(error: BaseException) -> bool:
-    """
-    Tell whether an exception comes out of a function that interrupted us, as a signal handler does,
-    rather than out of a function of C that we called.
-    """
-    traceback = error.__traceback__
-    return traceback is not None and traceback.tb_next is not None
+        self.watchdog = None

@@ -1,85 +1,185 @@
 """
-How a thread blocks for an answer, and what it can be asked to do meanwhile.
+Operations that nothing can interrupt halfway, and what a thread blocks on.
 
-A waiter is a locked raw lock of its own, its *gate*, which the answer opens. A gate that opens
-although there is no answer means an errand: a function that somebody wants run in the waiting
-thread, to end its wait by an exception, say. (A thread cannot be interrupted from outside while
-it is blocked, and the answer must not be written by two.)
+CPython runs a signal handler, a garbage collection or another thread between two steps of Python
+code, never within one function of C. So what several threads touch is changed here by one such
+function each, which tells whether it was the first: no lock is needed, and none can be left held
+by an exception, or in a forked child.
 
-1. The sender appends the errand to the gate's list, then opens the gate.
-2. The waiter, let through, looks for the answer, and finding none runs what is in the list.
-
-Verdict: an errand whose gate was opened is seen, or the answer was there first and it is dropped
-with the gate. Both may open the gate, and the second to do so finds it open: releasing a lock that
-is not held is a RuntimeError, which says that the waiter is up already.
-
-Whoever stops waiting without an answer drops the list, and the gate in a moment, and with that an
-errand that comes later, or was just being appended. Its sender finds out by ``__del__``.
-
-Threads: any may send. The lists are kept by gate, weakly: an errand for a wait that has ended, or
-for another wait of the same thread, can reach nobody.
+A function of C that finds nothing to do raises an exception, of a class that a signal handler may
+raise, too, just then. One that comes out of a handler belongs to the program, and goes on.
 """
 
 from __future__ import annotations
 
-import sys
-from _thread import LockType
-from collections.abc import Callable
-from contextlib import suppress
-from types import FrameType
-from weakref import WeakKeyDictionary
+from collections import deque
+from collections.abc import Callable, Iterable
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
-Errand = Callable[[], object]
+T = TypeVar("T")
 
-_ROOT = __name__.partition(".")[0] + "."
-
-# What each waiter is to do. Single dict operations only.
-_errands: WeakKeyDictionary[LockType, list[Errand]] = WeakKeyDictionary()
+# What a waiting thread can be asked to do.
+Task = Callable[[], object]
 
 
-def send_errand(gate: LockType, errand: Errand) -> None:
+class Waiter(SimpleQueue[Any]):  # None: look for the answer; or a Task
     """
-    Have *errand* called by the thread that waits at *gate*. From any thread; blocks never.
+    What one thread blocks on, until it is released or has something to do.
 
-    What it raises ends the wait. A wait that has its answer runs no errands any more.
+    Any thread, signal handler or destructor may ``put()``: ``None`` to release the waiter, or a
+    function that is to be called in it. What is put once the wait is over is dropped with the
+    waiter. (A SimpleQueue may be put to anywhere: it is made for that.)
+
+    Attributes:
+        call: what is waited for; set while the thread waits.
+        outer: the same thread's wait that this one has interrupted, if any.
     """
-    _errands.setdefault(gate, []).append(errand)
-    with suppress(RuntimeError):  # open: the waiter is on its way
-        gate.release()
+
+    __slots__ = ("call", "outer")
+
+    call: Any
+    outer: Waiter | None
+
+    def wait(self, seconds: float) -> Task | None:
+        """
+        Block until something is put, for so many seconds at most. Return the task, if it is one.
+        """
+        try:
+            return self.get(True, seconds)  # type: ignore[no-any-return]
+        except Empty as error:
+            if is_a_handlers(error):
+                raise
+            return None
+
+    def clear(self) -> None:
+        """
+        Drop what has been put. (The destructor of a dropped task may put to other waiters.)
+        """
+        while not self.empty():
+            self.wait(0)
 
 
-def has_errands(gate: LockType) -> bool:
+class Waits(dict[int, Waiter]):
     """
-    Tell whether the thread that waits at *gate* has something to do that it has not begun.
+    Who waits for what: the innermost wait of each thread, by the thread's ident.
+
+    Each thread writes its own entry only, any may read: ``get()`` and ``copy()`` are one step. A
+    thread is listed right before it blocks, so what is read says that it is about to, or does.
     """
-    return bool(_errands.get(gate))
+
+    def enter(self, ident: int, waiter: Waiter, call: Any) -> None:
+        """
+        Note that this thread waits at *waiter* for a call.
+        """
+        outer = self.get(ident)
+        waiter.call = call
+        waiter.outer = outer
+        self[ident] = waiter
+
+    def leave(self, ident: int, waiter: Waiter) -> None:
+        """
+        Note that it does no more, if it did.
+        """
+        if getattr(waiter, "call", None) is None:
+            return
+        outer = waiter.outer
+        if outer is None:
+            self.pop(ident, None)
+        else:
+            self[ident] = outer
+        waiter.call = None  # which has the waiter
+
+    def release_own(self, ident: int) -> None:
+        """
+        Release all waits of this thread, should this be a signal handler in the middle of one.
+        """
+        waiter = self.get(ident)
+        while waiter is not None:
+            waiter.put(None)
+            waiter = waiter.outer
 
 
-def drop_errands(gate: LockType) -> None:
+def claim(owner: object, slot: str) -> bool:
     """
-    Drop what the thread that waited at *gate*, and has given up, was still to do.
+    Empty a slot of an object, and tell whether it was this that did so.
     """
-    _errands.pop(gate, None)
+    try:
+        delattr(owner, slot)
+    except AttributeError as error:
+        if is_a_handlers(error):
+            raise
+        return False
+    return True
 
 
-def run_errands(gate: LockType) -> None:
+def take(entries: dict[T, Any], entry: T) -> bool:
     """
-    Do what the thread that waits at *gate*, this one, has been asked to do.
+    Take something out of a dict, and tell whether it was still there.
     """
-    errands = _errands.get(gate)
-    while errands:
-        errands.pop(0)()
+    try:
+        del entries[entry]
+    except KeyError as error:
+        if is_a_handlers(error):
+            raise
+        return False
+    return True
 
 
-def open_own_gates() -> None:
+def discard(items: list[T] | deque[T], item: T) -> bool:
     """
-    Let this thread through the gates at which it waits, should this be a signal handler meanwhile.
+    Take something out of a list or deque, and tell whether it was still there.
     """
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if str(frame.f_globals.get("__name__")).startswith(_ROOT):
-            gate = frame.f_locals.get("gate")
-            if isinstance(gate, LockType):
-                with suppress(RuntimeError):  # open: it is on its way
-                    gate.release()
-        frame = frame.f_back
+    try:
+        items.remove(item)
+    except ValueError as error:
+        if is_a_handlers(error):
+            raise
+        return False
+    return True
+
+
+def first_of(items: deque[T]) -> T | None:
+    """
+    Return what comes first, if there is anything.
+    """
+    try:
+        return items[0]
+    except IndexError as error:
+        if is_a_handlers(error):
+            raise
+        return None
+
+
+def pop_first(items: deque[T]) -> T | None:
+    """
+    Take out what comes first, if there is anything.
+    """
+    try:
+        return items.popleft()
+    except IndexError as error:
+        if is_a_handlers(error):
+            raise
+        return None
+
+
+def entries_of(entries: Iterable[T]) -> list[T]:
+    """
+    Return what is there now, in its order, while others change it.
+    """
+    while True:
+        try:
+            return list(entries)
+        except RuntimeError as error:
+            # A garbage collection came in between, and a destructor has changed it.
+            if is_a_handlers(error):
+                raise
+
+
+def is_a_handlers(error: BaseException) -> bool:
+    """
+    Tell whether an exception comes out of a function that interrupted us, as a signal handler does,
+    rather than out of a function of C that we called.
+    """
+    traceback = error.__traceback__
+    return traceback is not None and traceback.tb_next is not None

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from crochet._core import timeouts as _timeouts
-from crochet._core.timeouts import LONGEST, acquire_until, seconds
+from crochet._threads import timeouts as _timeouts
+from crochet._threads.timeouts import LONGEST, acquire_until, seconds
 from support.stepping import FakeClock, FakeLock
 
 
