@@ -327,7 +327,7 @@ def test_notes_are_cut_out_of_a_function_and_nothing_else() -> None:
     """
 
     def noting(call: Any) -> str:
-        call._made = monotonic()
+        call._call.made = monotonic()
         try:
             frame = sys._getframe()
         except ValueError:
@@ -335,8 +335,8 @@ def test_notes_are_cut_out_of_a_function_and_nothing_else() -> None:
         else:
             call.place = frame.f_code
         for _ in range(1):
-            if call._made > call.looked_at:
-                call.looked_at = call._made
+            if call._call.made > call.looked_at:
+                call.looked_at = call._call.made
             call.ran = True
         return "done"
 

@@ -72,10 +72,10 @@ class TestCalls:
         ran: list[int] = []
         results = [_submitted(bridge, ran.append, number) for number in range(10)]
         assert ran == []
-        assert bridge.in_flight == set(results)
+        assert bridge.calls_in_flight() == set(results)
         reactor.turn()
         assert ran == list(range(10))
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
 
     def test_wake_the_reactor_once_for_a_burst(self, reactor: FakeReactor, bridge: Bridge) -> None:
         """
@@ -166,7 +166,7 @@ class TestCalls:
         for index in range(8):
             assert [number for i, number, _ in ran if i == index] == list(range(200))
         assert {ident for _, _, ident in ran} == {running.bridge.reactor_thread}
-        assert running.bridge.in_flight == set()
+        assert running.bridge.calls_in_flight() == set()
 
 
 class TestRefusals:
@@ -182,9 +182,9 @@ class TestRefusals:
         result = _call(bridge, int)
         with pytest.raises(RuntimeError, match=r"body\(\) was called before crochet\.setup\(\)"):
             bridge.submit(result)
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
         bridge.cancel(result)
-        bridge.nudge()
+        bridge.wake()
         reactor = FakeReactor()
         reactor.start()
         bridge.open(reactor.callFromThread)
@@ -210,7 +210,7 @@ class TestRefusals:
         bridge.close(_errors.stopped)
         with pytest.raises(ReactorStopped, match="the reactor has stopped"):
             _submitted(bridge, int)
-        bridge.nudge()
+        bridge.wake()
         assert reactor.number_of_wakings() == 0
 
 
@@ -253,7 +253,7 @@ class TestWaking:
         result = _submitted(bridge, int)
         assert result.wait(0) == 0
         reactor.turn()
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
 
     def test_an_append_within_a_drain(
         self, reactor: FakeReactor, bridge: Bridge, queue: SteppedDeque
@@ -344,7 +344,7 @@ class TestWaking:
         results = [_submitted(bridge, int)]
         reactor.turn()
         assert results[0].wait(0) == 0
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
 
     def test_an_exception_thrown_into_the_reactor_thread(
         self, reactor: FakeReactor, bridge: Bridge, queue: SteppedDeque, logged: LoggedFailures
@@ -381,7 +381,7 @@ class TestWaking:
         reactor.turn()
         errors.append(KeyboardInterrupt("Ctrl-C"))
         with pytest.raises(KeyboardInterrupt):
-            bridge.nudge()
+            bridge.wake()
         result = _submitted(bridge, int)
         reactor.turn()
         assert result.wait(0) == 0
@@ -391,7 +391,7 @@ class TestWaking:
         Even if a wake-up is on its way.
         """
         _submitted(bridge, int)
-        bridge.nudge()
+        bridge.wake()
         assert reactor.number_of_wakings() == 2
 
 
@@ -413,7 +413,7 @@ class TestEnd:
         """
         The bridge's calls in flight, to be stepped.
         """
-        bridge.flights = in_flight = SteppedSet()
+        bridge.in_flight = in_flight = SteppedSet()
         return in_flight
 
     def test_answers_all_that_is_in_flight(self, reactor: FakeReactor, bridge: Bridge) -> None:
@@ -431,7 +431,7 @@ class TestEnd:
                 result.wait(0)
         reactor.turn()
         assert ran == []
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
         assert bridge.close(_errors.stopped) == []
 
     def test_answers_what_was_withdrawn(self, reactor: FakeReactor, bridge: Bridge) -> None:
@@ -439,8 +439,8 @@ class TestEnd:
         By a thread that was interrupted before it could answer.
         """
         result = _submitted(bridge, int)
-        del result._work
-        bridge.flights.discard(ref(result))
+        del result._call.work
+        bridge.in_flight.discard(ref(result))
         bridge.close(_errors.stopped)
         with pytest.raises(ReactorStopped):
             result.wait(0)
@@ -456,7 +456,7 @@ class TestEnd:
         in_flight.before_add = lambda: bridge.close(_errors.stopped)
         with pytest.raises(ReactorStopped):
             _submitted(bridge, ran.append, 1)
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
         reactor.turn()
         assert ran == []
 
@@ -524,7 +524,7 @@ class TestEnd:
         closed.set()
         with pytest.raises(ReactorStopped):
             caller.outcome().wait(0)
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
 
     def test_is_called_off_before_the_second_look_acts(
         self, reactor: FakeReactor, monkeypatch: pytest.MonkeyPatch
@@ -583,7 +583,7 @@ class TestEnd:
         process.exit()
         close_reactor(reactor)
         assert answered == ran
-        assert process.bridge.in_flight == set()
+        assert process.bridge.calls_in_flight() == set()
 
 
 class TestCancelling:
@@ -629,7 +629,7 @@ class TestReactorThatHasEnded:
         with pytest.raises(ReactorStopped):
             result.wait(0)
         bridge.call(int)  # is for nobody
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
 
     def test_has_another_life(self, reactor: FakeReactor) -> None:
         """
@@ -684,7 +684,7 @@ class TestFork:
         queued = _submitted(bridge, int)
         for result in (running, queued):
             result.add_done_callback(called.append)
-        bridge.disown(_errors.forked, _errors.not_run_in_child)
+        bridge.after_fork_in_child(_errors.forked, _errors.not_run_in_child)
         assert called == []
         for result in (running, queued):
             with pytest.raises(ReactorStopped, match="forked while the call was under way"):
@@ -692,16 +692,16 @@ class TestFork:
         with pytest.raises(ReactorStopped, match="a reactor does not run on in a child"):
             _submitted(bridge, int)
         assert bridge.reactor_thread is None
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
         assert bridge.watched == set()
 
     def test_wakes_no_reactor_of_the_parent_s(self, reactor: FakeReactor, bridge: Bridge) -> None:
         """
         Whoever gives up a call there, say.
         """
-        bridge.disown(_errors.forked, _errors.not_run_in_child)
+        bridge.after_fork_in_child(_errors.forked, _errors.not_run_in_child)
         before = reactor.number_of_wakings()
-        bridge.nudge()
+        bridge.wake()
         assert reactor.number_of_wakings() == before
 
     def test_accepts_the_call_for_which_the_gatekeeper_opens_it(
@@ -716,7 +716,7 @@ class TestFork:
             asked.append(name)
             bridge.open(reactor.callFromThread)
 
-        bridge.disown(_errors.forked, gatekeeper)
+        bridge.after_fork_in_child(_errors.forked, gatekeeper)
         results = [_submitted(bridge, int) for _ in range(2)]
         reactor.turn()
         assert [result.wait(0) for result in results] == [0, 0]
@@ -738,7 +738,7 @@ class TestAFullQueue:
         expected = r"body\(\) was refused: 2 calls wait .*max_queued=2\) allows\. The reactor"
         with pytest.raises(ReactorBusy, match=expected):
             bridge.submit(refused)
-        assert bridge.in_flight == {*accepted}
+        assert bridge.calls_in_flight() == {*accepted}
         reactor.turn()
         assert _submitted(bridge, int).done() is False
         reactor.turn()

@@ -252,7 +252,7 @@ class TestAnswers:
                     Background(steps.run, partial(deferred.callback, 7)).outcome()
             except Interrupted:
                 pass
-            stepped.bridge.nudge()
+            stepped.bridge.wake()
             stepped.reactor.turn()
             if not deferred.called:
                 deferred.callback(7)

@@ -453,7 +453,7 @@ class TestRunInReactor:
         stepped.reactor.turn()
         assert ran == [2]
         assert result.wait(0) is None
-        assert stepped.bridge.in_flight == set()
+        assert stepped.bridge.calls_in_flight() == set()
 
 
 class TestWaitFor:

@@ -311,7 +311,7 @@ class TestClaims:
         class SteppedWork:
             def __iter__(self) -> Iterator[object]:
                 yield from (lambda: ran.append(True), (), {}, copy_context())
-                result._is_cancelled = True
+                result._call.cancel_requested = True
                 withdrawn.append(_result.withdraw(result))
 
         result: Any = EventualResult(stepped.bridge, "body", SteppedWork(), [])  # type: ignore
@@ -343,7 +343,7 @@ class TestClaims:
         ran: list[bool] = []
         result = _new_result(stepped.bridge, lambda: ran.append(True))
         stepped.bridge.submit(result)
-        result._is_cancelled = True
+        result._call.cancel_requested = True
         assert _result.withdraw(result)
         assert not result.done()
         stepped.reactor.turn()
@@ -478,7 +478,7 @@ class TestCancelling:
             result.wait(0)
         stepped.reactor.turn()
         assert ran == []
-        assert stepped.bridge.in_flight == set()
+        assert stepped.bridge.calls_in_flight() == set()
 
     def test_while_it_runs(self, stepped: FakeProcess) -> None:
         """
@@ -974,8 +974,8 @@ class TestForgotten:
             stepped.run_in_reactor(lambda: Deferred())()
         stepped.reactor.turn()
         gc.collect()
-        assert stepped.bridge.in_flight == set()
-        assert not stepped.bridge.flights
+        assert stepped.bridge.calls_in_flight() == set()
+        assert not stepped.bridge.in_flight
 
     def test_is_not_one_whose_deferred_is_held(self, stepped: FakeProcess) -> None:
         """
@@ -986,7 +986,7 @@ class TestForgotten:
         stepped.run_in_reactor(lambda: deferred)()
         stepped.reactor.turn()
         gc.collect()
-        assert len(stepped.bridge.in_flight) == 1
+        assert len(stepped.bridge.calls_in_flight()) == 1
         [unfinished] = stepped.bridge.close(_errors.stopped)
         assert unfinished is deferred
 

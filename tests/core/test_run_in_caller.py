@@ -63,7 +63,7 @@ class TestRuns:
 
         result = running.run_in_reactor(body)()
         waiter = Background(result.wait, BOUND)
-        wait_until(lambda: len(result._waiters) == 1, "nobody waits")
+        wait_until(lambda: len(result._call.callbacks) == 1, "nobody waits")
         running.reactor.callFromThread(go_on.callback, None)
         assert waiter.outcome() == waiter.thread.ident
 
@@ -235,7 +235,7 @@ class TestDoesNotRun:
 
         result = stepped.run_in_reactor(body)()
         waiter = Background(result.wait, BOUND)
-        wait_until(lambda: len(result._waiters) == 1, "nobody waits")
+        wait_until(lambda: len(result._call.callbacks) == 1, "nobody waits")
         with in_reactor_thread(stepped.bridge):
             stepped.reactor.turn()
         assert waiter.outcome() == 7
@@ -262,7 +262,7 @@ class TestDoesNotRun:
 
         result = stepped.run_in_reactor(body)()
         waiter = Background(result.wait, BOUND)
-        wait_until(lambda: len(result._waiters) == 1, "nobody waits")
+        wait_until(lambda: len(result._call.callbacks) == 1, "nobody waits")
         with in_reactor_thread(stepped.bridge):
             stepped.reactor.turn()
         assert failures[0].check(CancelledError)

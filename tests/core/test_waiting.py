@@ -50,7 +50,7 @@ class TestGivingUp:
         assert len(told) == 1
         assert caught.value.__context__ is None
         assert lock.waits == pytest.approx([5.0, 0.02])
-        assert stepped.bridge.in_flight == set()
+        assert stepped.bridge.calls_in_flight() == set()
 
     def test_waits_for_its_cleanup(
         self, stepped: FakeProcess, gate: Callable[..., FakeLock]
@@ -97,7 +97,7 @@ class TestGivingUp:
             stepped.wait_for(5)(body)()
         assert lock.waits == pytest.approx([5.0, 0.02, 1.0])
         last.callback(None)
-        assert stepped.bridge.in_flight == set()
+        assert stepped.bridge.calls_in_flight() == set()
 
     def test_does_not_wait_for_a_busy_reactor(
         self, stepped: FakeProcess, gate: Callable[..., FakeLock]
@@ -111,7 +111,7 @@ class TestGivingUp:
             stepped.wait_for(5)(Deferred)()
         assert lock.waits == pytest.approx([5.0, 0.02])
         stepped.reactor.turn()
-        assert stepped.bridge.in_flight == set()
+        assert stepped.bridge.calls_in_flight() == set()
 
     def test_logs_another_error_that_comes_too_late(
         self, stepped: FakeProcess, gate: Callable[..., FakeLock], logged: LoggedFailures
@@ -137,7 +137,7 @@ class TestGivingUp:
         with pytest.raises(TimeoutError, match=expected):
             stepped.wait_for(timeout)(ran.append)(1)
         assert lock.waits == [timeout]
-        assert stepped.bridge.in_flight == set()
+        assert stepped.bridge.calls_in_flight() == set()
         stepped.reactor.turn()
         assert ran == []
 
@@ -482,7 +482,7 @@ class TestInterruptions:
             stepped.wait_for(5)(ran.append)(1)
         stepped.reactor.turn()
         assert ran == []
-        assert stepped.bridge.in_flight == set()
+        assert stepped.bridge.calls_in_flight() == set()
 
     def test_after_the_start(self, stepped: FakeProcess, gate: Callable[..., FakeLock]) -> None:
         """
@@ -500,7 +500,7 @@ class TestInterruptions:
             stepped.wait_for(5)(Deferred)(told.append)
         assert lock.waits == pytest.approx([5.0, 0.02])
         assert len(told) == 1
-        assert stepped.bridge.in_flight == set()
+        assert stepped.bridge.calls_in_flight() == set()
 
     def test_leaves_no_flag_behind(
         self, stepped: FakeProcess, gate: Callable[..., FakeLock]
@@ -553,7 +553,7 @@ class TestInterruptions:
         stepped.reactor.turn()
         assert len(told) == 1
         cleaned.callback(None)
-        assert stepped.bridge.in_flight == set()
+        assert stepped.bridge.calls_in_flight() == set()
 
     def test_while_it_gives_up(self, stepped: FakeProcess, gate: Callable[..., FakeLock]) -> None:
         """
@@ -593,7 +593,7 @@ class TestInterruptions:
         for point in itertools.count():
             interruption = _Interruption(point)
             self._check_a_call_with(stepped, gate, kind, interruption)
-            assert not stepped.bridge.in_flight, f"left in flight: {interruption}"
+            assert not stepped.bridge.calls_in_flight(), f"left in flight: {interruption}"
             if not interruption.has_come:
                 break
         assert {type(error) for error in logged.take()} == {ValueError} & {_KINDS[kind]}

@@ -212,7 +212,7 @@ class TestFutures:
         future = result.as_future()
         waiters = [Background(getattr(future, ask), BOUND) for _ in range(3)]
         other = Background(result.wait, BOUND)
-        wait_until(lambda: len(result._waiters) == 5, "nobody waits")
+        wait_until(lambda: len(result._call.callbacks) == 5, "nobody waits")
         assert future.cancel()
         for waiter in waiters:
             with pytest.raises(futures.CancelledError):

@@ -123,7 +123,7 @@ class TestText:
         is_waiting = threading.Event()
         other = Background(wait_for_call, result)
         idle = Background(go_on.wait, BOUND)
-        while not result._waiters:
+        while not result._call.callbacks:
             is_waiting.wait(0.001)  # for another thread to get there
         state, *threads = _sections(_text_of(running))
         go_on.set()
@@ -375,7 +375,7 @@ class TestAtAnyTime:
             assert is_blocked.wait(BOUND)
             may_call.set()
             bridge = crochet._event_loop.bridge
-            while len(bridge.in_flight) < 2:
+            while len(bridge.calls_in_flight()) < 2:
                 is_blocked.wait(0.001)
             signal.signal(signal.SIGUSR1, lambda *_: dump())
             os.kill(os.getpid(), signal.SIGUSR1)

@@ -111,7 +111,7 @@ def started(bridge: FakeBridge, made: float, at: float) -> FakeCall:
     Return a call that has started and waits on a Deferred.
     """
     call = FakeCall("fetch", made, at)
-    call._running = Deferred()
+    call._call.running = Deferred()
     return call
 
 
@@ -134,7 +134,7 @@ class TestABusyReactorThread:
         At least for so long. It is told where, by the program's own frames, and by whom called.
         """
         stack += PARSING
-        bridge.looked_at = 50.0
+        bridge.last_drain = 50.0
         call = queued(bridge, 95.0)
         reason = explain(bridge, call)
         assert reason.state == BUSY
@@ -163,7 +163,7 @@ class TestABusyReactorThread:
         Since it last came to a call.
         """
         stack += PARSING[1:2]
-        bridge.looked_at = 95.1
+        bridge.last_drain = 95.1
         reason = explain(bridge, queued(bridge, 95.0))
         assert (reason.state, reason.text) == (
             BUSY,
@@ -203,7 +203,7 @@ class TestABusyReactorThread:
         It has no frame, but a name.
         """
         stack += ELSEWHERE
-        bridge.looked_at = 95.0
+        bridge.last_drain = 95.0
         bridge.body = FakeCall("sleep", 94.0, 95.0)
         reason = explain(bridge, queued(bridge, 94.5))
         assert reason.text == "The reactor thread has been busy for 5.0 s in sleep()."
@@ -277,7 +277,7 @@ class TestWhatHasKeptTheReactorThread:
         """
         stack += PARSING[1:2]
         self.note(bridge, 98.0, 99.8, Place("save", "/srv/app/models.py", 7))
-        bridge.looked_at = 99.9
+        bridge.last_drain = 99.9
         bridge.body = FakeCall("parse", 99.0, 99.9)
         reason = explain(
             bridge,
@@ -335,7 +335,7 @@ class TestAQueuedCall:
         As many as have not been withdrawn, if the reactor thread starts one after the other.
         """
         stack += PARSING
-        bridge.looked_at = 99.9
+        bridge.last_drain = 99.9
         for _ in range(3):
             queued(bridge, 95.0)
         del bridge._queue[1]._work
@@ -353,7 +353,7 @@ class TestAQueuedCall:
         """
         Nobody knows where the reactor thread is: in nobody's code.
         """
-        bridge.looked_at = 99.9
+        bridge.last_drain = 99.9
         queued(bridge, 95.0)
         reason = explain(bridge, queued(bridge, 95.0))
         assert reason.text == "It has not started: 1 call is ahead of it in the queue."
@@ -365,7 +365,7 @@ class TestAQueuedCall:
         They are not all counted: that would cost each call of an outage a look at all others.
         """
         monkeypatch.setattr(_diagnosis, "_QUEUED_SEEN", 3)
-        bridge.looked_at = 99.9
+        bridge.last_drain = 99.9
         calls = [queued(bridge, 95.0) for _ in range(5)]
         assert explain(bridge, calls[2]).text == (
             "It has not started: 2 calls are ahead of it in the queue."
@@ -380,7 +380,7 @@ class TestAQueuedCall:
         """
         Is behind them all, whatever its id was before.
         """
-        bridge.looked_at = 99.9
+        bridge.last_drain = 99.9
         calls = [queued(bridge, 95.0) for _ in range(2)]
         assert explain(bridge, calls[0]).text.endswith("has not come to it yet.")
         monkeypatch.setattr(_diagnosis, "monotonic", lambda: 100.0009)
@@ -421,7 +421,7 @@ class TestAStartedCall:
             await deferred
 
         deferred = Deferred[None]()
-        call._running = Deferred.fromCoroutine(fetch())
+        call._call.running = Deferred.fromCoroutine(fetch())
         reason = explain(bridge, call)
         first = fetch.__code__.co_firstlineno
         assert reason.state == WAITING
@@ -451,7 +451,7 @@ class TestAStartedCall:
         monkeypatch.setattr(Deferred, "debug", True)
         call = started(bridge, 95.0, 95.1)
         line = sys._getframe().f_lineno + 1
-        call._running = Deferred()
+        call._call.running = Deferred()
         reason = explain(bridge, call)
         name = "test_that_waits_for_a_deferred_of_which_twisted_knows"
         assert reason.text == (
@@ -468,7 +468,7 @@ class TestAStartedCall:
         Its body has just returned, say.
         """
         call = started(bridge, 95.0, 94.9999)  # within a tick before it was made
-        call._running = None
+        call._call.running = None
         reason = explain(bridge, call)
         assert (reason.state, reason.text) == (WAITING, "It started 5.0 s ago.")
 
@@ -746,6 +746,6 @@ def test_the_clock_is_that_of_the_calls(stepped: FakeProcess) -> None:
     """
     before = time.monotonic()
     result = stepped.run_in_reactor(int)()
-    assert before <= result._made <= time.monotonic()
+    assert before <= result._call.made <= time.monotonic()
     assert crochet.EventualResult is type(result)
     stepped.reactor.turn()

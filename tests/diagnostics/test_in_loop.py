@@ -237,7 +237,7 @@ class TestWaits:
         ran: list[bool] = []
         with pytest.raises(BlockingInLoopWarning):
             stepped.wait_for(1.0)(lambda: ran.append(True))()
-        assert stepped.bridge.in_flight == set()
+        assert stepped.bridge.calls_in_flight() == set()
         stepped.reactor.turn()
         assert ran == []
 

@@ -207,7 +207,7 @@ class TestLag:
             clock[0] += 0.0001
             stepped.reactor.turn()
         assert len(stepped.bridge.lags) == 1
-        assert len({id(result._started) for result in results}) == 1
+        assert len({id(result._call.started) for result in results}) == 1
         for result in results:
             result.cancel()
         stepped.reactor.turn()

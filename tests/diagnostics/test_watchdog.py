@@ -166,7 +166,7 @@ class TestSleep:
         """
         1. The watch writes ``rouse``. 2. A call is entered. 3. The watch looks, and does not sleep.
         """
-        in_flight = stepped.bridge.flights = LookedAt()
+        in_flight = stepped.bridge.in_flight = LookedAt()
         in_flight.before = stepped.call
         assert -1 not in stepped.run(nothing)[:1]
 
@@ -175,7 +175,7 @@ class TestSleep:
         1. The watch writes ``rouse``. 2. It looks. 3. A call is entered, and opens the lock. 4. The
         watch, about to sleep, does not.
         """
-        in_flight = stepped.bridge.flights = LookedAt()
+        in_flight = stepped.bridge.in_flight = LookedAt()
         in_flight.after = stepped.call
         assert -1 not in stepped.run(nothing)[:1]
 
@@ -276,8 +276,8 @@ class TestSleep:
         """
         1. The watch finds that it is not stopped. 2. It is. 3. It finds that, and does not sleep.
         """
-        stepped.bridge.flights = LookedAt()
-        stepped.bridge.flights.before = stepped.watch.stop
+        stepped.bridge.in_flight = LookedAt()
+        stepped.bridge.in_flight.before = stepped.watch.stop
         assert stepped.run() == []
 
     def test_never_started(self, stepped: Stepped) -> None:
@@ -332,7 +332,7 @@ class TestSleep:
         Is ended; it does not sleep before, though nothing is in flight any more. Somebody does not
         come, or nobody was let through.
         """
-        relay = stepped.bridge.relay
+        relay = stepped.bridge.handoff
         relay.minder = nothing
         gates = [allocate_lock() for _ in range(2)]
 
@@ -357,9 +357,9 @@ class TestSleep:
         """
         Is seen, though the call is in flight no more.
         """
-        relay = stepped.bridge.relay
+        relay = stepped.bridge.handoff
         relay.minder = nothing
-        in_flight = stepped.bridge.flights = LookedAt()
+        in_flight = stepped.bridge.in_flight = LookedAt()
 
         def line_up() -> None:
             relay._opened = math.inf  # it is not late
@@ -375,9 +375,9 @@ class TestSleep:
         """
         Since whose turn it was has gone without looking.
         """
-        stepped.bridge.relay.turns.append(nothing)
+        stepped.bridge.handoff.turns.append(nothing)
         stepped.call()
-        stepped.bridge.relay.turns.clear()
+        stepped.bridge.handoff.turns.clear()
         is_woken: list[bool] = []
 
         def look() -> None:
@@ -390,7 +390,7 @@ class TestSleep:
         """
         None begins before it watches, or after its end.
         """
-        relay = stepped.bridge.relay
+        relay = stepped.bridge.handoff
         relay.minder = nothing
         gate = allocate_lock()
         gate.acquire()

@@ -365,7 +365,7 @@ class TestLives:
             function(*args)
 
         def ring(wakeup: list[None]) -> None:
-            if bridge.flights:
+            if bridge.in_flight:
                 bridge.open(at_once, woken.append)
             wakeup.clear()
 

@@ -398,7 +398,7 @@ class Life(RuleBasedStateMachine):
         And nothing else.
         """
         pending = [call for call in self.calls.values() if not call.is_done]
-        assert len(self.process.bridge.in_flight) == len(pending)
+        assert len(self.process.bridge.calls_in_flight()) == len(pending)
 
     @invariant()
     def what_nobody_has_taken_is_listed(self) -> None:

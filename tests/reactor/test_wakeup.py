@@ -19,7 +19,7 @@ import pytest
 from crochet._reactor import wakeup as _bell
 from crochet._reactor.asyncio_loop import run_in_thread
 from crochet._reactor.wakeup import Bell, hang_up
-from crochet._threads.handoff import Relay
+from crochet._threads.handoff import Handoff
 from crochet._threads.threads import start_thread
 from support.process import FakeProcess, LoggedFailures
 from support.reactor import FakeReactor, close_reactor, new_real_reactor
@@ -59,7 +59,7 @@ def _relay() -> Relay:
     """
     Return one that has nothing to do.
     """
-    return Relay((), lambda: None)
+    return Handoff((), lambda: None)
 
 
 def _hung_up(reactor: Any, answer: Any = _nothing) -> Bell:

@@ -129,7 +129,7 @@ class TestContract:
         with pytest.raises(TimeoutError, match=r"slow\(\) has not answered in 0.02 s; its Def"):
             slow()
         assert ends == ["cleaned up"]
-        assert not world.process.bridge.in_flight
+        assert not world.process.bridge.calls_in_flight()
 
     def test_a_wait_for_a_result_leaves_it(self, world: Any) -> None:
         """
@@ -275,11 +275,11 @@ class TestClock:
         """
         Though a reactor may have run before, by the real one.
         """
-        process.bridge.looked_at = 2223.2
+        process.bridge.last_drain = 2223.2
         with clocked_process(process), pytest.raises(TimeoutError) as caught:
             process.wait_for(timeout=3)(Deferred)()
         assert caught.value.reason.startswith("It started 3.0 s ago, and waits in a Deferred.")
-        assert process.bridge.looked_at == 2223.2
+        assert process.bridge.last_drain == 2223.2
 
     def test_a_wait_for_ever_is_refused(self, process: FakeProcess, clock: CrochetClock) -> None:
         """
@@ -354,7 +354,7 @@ class TestClock:
         """
         And does not wait for them: its own do not line up.
         """
-        relay = running.bridge.relay
+        relay = running.bridge.handoff
         relay.watcher = running  # as if there were a watch
         relay.turns.append(lambda: None)
         relay._opened = math.inf  # it is never late

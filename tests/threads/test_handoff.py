@@ -101,7 +101,7 @@ class World:
         self.reactor = FakeReactor()
         self.reactor.start()
         self.bridge = open_bridge(self.reactor)
-        self.relay = self.bridge.relay
+        self.relay = self.bridge.handoff
         self.turns = self.relay.turns
         self.bodies: list[int] = []
         self.relay.minder = lambda: None
@@ -666,7 +666,7 @@ class TestMinding:
         ]
         for body in work:
             call = world.waiter()._result
-            call._work = (body, (), {}, copy_context())
+            call._call.work = (body, (), {}, copy_context())
             world.bridge.submit(call)
         world.bridge.drain_in_reactor(world.bridge._wakeup)
         assert seen == [True]
@@ -686,7 +686,7 @@ class TestMinding:
         """
         world = World()
         waiters = [world.lined_up() for _ in range(3)]
-        world.bridge.disown(_errors.forked, _errors.not_run_in_child)
+        world.bridge.after_fork_in_child(_errors.forked, _errors.not_run_in_child)
         assert not waiters[-1].is_open
         assert not world.relay.is_under_way()
         world.bridge.open(world.reactor.callFromThread)
@@ -715,8 +715,8 @@ class TestWays:
         """
         process = FakeProcess(None, start_thread)
         process.loop.setup()
-        process.bridge.relay.minder = lambda: None
-        process.bridge.relay.watcher = process
+        process.bridge.handoff.minder = lambda: None
+        process.bridge.handoff.watcher = process
         yield process
         process.exit()
 
@@ -726,7 +726,7 @@ class TestWays:
         """
         gate = allocate_lock()
         gate.acquire()
-        process.bridge.relay.line_up(gate.release)
+        process.bridge.handoff.line_up(gate.release)
         return gate
 
     def test_by_a_call(self, unminded: FakeProcess) -> None:
@@ -755,7 +755,7 @@ class TestWays:
         behind: list[LockType] = []
 
         def interrupt() -> None:
-            answer(result, 42, stepped.bridge.relay)
+            answer(result, 42, stepped.bridge.handoff)
             behind.append(self._behind(stepped))
             raise Interrupted
 
@@ -776,11 +776,11 @@ class TestWays:
         behind: list[LockType] = []
 
         def meanwhile(timeout: float) -> None:
-            [result] = stepped.bridge.in_flight
-            [opener] = result._waiters
-            answer(result, 42, stepped.bridge.relay)
+            [result] = stepped.bridge.calls_in_flight()
+            [opener] = result._call.callbacks
+            answer(result, 42, stepped.bridge.handoff)
             behind.append(self._behind(stepped))
-            assert list(stepped.bridge.relay.turns) == [opener]
+            assert list(stepped.bridge.handoff.turns) == [opener]
 
         gate(meanwhile)
         assert stepped.wait_for(5)(int)() == 42
@@ -790,14 +790,14 @@ class TestWays:
         """
         For which the gate was opened before.
         """
-        relay = stepped.bridge.relay
+        relay = stepped.bridge.handoff
         behind: list[LockType] = []
 
         def meanwhile(timeout: float) -> None:
             if len(lock.waits) == 1:
                 send_errand(lock, lambda: None)  # type: ignore[arg-type]
             else:
-                [result] = stepped.bridge.in_flight
+                [result] = stepped.bridge.calls_in_flight()
                 answer(result, 42, relay)
                 behind.append(self._behind(stepped))
 
@@ -813,8 +813,8 @@ class TestWays:
         behind: list[LockType] = []
 
         def meanwhile(timeout: float) -> None:
-            [result] = stepped.bridge.in_flight
-            answer(result, 42, stepped.bridge.relay)
+            [result] = stepped.bridge.calls_in_flight()
+            answer(result, 42, stepped.bridge.handoff)
             behind.append(self._behind(stepped))
             raise Interrupted
 
@@ -850,7 +850,7 @@ def _waiting(process: FakeProcess) -> int:
     """
     Return how many calls that have not started are waited for.
     """
-    return sum(len(result._waiters) for result in process.bridge.queued)
+    return sum(len(result._call.callbacks) for result in process.bridge.calls_queued())
 
 
 class TestReactors:
@@ -866,7 +866,7 @@ class TestReactors:
         reactor = new_real_reactor(request.param)
         process = FakeProcess(reactor, start_thread)
         process.loop.setup()
-        process.bridge.relay.watcher = process
+        process.bridge.handoff.watcher = process
         yield process
         process.exit()
         close_reactor(reactor)
@@ -875,7 +875,7 @@ class TestReactors:
         """
         When several are answered at once, and only then.
         """
-        relay = process.bridge.relay
+        relay = process.bridge.handoff
         lengths: list[int] = []
 
         def look() -> int:
@@ -893,7 +893,7 @@ class TestReactors:
         """
         Calls that wait for the last to come through, too.
         """
-        relay = process.bridge.relay
+        relay = process.bridge.handoff
         later: list[EventualResult[int]] = []
 
         def line_up_a_dead_man() -> None:
@@ -912,7 +912,7 @@ class TestReactors:
         """
         Since he is kept just when his gate was the last to be taken out, and others stand in line.
         """
-        relay = process.bridge.relay
+        relay = process.bridge.handoff
         kept = allocate_lock()
         kept.acquire()
 
@@ -943,4 +943,4 @@ class TestReactors:
             ]
 
         assert all(together(20, caller))
-        assert not process.bridge.relay.turns
+        assert not process.bridge.handoff.turns

@@ -122,7 +122,7 @@ class TestWaitFor:
         with pytest.raises(Refused, match="of an errand"):
             stepped.wait_for(5)(Deferred)(told.append)
         assert len(told) == 1
-        assert stepped.bridge.in_flight == set()
+        assert stepped.bridge.calls_in_flight() == set()
 
     def test_with_an_answer_runs_none(self, stepped: FakeProcess, gate: Any) -> None:
         """
@@ -214,7 +214,7 @@ def test_a_real_thread_is_got_out_of_its_wait(
 
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
-    while not running.bridge.in_flight:
+    while not running.bridge.calls_in_flight():
         pass
     send_errand(gates[0], _refuse)
     thread.join(BOUND)

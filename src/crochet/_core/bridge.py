@@ -475,10 +475,11 @@ class Bridge:
             if left > _BATCH:
                 left = _BATCH
             handoff = self.handoff if left > _FEW and self.handoff.begin() else None
+            monotonic = clock.monotonic
             # A body that runs the reactor's loop itself may take the rest.
             while left and queue:
                 left -= 1
-                now = clock.monotonic()
+                now = monotonic()
                 if now - self.last_drain > _TICK:
                     self.last_drain = now
                     self.lags.append(now - queue[0].made)

@@ -163,7 +163,7 @@ class Call:
         try:
             try:
                 work = getattr(self, "work", None)
-                if work is None or not claim(self, "work"):
+                if not claim(self, "work") or work is None:
                     # Withdrawn, and answered by the thread that did it, but for its done
                     # callbacks, and unless a signal kept that thread from going through with it.
                     queue.popleft()

@@ -125,7 +125,7 @@ class Decorators:
             call = Call(bridge, name, (function, args, kwargs, context), {})
             try:
                 submit(call)
-                return EventualResult[object](call)
+                return EventualResult(call)
             except BaseException:
                 try:
                     cancel_interrupted(call)
