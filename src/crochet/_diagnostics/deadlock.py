@@ -8,7 +8,9 @@ So we can go from thread to thread until we come back to where we began, which i
 a thread that is at work, or to something that does not say which thread could end it.
 
 When a circle is certain, and why one look is enough for that. All frames are taken in one step of
-the interpreter, so there was a moment at which each thread of the circle was where we found it.
+the interpreter, so there was a moment at which each thread of the circle was where we found it. A
+wait counts that was listed before that moment and is afterwards, and whose thread was not in code
+of the program at that moment: a signal handler, or a destructor, goes on by itself.
 
 1. The thread we ask about was in a wait without a timeout for the next one, and so on.
 2. The last of them waits for a call of ours, and has no answer when we look, so it had none then.
@@ -43,7 +45,7 @@ from .._core.bridge import Bridge
 from .._core.call import PENDING, Call
 from .._threads.primitives import Waiter
 from .._threads.threads import frames_of_threads, known_name
-from .frames import MACHINERY, line_in, owner_of, place_of_frame
+from .frames import MACHINERY, is_ours, line_in, owner_of, place_of_frame
 
 
 class Wait(NamedTuple):
@@ -112,7 +114,6 @@ _LOCKS_IN_SOURCE = (
     r"(?:\bwith|,)\s+(?P<name>[\w.]+)\s*(?=[,:]|as\b)|\b(?P<acquired>[\w.]+)\.acquire\((?P<args>.?)"
 )
 _OWNER = r"owner=(\d+)"
-_CROCHET = __name__.partition(".")[0]
 _NOT_THE_PROGRAM = {*sys.stdlib_module_names, "crochet", "twisted"}
 
 
@@ -135,6 +136,7 @@ def blocked_in(
         reads_source: look for locks, too. Whoever does that over and over, with a thread that is
             at work, keeps the source of all that it does in memory.
     """
+    waits = bridge.waits.copy()  # before the frames
     if frames is None:
         frames = frames_of_threads()
     frames.pop(get_ident(), None)  # this one leads back here, and waits for nobody
@@ -142,13 +144,14 @@ def blocked_in(
     here: int | None = ident
     try:
         while here is not None and here not in links:
-            link = _link_of(here, frames, bridge, reads_source)
+            link = _link_of(here, frames, waits, bridge, reads_source)
             if link is None or link.to == here:
                 break  # at work, or in the middle of giving back what it has itself
             links[here] = link
             here = link.to
     finally:
         frames.clear()
+        waits.clear()
     if not links:
         return None
     return _told(links, here == ident, bridge)
@@ -218,7 +221,7 @@ def is_loop(frame: FrameType) -> bool:
 
 
 def _outside_of_crochet(frame: FrameType | None) -> FrameType | None:
-    while frame is not None and _package_of(frame) == _CROCHET:
+    while frame is not None and is_ours(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
 
@@ -257,14 +260,24 @@ def _quoted(ident: int | None) -> str:
 
 
 def _link_of(
-    ident: int, frames: dict[int, FrameType], bridge: Bridge, reads_source: bool
+    ident: int,
+    frames: dict[int, FrameType],
+    waits: dict[int, Waiter],
+    bridge: Bridge,
+    reads_source: bool,
 ) -> _Link | None:
     """
-    Tell what a thread waits for: by its innermost frames, or else what is listed.
+    Tell what a thread waits for: what is listed, or else by its innermost frames.
     """
     innermost = frames.get(ident)
     if innermost is None:
         return None
+    if is_ours(innermost.f_code.co_filename):  # and not the program's
+        wait = wait_of(ident, bridge)
+        if wait is None or waits.get(ident) is not wait.waiter:
+            return None
+        what = f"for {wait.name}()"
+        return _Link(what, place_of(innermost), to=wait.reactor_thread, wait=wait)
     body = bridge.body if ident == bridge.reactor_thread else None
     found: _Link | None = None
     frame: FrameType | None = innermost
@@ -282,13 +295,7 @@ def _link_of(
         elif frame.f_globals.get("__name__") not in _BLOCKING_MODULES:
             break
         frame = frame.f_back
-    if found is not None:
-        return found
-    wait = wait_of(ident, bridge)
-    if wait is not None:
-        place = place_of(innermost)
-        return _Link(f"for {wait.name}()", place, to=wait.reactor_thread, wait=wait)
-    return _lock_in(innermost, body) if reads_source else None
+    return found or (_lock_in(innermost, body) if reads_source else None)
 
 
 def _name_in(frame: FrameType) -> tuple[str, str]:

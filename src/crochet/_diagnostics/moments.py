@@ -5,11 +5,11 @@ When the reactor thread blocks, all who wait for it run out of time together. To
 takes a time that grows with the number of threads, so that each of them looking would make the
 outage worse by the square of that. The first to come looks, the others take what it has found:
 
-1. Whoever finds nothing that is new enough makes a gate, locked, and looks.
-2. Others find the gate, and wait for it to open; each that is through lets the next through.
+1. Whoever finds nothing that is new enough makes a latch, and looks.
+2. Others find the latch, and wait for it to open.
 
 Verdict: nobody depends on the first. One that a signal's exception takes away on its way, or that a
-fork leaves behind, has the others wait for 0.25 s; the next one makes a gate of its own.
+fork leaves behind, has the others wait for 0.25 s; the next one makes a latch of its own.
 (test_moments.py steps it.)
 
 Threads: any may ask; spells are the watch's to note. Nothing here keeps a result or a frame.
@@ -17,7 +17,6 @@ Threads: any may ask; spells are the watch's to note. Nothing here keeps a resul
 
 from __future__ import annotations
 
-from _thread import LockType, allocate_lock
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
@@ -25,6 +24,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from .._core.call import Call
 from .._errors import Place
+from .._threads.primitives import Latch
 from .frames import above_the_reactor, is_polling, stack_from, told, worth_telling
 
 # Seconds that others wait for the first to have looked: it may lose the interpreter's lock
@@ -113,7 +113,7 @@ class Moments(Generic[T]):
     def __init__(self) -> None:
         self._last: T | None = None
         # Opens when whoever is looking has looked.
-        self._gate: LockType | None = None
+        self._latch: Latch | None = None
         self.spells: deque[Spell] = deque(maxlen=_SPELLS)  # the watch writes, others read
 
     def get(self, oldest: float, tolerable: float, look: Callable[[], T]) -> T:
@@ -125,28 +125,25 @@ class Moments(Generic[T]):
             tolerable: an earlier one, to which what was seen may go back while another looks.
             look: is called by several threads at once, but rarely.
         """
-        gate = self._gate  # before what its owner writes
+        latch = self._latch  # before what its owner writes
         last = self._last
-        if last is None or last.at < (oldest if gate is None else tolerable):
-            if gate is None:
+        if last is None or last.at < (oldest if latch is None else tolerable):
+            if latch is None:
                 return self._look(look)
-            if gate.acquire(True, _PATIENCE):
-                gate.release()
+            latch.wait(_PATIENCE)
             last = self._last
             if last is None or last.at < tolerable:
                 return self._look(look)
         return last
 
     def _look(self, look: Callable[[], T]) -> T:
-        gate = allocate_lock()
-        gate.acquire()
-        self._gate = gate
+        self._latch = latch = Latch()
         try:
             self._last = last = look()
         finally:
-            if self._gate is gate:
-                self._gate = None
-            gate.release()
+            if self._latch is latch:
+                self._latch = None
+            latch.open()
         return last
 
     def note(self, since: float, at: float, sight: Sight) -> None:

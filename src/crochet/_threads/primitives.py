@@ -60,6 +60,36 @@ class Waiter(SimpleQueue[Any]):  # None: look for the answer; or a Task
             self.wait(0)
 
 
+class Latch(SimpleQueue[None]):
+    """
+    Keeps any number of threads waiting until it is opened, for good.
+
+    Any thread, signal handler or destructor may ``open()`` it. Those who wait go through one after
+    the other, each of which lets the next through.
+    """
+
+    __slots__ = ()
+
+    def open(self) -> None:
+        """
+        Let all through, now and later.
+        """
+        self.put(None)
+
+    def wait(self, seconds: float) -> bool:
+        """
+        Block until it is open, for so many seconds at most. Tell whether it is.
+        """
+        try:
+            self.get(True, seconds)
+        except Empty as error:
+            if is_a_handlers(error):
+                raise
+            return False
+        self.put(None)
+        return True
+
+
 class Waits(dict[int, Waiter]):
     """
     Who waits for what: the innermost wait of each thread, by the thread's ident.
@@ -72,9 +102,8 @@ class Waits(dict[int, Waiter]):
         """
         Note that this thread waits at *waiter* for a call.
         """
-        outer = self.get(ident)
-        waiter.call = call
-        waiter.outer = outer
+        waiter.outer = self.get(ident)
+        waiter.call = call  # from here on leave() acts
         self[ident] = waiter
 
     def leave(self, ident: int, waiter: Waiter) -> None:
