@@ -95,6 +95,7 @@ def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptio
         if outcome is PENDING:
             outcome = _wait_on(call, waiter, options, task)
             handoff.wake_next(waiter)
+        waits.leave(ident, waiter)  # in here: what a signal keeps from it does it below
     except BaseException:
         try:
             cancel_interrupted(call, waiter, options)
@@ -104,7 +105,6 @@ def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptio
             raise
         raise
     finally:
-        waits.leave(ident, waiter)
         # An error's traceback holds this frame; do not let it hold the call as well.
         del call, waiter
     if type(outcome) is not StoredError and type(outcome) is not TimedOut:
@@ -168,12 +168,13 @@ def wait_for_answer(call: Call, limit: float, waiter: Waiter | None = None) -> N
         call.callbacks.pop(waiter, None)
         if handoff.turns:
             handoff.wake_next(waiter)
+        bridge.waits.leave(ident, waiter)  # in here, as above
     except BaseException:
+        bridge.waits.leave(ident, waiter)
         call.callbacks.pop(waiter, None)
         handoff.release_all()  # others may wait for this one to wake them
         raise
     finally:
-        bridge.waits.leave(ident, waiter)
         del waiter  # an error's traceback holds this frame
     if call.outcome is PENDING:
         reason = bridge.explain(call)
