@@ -18,7 +18,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from crochet import EventualResult, ReactorStopped, _errors
 from crochet._core import bridge as _bridge
 from crochet._core.bridge import Bridge
+from crochet._core.call import PENDING, Call
+from crochet._core.result import call_of
 from crochet._core.stash import Stash
+from crochet._diagnostics.explain import Diagnosis
 from crochet._errors import ReactorBusy
 from crochet._reactor.reactor import call_from_thread_of, route_of
 from crochet._threads.threads import start_thread
@@ -45,19 +48,19 @@ def bridge(reactor: FakeReactor) -> Bridge:
     return open_bridge(reactor)
 
 
-def _call(bridge: Bridge, function: Callable[..., object], *args: object) -> EventualResult[Any]:
+def _call(bridge: Bridge, function: Callable[..., object], *args: object) -> Call:
     """
-    Make the result of a call, which is not submitted.
+    Make a call, which is not submitted.
     """
-    return EventualResult(bridge, "body", (function, args, {}, copy_context()), {})
+    return Call(bridge, "body", (function, args, {}, copy_context()), {})
 
 
 def _submitted(
     bridge: Bridge, function: Callable[..., object], *args: object
 ) -> EventualResult[Any]:
-    result = _call(bridge, function, *args)
-    bridge.submit(result)
-    return result
+    call = _call(bridge, function, *args)
+    bridge.submit(call)
+    return EventualResult(call)
 
 
 class TestCalls:
@@ -72,7 +75,7 @@ class TestCalls:
         ran: list[int] = []
         results = [_submitted(bridge, ran.append, number) for number in range(10)]
         assert ran == []
-        assert bridge.calls_in_flight() == set(results)
+        assert bridge.calls_in_flight() == {*map(call_of, results)}
         reactor.turn()
         assert ran == list(range(10))
         assert bridge.calls_in_flight() == set()
@@ -179,18 +182,18 @@ class TestRefusals:
         Nothing is queued, and cancelling has nobody to tell.
         """
         bridge = Bridge(_errors.not_set_up, Stash())
-        result = _call(bridge, int)
+        call = _call(bridge, int)
         with pytest.raises(RuntimeError, match=r"body\(\) was called before crochet\.setup\(\)"):
-            bridge.submit(result)
+            bridge.submit(call)
         assert bridge.calls_in_flight() == set()
-        bridge.cancel(result)
+        bridge.call(call.cancel_in_reactor)
         bridge.wake()
         reactor = FakeReactor()
         reactor.start()
         bridge.open(reactor.callFromThread)
         assert _submitted(bridge, int).done() is False
         reactor.turn()
-        assert not result.done()
+        assert call.outcome is PENDING
 
     def test_while_those_accepted_go_on(self, reactor: FakeReactor, bridge: Bridge) -> None:
         """
@@ -216,7 +219,7 @@ class TestRefusals:
 
 class TestWaking:
     """
-    A wake-up that is on its way. Told at the head of _core/bridge.py.
+    A wake-up that is on its way.
     """
 
     @pytest.fixture
@@ -273,7 +276,7 @@ class TestWaking:
         1. A caller appends its call and finds no wake-up on its way. 2. So does another, and wakes.
         3. The first wakes, too. 4. The reactor thread finds nothing the second time.
         """
-        others: list[EventualResult[int]] = []
+        others: list[Call] = []
 
         def call_from_thread(function: Callable[..., object], *args: object) -> None:
             if not others:
@@ -286,7 +289,7 @@ class TestWaking:
         result = _submitted(bridge, int)
         assert reactor.number_of_wakings() == 2
         reactor.turn()
-        assert [result.wait(0), others[0].wait(0)] == [0, 0]
+        assert [result.wait(0), others[0].outcome] == [0, 0]
 
     def test_a_handler_that_waits_within_the_waking(self, reactor: FakeReactor) -> None:
         """
@@ -294,14 +297,14 @@ class TestWaking:
         interrupts it, makes a call and waits. It must wake, too, for nobody else will. 3. The
         caller wakes, for nothing.
         """
-        nested: list[EventualResult[int]] = []
+        nested: list[Call] = []
 
         def call_from_thread(function: Callable[..., object], *args: object) -> None:
             if not nested:
                 nested.append(_call(bridge, int))
                 bridge.submit(nested[0])
                 reactor.turn()  # as it would, while the handler waits
-                assert nested[0].wait(0) == 0
+                assert nested[0].outcome == 0
             reactor.callFromThread(function, *args)
 
         bridge = Bridge(_errors.not_set_up, Stash())
@@ -364,9 +367,9 @@ class TestWaking:
         reactor.turn()
         assert result.wait(0) == 0
 
-    def test_a_signal_within_a_nudge(self, reactor: FakeReactor) -> None:
+    def test_a_signal_while_it_wakes_in_any_case(self, reactor: FakeReactor) -> None:
         """
-        Likewise.
+        Leaves none, either: the next call is answered.
         """
         errors: list[BaseException] = []
 
@@ -386,7 +389,7 @@ class TestWaking:
         reactor.turn()
         assert result.wait(0) == 0
 
-    def test_a_nudge_wakes_in_any_case(self, reactor: FakeReactor, bridge: Bridge) -> None:
+    def test_wake_does_so_in_any_case(self, reactor: FakeReactor, bridge: Bridge) -> None:
         """
         Even if a wake-up is on its way.
         """
@@ -397,7 +400,7 @@ class TestWaking:
 
 class TestEnd:
     """
-    The end, and calls that meet it. Told at the head of _core/bridge.py.
+    The end, and calls that meet it.
     """
 
     @pytest.fixture
@@ -439,8 +442,8 @@ class TestEnd:
         By a thread that was interrupted before it could answer.
         """
         result = _submitted(bridge, int)
-        del result._call.work
-        bridge.in_flight.discard(ref(result))
+        call_of(result).withdraw()
+        bridge.in_flight.discard(ref(call_of(result)))
         bridge.close(_errors.stopped)
         with pytest.raises(ReactorStopped):
             result.wait(0)
@@ -597,7 +600,7 @@ class TestCancelling:
         """
         told: list[object] = []
         result = _submitted(bridge, Deferred, told.append)
-        bridge.cancel(result)
+        bridge.call(call_of(result).cancel_in_reactor)
         assert told == []
         reactor.turn()
         assert len(told) == 1
@@ -733,16 +736,17 @@ class TestAFullQueue:
         At once, and with what keeps the reactor; until there is room again.
         """
         bridge.max_queued = 2
+        bridge.diagnosis = Diagnosis(bridge)
         accepted = [_submitted(bridge, int) for _ in range(2)]
         refused = _call(bridge, int)
         expected = r"body\(\) was refused: 2 calls wait .*max_queued=2\) allows\. The reactor"
         with pytest.raises(ReactorBusy, match=expected):
             bridge.submit(refused)
-        assert bridge.calls_in_flight() == {*accepted}
+        assert bridge.calls_in_flight() == {*map(call_of, accepted)}
         reactor.turn()
         assert _submitted(bridge, int).done() is False
         reactor.turn()
-        assert not refused.done()
+        assert refused.outcome is PENDING
 
     def test_goes_on_with_what_it_has_accepted(self, reactor: FakeReactor, bridge: Bridge) -> None:
         """
