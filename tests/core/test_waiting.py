@@ -27,6 +27,7 @@ from crochet._core import decorators as _decorators
 from crochet._core import waiting as _waiting
 from crochet._core.result import call_of
 from crochet._core.waiting import cancel_interrupted
+from crochet._threads import timeouts
 from crochet._threads.primitives import Task, Waiter
 from support.process import FakeProcess, LoggedFailures
 from support.stepping import BOUND, Background, FakeClock, FakeWaiter, Steps, wait_until
@@ -34,6 +35,15 @@ from support.stepping import BOUND, Background, FakeClock, FakeWaiter, Steps, wa
 # What a body answers that returns a Deferred: a value, an error, or nothing.
 _KINDS = {"answers": int, "fails": ValueError, "hangs": None}
 _SOURCE = os.path.dirname(crochet.__file__)
+
+
+def _ask(process: FakeProcess, kind: str, body: Callable[[], Any], timeout: float = 5) -> Any:
+    """
+    Call a body and wait for its answer, for so many seconds.
+    """
+    if kind == "wait_for":
+        return process.wait_for(timeout)(body)()
+    return process.run_in_reactor(body)().wait(timeout)
 
 
 class TestGivingUp:
@@ -267,6 +277,61 @@ class TestGivingUp:
             assert gc.collect() == 0
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("kind", ["wait_for", "wait"])
+class TestLongWaits:
+    """
+    A wait that is longer than a thread may be blocked is made of several.
+    """
+
+    @pytest.fixture
+    def waits(self, waits: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """
+        Gives waiters that are not to block for more than two seconds.
+        """
+
+        def give(meanwhile: Callable[[float], object] = lambda timeout: None) -> FakeWaiter:
+            waiter: FakeWaiter = waits(meanwhile)
+            monkeypatch.setattr(timeouts, "LONGEST", 2.0)
+            return waiter
+
+        return give
+
+    def test_end_with_the_limit(self, stepped: FakeProcess, waits: Any, kind: str) -> None:
+        """
+        The last one is what is left.
+        """
+        waiter = waits()
+        with pytest.raises(TimeoutError, match="in 5 s"):
+            _ask(stepped, kind, int)
+        assert waiter.waits == [2.0, 2.0, 1.0]
+
+    def test_end_when_the_time_is_up_already(
+        self, stepped: FakeProcess, waits: Any, kind: str
+    ) -> None:
+        """
+        A wait that took longer than it was told to is the last.
+        """
+
+        def oversleep(timeout: float) -> None:
+            waiter._clock.now += 100
+
+        waiter = waits(oversleep)
+        with pytest.raises(TimeoutError, match="in 5 s"):
+            _ask(stepped, kind, int)
+        assert waiter.waits == [2.0]
+
+    @pytest.mark.parametrize("timeout", [5.0, math.inf])
+    def test_end_with_the_answer(
+        self, stepped: FakeProcess, waits: Any, kind: str, timeout: float
+    ) -> None:
+        """
+        In whichever of the waits that comes.
+        """
+        waiter = waits(lambda timeout: len(waiter.waits) == 2 and stepped.reactor.turn())
+        assert _ask(stepped, kind, lambda: 7, timeout) == 7
+        assert waiter.waits == [2.0, 2.0]
 
 
 class TestGrace:
@@ -712,15 +777,6 @@ def _interrupted_again(second: _Interruption, *args: Any) -> None:
     """
     with second:
         cancel_interrupted(*args)
-
-
-def _ask(process: FakeProcess, kind: str, body: Callable[[], Any]) -> Any:
-    """
-    Call a body and wait for its answer, for 5 s.
-    """
-    if kind == "wait_for":
-        return process.wait_for(5)(body)()
-    return process.run_in_reactor(body)().wait(5)
 
 
 class TestListed:

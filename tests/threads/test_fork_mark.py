@@ -8,12 +8,13 @@ import os
 import textwrap
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import crochet
 from crochet import ReactorStopped
-from crochet._threads import fork_mark as _forks
 from crochet._threads.fork_mark import ForkWatch, at_fork
 from crochet._threads.threads import expect_ghosts, frames_of_threads
 from support.process import FakeProcess, call_for
@@ -262,13 +263,12 @@ def test_nobody_else_looks_at_frames() -> None:
     """
     Of all threads: each look goes through the function that knows where that is safe.
     """
-    folder = os.path.dirname(_forks.__file__)
-    looks = []
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".py"):
-            with open(os.path.join(folder, name)) as file:
-                if "_current_frames()" in file.read().replace("``sys._current_frames()``", ""):
-                    looks.append(name)
+    folder = Path(crochet.__file__).parent
+    looks = [
+        file.relative_to(folder).as_posix()
+        for file in folder.rglob("*.py")
+        if "_current_frames()" in file.read_text().replace("``sys._current_frames()``", "")
+    ]
     assert looks == ["_threads/threads.py"]
 
 
