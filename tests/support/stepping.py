@@ -64,6 +64,7 @@ class FakeWaiter(Waiter):
         meanwhile: Callable[[float], object] = lambda timeout: None,
         clock: FakeClock | None = None,
     ) -> None:
+        super().__init__()
         self._meanwhile = meanwhile
         self._clock = clock
         self.waits: list[float] = []

@@ -12,9 +12,9 @@ raise, too, just then. One that comes out of a handler belongs to the program, a
 
 from __future__ import annotations
 
+from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable, Iterable
-from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -23,44 +23,74 @@ T = TypeVar("T")
 Task = Callable[[], object]
 
 
-class Waiter(SimpleQueue[Any]):  # None: look for the answer; or a Task
+class Waiter:
     """
     What one thread blocks on, until it is released or has something to do.
 
     Any thread, signal handler or destructor may ``put()``: ``None`` to release the waiter, or a
     function that is to be called in it. What is put once the wait is over is dropped with the
-    waiter. (A SimpleQueue may be put to anywhere: it is made for that.)
+    waiter.
+
+    1. Who puts something appends it, then opens the lock.
+    2. The thread that waits takes the lock, then looks at what there is.
+
+    Verdict: what was put before 2 is found by it; for what comes later the lock is open, and the
+    next wait looks at once, once too often at worst. A signal's exception between the two steps of
+    1 leaves it to be found when the wait's time is over, so no wait should be a long one.
+
+    Why not a ``SimpleQueue``? Up to CPython 3.12 its ``get()`` with a timeout waits for ever once a
+    signal handler has taken longer than was left of that.
 
     Attributes:
         call: what is waited for; set while the thread waits.
         outer: the same thread's wait that this one has interrupted, if any.
     """
 
-    __slots__ = ("call", "outer")
+    __slots__ = ("_items", "_lock", "call", "outer")
 
     call: Any
     outer: Waiter | None
+
+    def __init__(self) -> None:
+        self._items: list[Task | None] = []  # any thread appends, the one that waits takes out
+        lock = self._lock = allocate_lock()
+        lock.acquire()
+
+    def put(self, item: Task | None) -> None:
+        """
+        Release the thread, or have it do something. From any thread; blocks never.
+        """
+        self._items.append(item)
+        try:
+            self._lock.release()
+        except RuntimeError as error:
+            # It is open.
+            if is_a_handlers(error):
+                raise
+
+    def empty(self) -> bool:
+        """
+        Tell whether nothing was put that has not been taken.
+        """
+        return not self._items
 
     def wait(self, seconds: float) -> Task | None:
         """
         Block until something is put, for so many seconds at most. Return the task, if it is one.
         """
-        try:
-            return self.get(True, seconds)  # type: ignore[no-any-return]
-        except Empty as error:
-            if is_a_handlers(error):
-                raise
-            return None
+        items = self._items
+        self._lock.acquire(True, 0 if items else seconds)
+        return items.pop(0) if items else None
 
     def clear(self) -> None:
         """
         Drop what has been put. (The destructor of a dropped task may put to other waiters.)
         """
-        while not self.empty():
-            self.wait(0)
+        while self._items:
+            self._items.pop()
 
 
-class Latch(SimpleQueue[None]):
+class Latch:
     """
     Keeps any number of threads waiting until it is opened, for good.
 
@@ -68,25 +98,30 @@ class Latch(SimpleQueue[None]):
     the other, each of which lets the next through.
     """
 
-    __slots__ = ()
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._lock.acquire()
 
     def open(self) -> None:
         """
         Let all through, now and later.
         """
-        self.put(None)
+        try:
+            self._lock.release()
+        except RuntimeError as error:
+            # It is open.
+            if is_a_handlers(error):
+                raise
 
     def wait(self, seconds: float) -> bool:
         """
         Block until it is open, for so many seconds at most. Tell whether it is.
         """
-        try:
-            self.get(True, seconds)
-        except Empty as error:
-            if is_a_handlers(error):
-                raise
+        if not self._lock.acquire(True, seconds):
             return False
-        self.put(None)
+        self.open()
         return True
 
 

@@ -189,6 +189,7 @@ class ClockedWaiter(Waiter):
     __slots__ = ("_clock",)
 
     def __init__(self, clock: CrochetClock) -> None:
+        super().__init__()
         self._clock = clock
 
     def wait(self, seconds: float) -> Task | None:
