@@ -13,11 +13,10 @@ from twisted.internet.defer import Deferred, succeed
 
 import crochet
 from crochet import EventualResult, _legacy
-from crochet._core import decorators as _calls
 from crochet._legacy import Legacy
 from support.process import FakeProcess
 from support.programs import run_python
-from support.stepping import FakeLock
+from support.stepping import FakeWaiter
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def legacy(stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Le
     """
     The old decorators for a process whose reactor turns whenever somebody waits.
     """
-    monkeypatch.setattr(_calls, "allocate_lock", lambda: FakeLock(lambda _: stepped.reactor.turn()))
+    stepped.bridge.new_waiter = lambda: FakeWaiter(lambda _: stepped.reactor.turn())
     monkeypatch.setattr(_legacy, "import_reactor", lambda: stepped.reactor)
     return Legacy(stepped.loop.calls)
 

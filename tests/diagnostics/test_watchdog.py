@@ -11,7 +11,6 @@ import math
 import sys
 import textwrap
 import threading
-from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,9 +22,10 @@ from crochet import DeadlockError
 from crochet._core.decorators import Decorators
 from crochet._diagnostics import watchdog as _watch
 from crochet._diagnostics.deadlock import Blocked, Wait, is_loop
+from crochet._diagnostics.explain import Diagnosis
 from crochet._diagnostics.watchdog import Watch, stack_of
-from crochet._threads.primitives import has_errands, run_errands
-from support.process import FakeThreads, LoggedFailures, open_bridge
+from crochet._threads.primitives import Waiter
+from support.process import FakeProcess, FakeThreads, LoggedFailures, open_bridge
 from support.programs import REACTORS, Finished, run_python
 from support.reactor import FakeReactor
 from support.stepping import BOUND, FakeLock, frame_without_line
@@ -60,6 +60,7 @@ class Stepped:
         self.reactor: Any = FakeReactor()
         self.bridge = open_bridge(self.reactor)
         self.bridge.reactor_thread = threading.get_ident()
+        self.diagnosis = self.bridge.diagnosis = Diagnosis(self.bridge)
         self.lock: Any = FakeLock(self._meanwhile)
         self.threads = FakeThreads()
         self.watch = Watch(
@@ -327,47 +328,47 @@ class TestSleep:
             pool.started = False
 
     @pytest.mark.parametrize("is_interrupted", [False, True])
-    def test_relay_that_does_not_go_on(self, stepped: Stepped, *, is_interrupted: bool) -> None:
+    def test_handoff_that_does_not_go_on(self, stepped: Stepped, *, is_interrupted: bool) -> None:
         """
         Is ended; it does not sleep before, though nothing is in flight any more. Somebody does not
         come, or nobody was let through.
         """
-        relay = stepped.bridge.handoff
-        relay.minder = nothing
-        gates = [allocate_lock() for _ in range(2)]
+        handoff = stepped.bridge.handoff
+        handoff.minder = nothing
+        waiters = [Waiter() for _ in range(2)]
 
-        def line_up() -> None:
-            assert relay.begin()
-            relay._opened += 100.0  # it is not late
-            for gate in gates:
-                gate.acquire()
+        def enqueue() -> None:
+            assert handoff.begin()
+            handoff._released += 100.0  # it is not late
+            for waiter in waiters:
                 if is_interrupted:
-                    relay.line.append(gate.release)
+                    handoff.line.append(waiter)
                 else:
-                    relay.line_up(gate.release)
+                    handoff.enqueue(waiter)
+            assert any(waiter.empty() for waiter in waiters)
 
         def be_late() -> None:
-            relay._opened -= 200.0
+            handoff._released -= 200.0
 
-        waits = stepped.run(line_up, nothing, be_late, nothing)
-        assert not any(gate.locked() for gate in gates)
+        waits = stepped.run(enqueue, nothing, be_late, nothing)
+        assert not any(waiter.empty() for waiter in waiters)
         assert waits == pytest.approx([-1, 0.1, 0.1, -1, 0.1])
 
     def test_who_lines_up_while_it_looks(self, stepped: Stepped) -> None:
         """
         Is seen, though the call is in flight no more.
         """
-        relay = stepped.bridge.handoff
-        relay.minder = nothing
+        handoff = stepped.bridge.handoff
+        handoff.minder = nothing
         in_flight = stepped.bridge.in_flight = LookedAt()
 
-        def line_up() -> None:
-            relay._opened = math.inf  # it is not late
-            relay.line_up(nothing)
+        def enqueue() -> None:
+            handoff._released = math.inf  # it is not late
+            handoff.enqueue(Waiter())
 
         def look() -> None:
             # Not the first look, but the one before it may sleep.
-            in_flight.after = lambda: setattr(in_flight, "after", line_up)
+            in_flight.after = lambda: setattr(in_flight, "after", enqueue)
 
         assert stepped.run(nothing, look, nothing) == pytest.approx([-1, 0.1, 0.1, 0.1])
 
@@ -375,7 +376,7 @@ class TestSleep:
         """
         Since whose turn it was has gone without looking.
         """
-        stepped.bridge.handoff.turns.append(nothing)
+        stepped.bridge.handoff.turns.append(Waiter())
         stepped.call()
         stepped.bridge.handoff.turns.clear()
         is_woken: list[bool] = []
@@ -386,18 +387,17 @@ class TestSleep:
         stepped.run(look, look)
         assert is_woken == [False, True]
 
-    def test_no_relay_without_it(self, stepped: Stepped) -> None:
+    def test_no_handoff_without_it(self, stepped: Stepped) -> None:
         """
         None begins before it watches, or after its end.
         """
-        relay = stepped.bridge.handoff
-        relay.minder = nothing
-        gate = allocate_lock()
-        gate.acquire()
-        assert not relay.begin()
-        stepped.run(lambda: relay.turns.append(gate.release))
-        assert not relay.begin()
-        assert not gate.locked()
+        handoff = stepped.bridge.handoff
+        handoff.minder = nothing
+        waiter = Waiter()
+        assert not handoff.begin()
+        stepped.run(lambda: handoff.turns.append(waiter))
+        assert not handoff.begin()
+        assert not waiter.empty()
 
     def test_error_ends_it(self, stepped: Stepped, logged: LoggedFailures) -> None:
         """
@@ -426,7 +426,7 @@ class TestStalls:
         waits = stepped.run(stepped.call, *[nothing] * 14, over, nothing)
         warning, info = log.texts
         assert warning.startswith("warn: The reactor thread has been busy for 1.0 s in "), warning
-        assert "test_watch.py" in warning.partition("It is here:")[2]
+        assert "test_watchdog.py" in warning.partition("It is here:")[2]
         assert info == f"info: The reactor thread goes on. It was busy for {_length(waits):.1f} s"
 
     def test_exactly_when_it_is_due(self, log: Logged) -> None:
@@ -501,12 +501,12 @@ class TestStalls:
         For as long as it lasts, be it logged or not.
         """
         waits = stepped.run(stepped.call, *[nothing] * 14, stepped.turn, nothing)
-        (spell,) = stepped.bridge.moments.spells
+        (spell,) = stepped.diagnosis.moments.spells
         assert spell.since == 100.0
         assert spell.until == pytest.approx(100.0 + sum(waits[1:15]))
-        assert "test_watch.py" in spell.where
+        assert "test_watchdog.py" in spell.where
 
-    def test_body_without_python_code(self, stepped: Stepped) -> None:
+    def test_body_without_python_code(self, running: FakeProcess) -> None:
         """
         Its name is all there is.
         """
@@ -521,10 +521,9 @@ class TestStalls:
 
             def __call__(self) -> None:
                 frame: Any = sys._getframe().f_back
-                stacks.append(stack_of(frame))
+                stacks.append(stack_of(frame, running.bridge.body))
 
-        Decorators(stepped.bridge).run_in_reactor(Sleep())()
-        stepped.turn()
+        running.run_in_reactor(Sleep())().wait(BOUND)
         assert stacks == ["  sleep(), which is not written in Python"]
 
     def test_thread_that_has_ended(self, stepped: Stepped, log: Logged) -> None:
@@ -555,7 +554,7 @@ class TestStalls:
         loop: Any = namespace["loop"]
 
         def callback() -> None:
-            stacks.append(stack_of(sys._getframe()))
+            stacks.append(stack_of(sys._getframe(), None))
 
         thread = threading.Thread(target=loop, args=(callback,))
         thread.start()
@@ -566,7 +565,7 @@ class TestStalls:
         thread = threading.Thread(target=lambda: (waiting.set(), event.wait(BOUND)))
         thread = threading.Thread(target=loop, args=(event.wait,))
         thread.start()
-        stack = stack_of(sys._current_frames()[thread.ident or 0])
+        stack = stack_of(sys._current_frames()[thread.ident or 0], None)
         event.set()
         thread.join()
         assert "_bootstrap" in stack
@@ -575,7 +574,7 @@ class TestStalls:
         """
         Says its first one.
         """
-        assert f'{__file__}", line 1, in' in stack_of(frame_without_line(__file__))
+        assert f'{__file__}", line 1, in' in stack_of(frame_without_line(__file__), None)
 
     def test_stack_ends_where_the_program_runs_the_reactor(self, stepped: Stepped) -> None:
         """
@@ -587,10 +586,10 @@ class TestStalls:
 
         def callback() -> None:
             here: Any = sys._getframe()
-            stacks.append(stack_of(here))
+            stacks.append(stack_of(here, None))
             while not is_loop(here):
                 here = here.f_back
-            stacks.append(stack_of(here))
+            stacks.append(stack_of(here, None))
             reactor.stop()
 
         reactor.run(installSignalHandlers=False)
@@ -606,12 +605,11 @@ class TestDeadlocks:
 
     def _see(self, stepped: Stepped, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Any:
         """
-        Have a look find a circle; return the gate and what was asked for.
+        Have a look find a circle; return the waiter and what was asked for.
         """
-        gate = threading.Lock()
-        gate.acquire()
+        waiter = Waiter()
         thread = stepped.bridge.reactor_thread
-        wait = Wait(7, "fetch", gate, more.get("reactor_thread", thread))
+        wait = Wait(7, "fetch", waiter, more.get("reactor_thread", thread))
         blocked = Blocked("They wait for each other.", more.get("is_certain", True), [wait])
         asked = []
 
@@ -620,18 +618,19 @@ class TestDeadlocks:
             return blocked
 
         monkeypatch.setattr(_watch, "blocked_in", blocked_in)
-        return gate, asked
+        return waiter, asked
 
     def test_certain_one_is_ended(self, stepped: Stepped, monkeypatch: pytest.MonkeyPatch) -> None:
         """
-        By an errand, once, until that has been run. Locks are looked for from the second look on.
+        By a task, once, until that has been taken. Locks are looked for from the second look on.
         """
-        gate, asked = self._see(stepped, monkeypatch)
+        waiter, asked = self._see(stepped, monkeypatch)
         stepped.run(stepped.call, *[nothing] * 3)
+        task = waiter.wait(0)
+        assert task is not None
         with pytest.raises(DeadlockError, match=r"^waiting for fetch\(\) .* They wait for each"):
-            run_errands(gate)
-        assert not has_errands(gate)
-        assert not gate.locked()
+            task()
+        assert waiter.empty()
         assert asked == [False, True, True]
 
     @pytest.mark.parametrize("more", [{"is_certain": False}, {"reactor_thread": 1}])
@@ -641,10 +640,9 @@ class TestDeadlocks:
         """
         What may end, or is another bridge's.
         """
-        gate, _ = self._see(stepped, monkeypatch, **more)
+        waiter, _ = self._see(stepped, monkeypatch, **more)
         stepped.run(stepped.call, nothing)
-        assert not has_errands(gate)
-        assert gate.locked()
+        assert waiter.empty()
 
     def test_quiet_reactor_waits_for_nobody(
         self, stepped: Stepped, monkeypatch: pytest.MonkeyPatch

@@ -53,7 +53,7 @@ def test_record_has_the_events_time_thread_and_caller(world):
     assert record.msecs == int(record.created % 1 * 1000)
     assert (record.thread, record.threadName) == (seen.ident, "another")
     assert (record.pathname, record.lineno, record.funcName) == (__file__, seen.line, "emit")
-    assert record.module == "test_logs"
+    assert record.module == "test_observer"
     assert record.twisted_namespace == "tests"
     assert record.twisted_system is None
     assert record.exc_info is None

@@ -238,7 +238,7 @@ class TestChecking:
         Before it runs, while it does, and no other.
         """
         for _ in range(2):
-            with pytest.raises(RuntimeError, match=r"reactor=<fakes.FakeReactor>\) came too late"):
+            with pytest.raises(RuntimeError, match=r"reactor=<support\.reactor\.FakeReactor>\) came too late"):
                 process.loop.setup(reactor=FakeProcess().reactor)
             process.loop.setup(reactor=process.reactor)
             process.loop.setup()
@@ -249,7 +249,7 @@ class TestChecking:
         """
         process.loop.no_setup()
         process.loop.setup(reactor=process.reactor)
-        with pytest.raises(RuntimeError, match=r"a fakes\.FakeReactor is installed"):
+        with pytest.raises(RuntimeError, match=r"a support\.reactor\.FakeReactor is installed"):
             process.loop.setup(reactor="select")
 
     def test_that_has_just_ended(self, process: FakeProcess) -> None:
