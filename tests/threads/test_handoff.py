@@ -540,6 +540,24 @@ class TestMinding:
             assert not world.handoff.is_under_way()
         assert left > 0
 
+    def test_forgets_nobody_where_releasing_all_was_interrupted(self) -> None:
+        """
+        At any step: a waiter may be released twice, but is not taken out before.
+        """
+
+        def interrupt() -> None:
+            raise Interrupted
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            for _ in range(3):
+                world.answered()
+            return world.handoff.release_all, interrupt
+
+        for world in _every_step(prepare):
+            world.handoff.release_all()
+            world.settle()
+            assert all(each.is_through for each in world.callers)
+
     def test_leaves_nobody_in_line_when_a_drain_was_interrupted(self) -> None:
         """
         At any step of queuing them.

@@ -1,14 +1,17 @@
 """
-The other way: from the reactor thread into the thread that waits there.
+The other way: from the reactor thread into the thread that waits for a call.
 
-What is to be run is an errand for whoever waits for the call in whose body this is asked; see
-primitives.py. Which call that is, the stack says, or the context; see ``_starting.current_call()``.
+What must always hold:
 
-An errand that nobody runs, for the waiter has gone, is dropped with the waiter's gate, wherever
-that happens. So it is its ``__del__`` that tells the reactor thread.
+1. A function that is to be run in a waiting thread is run once there, or never.
+2. Its Deferred fires, whatever becomes of that thread.
 
-Threads: run_in_caller() is the reactor thread's, Visit.__call__ the waiter's, and Visit.__del__
-anybody's. The Deferred is touched in the reactor thread only.
+What is to be run is a task, put to the waiter of a thread that waits for the call in whose body
+this is asked for; see ``call.current_call()`` for which call that is. A wait that ends first drops
+its waiter with the task, so it is the task's destructor that tells the reactor thread.
+
+Threads: ``run_in_caller()`` runs in the reactor thread, the task in the one that waits, and its
+``__del__`` in any. The Deferred is touched in the reactor thread only.
 """
 
 from __future__ import annotations
@@ -45,7 +48,7 @@ class CallerTask:
     ) -> None:
         self._name = call.name
         self._expect_cancellation = partial(_expect_cancellation, ref(call))
-        self._work: list[Callable[[], object]] = [work]  # whoever takes it does it, or drops it
+        self._work: list[Callable[[], object]] = [work]  # taken out to be run, or dropped
         self._bridge = bridge
         self._answer = answer
 
@@ -69,7 +72,7 @@ class CallerTask:
 
     def canceller(self) -> Callable[[object], None]:
         """
-        Return what keeps it from being done. It does not hold the visit, whose end has to come.
+        Return what keeps it from being done. It does not hold the task, whose end has to come.
         """
         work = self._work
         return lambda _: work.clear()
@@ -88,7 +91,7 @@ class CallerTask:
 
 class _Told:
     """
-    A visit of whose end somebody knows.
+    A task whose end the reactor thread knows of.
     """
 
 
