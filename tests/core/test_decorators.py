@@ -229,7 +229,7 @@ class TestDecorating:
 
     def test_a_function_marked_as_a_coroutine_function(self, decorate: Any) -> None:
         """
-        Likewise. The marks are the interpreter's, by version.
+        Calls of the wrapper need no await, either. The marks are the interpreter's, by version.
         """
 
         def body() -> None:
@@ -441,18 +441,19 @@ class TestRunInReactor:
         with pytest.raises(RuntimeError, match=r"add\(\) was called before crochet\.setup"):
             process.run_in_reactor(add)(5)
 
-    def test_interrupted(self, stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_interrupted(self, stepped: FakeProcess) -> None:
         """
         By a signal's exception while the reactor is woken: nobody has the result, so the call is
         withdrawn. The next one is not kept from waking.
         """
         ran: list[int] = []
+        ring = stepped.bridge._ring
 
         def interrupt(*args: object) -> None:
-            monkeypatch.undo()
+            stepped.bridge._ring = ring
             raise KeyboardInterrupt("Ctrl-C")
 
-        monkeypatch.setattr(stepped.bridge, "_ring", interrupt)
+        stepped.bridge._ring = interrupt
         with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
             stepped.run_in_reactor(ran.append)(1)
         result = stepped.run_in_reactor(ran.append)(2)

@@ -255,7 +255,7 @@ class TestHistory:
 
     def test_may_be_none(self) -> None:
         """
-        Likewise.
+        Nor does taking it add any.
         """
         fault = _fault(ValueError("why"))
         for _ in range(3):
