@@ -55,7 +55,7 @@ Why not reactor.callFromThread() per call? It makes a burst of calls ten times s
 from __future__ import annotations
 
 import threading
-from _thread import get_ident
+from _thread import TIMEOUT_MAX, get_ident
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -215,6 +215,12 @@ _LOOKING = 50
 
 # At how many calls in flight a look for stranded ones looks.
 _LOOKED_FOR = 1_000
+
+# What of a bridge is another's while that plays the reactor's part.
+_BORROWED = (
+    *("refusal", "reactor_thread", "last_drain", "diagnosis", "new_waiter", "handoff"),
+    *("_queue", "_turns", "_wakeup", "_call_from_thread", "_ring", "_route"),
+)
 
 # How exactly the start of a call is noted, in seconds, and how many lags are remembered.
 _TICK = 0.001
@@ -402,6 +408,32 @@ class Bridge:
         if route is not None:
             route(None)
 
+    def borrow(self) -> dict[str, Any]:
+        """
+        Let somebody else play the reactor's part, who opens the bridge anew, with nothing queued.
+
+        A reactor that runs meanwhile has its own ``callFromThread`` back, and is given nothing of
+        ours.
+
+        Returns:
+            What ``give_back()`` takes.
+        """
+        borrowed = {name: getattr(self, name) for name in _BORROWED}
+        self._unroute()
+        self._queue = deque()
+        self.handoff = Handoff(self._queue, self._wake_for_calls)
+        self._turns = self.handoff.turns
+        return borrowed
+
+    def give_back(self, borrowed: dict[str, Any]) -> None:
+        """
+        Have all be as it was before it was borrowed.
+        """
+        for name, value in borrowed.items():
+            setattr(self, name, value)
+        if self._route is not None:
+            self._route(self.call_from_thread)
+
     def refuse(self, refusal: Refusal) -> None:
         """
         Accept no more calls; those accepted go on.
@@ -528,7 +560,7 @@ class Bridge:
         hundredth of a processor for all of them.
         """
         self.notice_fork()  # a signal handler may have forked, in C
-        return timeouts.LONGEST * max(1.0, len(self.waits) / _LOOKING)
+        return min(timeouts.LONGEST * max(1.0, len(self.waits) / _LOOKING), TIMEOUT_MAX)
 
     def is_reactor_thread(self) -> bool:
         """

@@ -23,20 +23,21 @@ is given back its bridge and its queue at the end.
 from __future__ import annotations
 
 import _thread
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
 
 from twisted.internet.base import DelayedCall
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 
 from .. import _errors
+from .._core.bridge import Bridge
+from .._diagnostics.explain import Diagnosis
 from .._lifecycle.lifecycle import EventLoop
 from .._threads import clock as _clock
 from .._threads import timeouts
-from .._threads.handoff import Handoff
 from .._threads.primitives import Task, Waiter
 from ._leaks import LeakCheck
 
@@ -104,7 +105,7 @@ class CrochetClock(Clock):
         """
         return self._leaks.take_errors()
 
-    # What follows is called by the bridge and by gates.
+    # What follows is called by the bridge and by waiters.
 
     def call_at_once(self, function: Callable[..., object], *args: object) -> None:
         """
@@ -135,7 +136,7 @@ class CrochetClock(Clock):
         for _ in self._turns(end):
             if is_over():
                 return
-        if end == float("inf"):
+        if end == math.inf:
             raise _errors.DeadlockError(
                 "this wait has no timeout, and nothing is scheduled on crochet_clock: it could "
                 "only last for ever. Give it a timeout, or have the code under test schedule its "
@@ -193,7 +194,8 @@ class ClockedWaiter(Waiter):
         self._clock = clock
 
     def wait(self, seconds: float) -> Task | None:
-        self._clock.advance_until(lambda: not self.empty(), seconds)
+        limit = seconds if seconds < timeouts.LONGEST else math.inf  # which is as long as can be
+        self._clock.advance_until(lambda: not self.empty(), limit)
         return super().wait(0)
 
 
@@ -203,8 +205,7 @@ def clocked(loop: EventLoop, leaks: LeakCheck) -> Generator[CrochetClock, None, 
     Have an event loop run on a clock, in this thread, for the length of a ``with`` block.
     """
     clock = CrochetClock(leaks)
-    bridge = cast("Any", loop.bridge)
-    before = {name: getattr(bridge, name, None) for name in _BORROWED}
+    bridge = loop.bridge
     flags = {name: getattr(loop, name) for name in ("_is_set_up", "_life", "_has_logs")}
 
     def on_turn(is_turning: bool) -> None:
@@ -212,46 +213,22 @@ def clocked(loop: EventLoop, leaks: LeakCheck) -> Generator[CrochetClock, None, 
         bridge.reactor_thread = clock._owner if is_turning else -1
 
     clock._on_turn = on_turn
-    # What a reactor that runs is given meanwhile is for Twisted to call.
-    route = bridge._route
-    bridge._unroute()
-    with _waiting_by(clock, bridge):
-        # Its own queue: a reactor that runs is not to start what is not for it.
-        queue: deque[object] = deque()
-        bridge._queue = queue
-        bridge.handoff = Handoff(queue, bridge._wake_for_calls)
-        bridge._turns = bridge.handoff.turns
-        bridge.reactor_thread = -1
-        bridge.last_drain = (
-            clock.seconds()
-        )  # a reactor that ran before has noted it by its own time
-        bridge.open(clock.call_at_once)
-        # setup() and shutdown() in the code under test find nothing to do.
-        vars(loop).update(_is_set_up=True, _life=None, _has_logs=False)
-        try:
+    # A reactor that runs is not to start what is not for it.
+    borrowed = bridge.borrow()
+    try:
+        with _waiting_by(clock, bridge):
+            bridge.reactor_thread = -1
+            bridge.diagnosis = Diagnosis(bridge)
+            # A reactor that ran before has noted it by its own time.
+            bridge.last_drain = clock.seconds()
+            bridge.open(clock.call_at_once)
+            # setup() and shutdown() in the code under test find nothing to do.
+            vars(loop).update(_is_set_up=True, _life=None, _has_logs=False)
             yield clock
-        finally:
-            vars(loop).update(flags)
-            for name, value in before.items():
-                setattr(bridge, name, value)
-            if route is not None:
-                bridge._route = route
-                route(bridge.call_from_thread)
-            _catch_up(loop)
-
-
-# What of a bridge is another's meanwhile.
-_BORROWED = (
-    "refusal",
-    "reactor_thread",
-    "last_drain",
-    "_queue",
-    "handoff",
-    "_turns",
-    "_wakeup",
-    "_call_from_thread",
-    "_ring",
-)
+    finally:
+        vars(loop).update(flags)
+        bridge.give_back(borrowed)
+        _catch_up(loop)
 
 
 def _catch_up(loop: EventLoop) -> None:
@@ -267,7 +244,7 @@ def _catch_up(loop: EventLoop) -> None:
 
 
 @contextmanager
-def _waiting_by(clock: CrochetClock, bridge: Any) -> Generator[None, None, None]:
+def _waiting_by(clock: CrochetClock, bridge: Bridge) -> Generator[None, None, None]:
     owner = _thread.get_ident()
     new_waiter, real_monotonic, longest = bridge.new_waiter, _clock.monotonic, timeouts.LONGEST
 
@@ -283,6 +260,5 @@ def _waiting_by(clock: CrochetClock, bridge: Any) -> Generator[None, None, None]
     try:
         yield
     finally:
-        bridge.new_waiter = new_waiter
         _clock.monotonic = real_monotonic
         timeouts.LONGEST = longest
