@@ -1,55 +1,21 @@
 """
-The way of calls into the reactor thread, and of their answers' owners out of it.
+How calls reach the reactor thread.
 
 What must always hold:
 
 1. What one thread asks of the reactor starts in the order asked: calls of decorated functions, and
-   ``reactor.callFromThread()`` between them.
+   ``reactor.callFromThread()`` among them.
 2. A call that was accepted is answered, whatever happens to the reactor.
 3. A call that could not be answered is refused before anything is queued.
 4. At rest the reactor holds nothing of ours.
 
-A call is put on a deque; one wake-up per burst has the reactor thread take what is there (see
-wakeup.py). Waking the reactor is by far the dearest step of a call, and one wake-up serves all
-who come before it is heeded. Each is a list of its own, which is not empty until then:
+A call is put on a deque, and a wake-up has the reactor thread take what is there (see wakeup.py).
+Waking the reactor is by far the dearest step of a call, so all calls that come before a wake-up is
+heeded share it. (``reactor.callFromThread()`` per call would make a burst ten times slower.)
 
-1. A caller appends its call, then looks at ``_wakeup``, the last one. If that is empty, it wakes
-   the reactor with a new one, and then makes that the last.
-2. The reactor thread empties the one that it was woken with, then takes what is in the deque.
-
-Verdict: a caller that found ``_wakeup`` not empty did so before the reactor thread emptied it, and
-that one was on its way, so the call is in the deque by the time that is emptied. It says too little
-rather than too much: while a thread is at waking the reactor, whoever comes, a signal handler that
-interrupts it and waits for a call of its own included, wakes it anew; and a signal's exception that
-ends the thread's attempt half-way leaves nothing behind. The reactor may even have heeded it before
-it is made the last; then it is empty. And no wake-up of an earlier life becomes the last one, for
-nobody would heed it: ``open()`` changes ``_ring``, which a thread looks at once more, and there is
-no step between that look and the next.
-
-The end, and a call that meets it:
-
-1. The caller finds the bridge open.
-2. The reactor thread closes the bridge and answers all that is in flight.
-3. The caller enters its call, which no one will come for.
-4. The caller finds the bridge closed, and takes its call back.
-
-Verdict: between 3 and 4 lies no gap. A call entered before step 2 is answered by it; one entered
-after it sees the bridge closed. Should both act, the call was not yet in its owner's hands, and
-nobody can tell. (test_bridge.py steps it.)
-
-Twisted's own queue is another than ours, and each is looked at in its turn. So while the bridge
-carries calls, ``call_from_thread()`` stands where ``reactor.callFromThread`` is looked up, and what
-is handed to that is put on our deque, as a ``_Posted``. (A bound method that a program has looked
-up before goes on using Twisted's queue.) Where the reactor ends, what was posted is handed to
-Twisted, which calls it for as long as it turns; a thread that posts meanwhile sees to that itself,
-as a caller does in 3 and 4. (test_bridge.py steps it.)
-
-Threads: callers submit and cancel; the reactor thread drains and closes. No locks: a deque, a set
-and lists whose every operation is one step of the interpreter. A lock would deadlock when a
-garbage collection or a signal handler calls back into us, and in a child forked while it is held.
-The set is only ever copied, never iterated over, while others may change it.
-
-Why not reactor.callFromThread() per call? It makes a burst of calls ten times slower.
+Threads: callers submit and cancel; the reactor thread drains and closes. No locks, but a deque, a
+set and lists: each of their operations is one step. A lock would deadlock when a garbage collection
+or a signal handler calls back into us, and in a child forked while it is held.
 """
 
 from __future__ import annotations
@@ -152,7 +118,7 @@ class _AtOnce:
         future.call_callbacks()
 
 
-# On its way to the reactor thread until it is emptied there; see the head of this file.
+# On its way to the reactor thread until it is emptied there.
 Wakeup = list[None]
 
 
@@ -241,7 +207,8 @@ class Bridge:
         self.reactor_thread: int | None = None
         # Every call accepted and not yet answered, queued ones included. Weak references: a thread
         # that waits for a call holds it, the queue does, and the Deferred that will answer it; and
-        # where none of those is left, nobody can. To drop one runs no Python code.
+        # where none of those is left, nobody can. To drop one runs no Python code. It is copied to be
+        # iterated over, for others may change it.
         self.in_flight: set[ref[Call]] = set()
         self._forget = self.in_flight.discard  # one method object for all
         # Those of them that have done callbacks, which hold nothing by that.
@@ -278,8 +245,9 @@ class Bridge:
         # Which of those in flight look_for_stranded() is to look at next, in a set's order.
         self._looked_for = 0
         self._looks = 0  # since it last did
+        # The last wake-up; emptied once that was heeded.
         self._wakeup: Wakeup = []
-        # Lets waiters through whose answers came together.
+        # Releases waiters whose answers came together.
         self.handoff: Handoff = Handoff(self._queue, self._wake_for_calls)
         self._turns = self.handoff.turns
         # Twisted's own; None while there is no reactor. And what has ours looked up instead of it.
@@ -365,8 +333,8 @@ class Bridge:
         if route is not None:
             self._route = route  # before it is used
             route(self.call_from_thread)
-        # An earlier life may have left gates, and calls, entered by a thread that found the bridge
-        # open then, and may have woken that reactor.
+        # An earlier life may have left waiters, and calls: of a thread that found the bridge open
+        # then, and may have woken that reactor.
         self.handoff.release_all()
 
     def ring_with(self, ring: Callable[[Wakeup], object]) -> None:
@@ -384,13 +352,15 @@ class Bridge:
         Have the reactor thread call something, in its turn among the calls. From any thread, and
         from a signal handler; blocks never.
 
-        This is what ``reactor.callFromThread`` is while the bridge carries calls.
+        This is what ``reactor.callFromThread`` is while the bridge carries calls: the order of two
+        queues would be lost. (A bound method that a program has looked up before uses Twisted's.)
         """
         self.notice_fork()
         posted = _Posted(function, args, kwargs)
         self._queue.append(posted)
         if self._route is None:
-            # The reactor has ended, or is about to: see the head of this file.
+            # The reactor has ended, or is about to: close() may have looked at the queue before
+            # this was in it. Of the two, that takes it out hands it to Twisted.
             if discard(self._queue, posted):
                 self._give_to_twisted(posted)
         elif not self._wakeup and not self._turns:
@@ -461,13 +431,17 @@ class Bridge:
         if on_submit is not None:
             on_submit(call)
         self.in_flight.add(ref(call, self._forget))
+        # Before the look at _wakeup, which the reactor thread empties before it looks here: so a
+        # wake-up that is not empty is still on its way, and is for this call, too.
         self._queue.append(call)
         if not self._wakeup and not self._turns:  # or else the last of those does; see handoff.py
             self._wake()
         rouse = self.rouse  # after entering; see watchdog.py
         if rouse is not None:
             rouse()
-        # The second look, after entering; see the head of this file.
+        # The bridge may have been closed since the look above. close() sets refusal, then answers
+        # what it finds: a call that it has not found sees that here. If it has found it, too, there
+        # is no difference, for nobody has the call yet.
         if self.refusal is not None:
             self._take_back(call)
 
@@ -478,6 +452,9 @@ class Bridge:
             raise refusal(call.name) or _errors.stopped(call.name)
 
     def _wake(self) -> None:
+        # It wakes once too often rather than too seldom. While one thread is in here, any other
+        # wakes the reactor, too: a signal handler in the middle of this may wait for its own call.
+        # And an exception that ends this half-way leaves no wake-up behind that nobody heeds.
         ring = self._ring
         wakeup: Wakeup = [None]
         try:
@@ -486,7 +463,10 @@ class Bridge:
             # One that has ended meanwhile has closed what it is woken by.
             if ring is self._ring:
                 raise
-        if ring is self._ring:  # and at once; see the head of this file
+        # It may have been heeded by now, and is empty then. One of an earlier life, which nobody
+        # will heed, does not become the last: open() changes _ring, and nothing comes between this
+        # look and the next step.
+        if ring is self._ring:
             self._wakeup = wakeup
 
     def _wake_for_calls(self) -> None:
@@ -499,7 +479,7 @@ class Bridge:
         """
         queue = self._queue
         try:
-            wakeup.clear()  # before the deque is looked at; see the head of this file
+            wakeup.clear()  # before the queue is looked at; see submit()
             # A burst must not keep the reactor from its other work, nor the thread that makes it
             # from making the rest: a thread that is to get the interpreter's lock from a busy one
             # waits for 5 ms, and after each batch the reactor looks for other events without it.
@@ -531,8 +511,8 @@ class Bridge:
         """
         Have the reactor thread call something. From any thread; blocks never.
 
-        It is called in the reactor's next turn, before the calls that are queued. Whoever asks has
-        been told of a reactor. One that has ended calls nothing any more.
+        It is called in the reactor's next turn, before the calls that are queued. A reactor that
+        has ended calls nothing any more.
         """
         self.notice_fork()
         if self._call_from_thread is None:
@@ -634,7 +614,7 @@ class Bridge:
         Returns:
             The Deferreds of the operations that had started, to be cancelled.
         """
-        self.refusal = refusal  # before the copy is made; see the head of this file
+        self.refusal = refusal  # before the copy is made; see submit()
         self._ring = _nobody  # what closes the wake-up waits until no thread has this any more
         unfinished: list[Deferred[Any]] = []
         for call in self.calls_in_flight():
@@ -644,7 +624,7 @@ class Bridge:
         # What was entered since the copy was made, and withdrawn calls whose waiters may not all
         # have been released.
         self._end_queued(refusal)
-        self._unroute()  # before looking once more; see the head of this file
+        self._unroute()  # before looking once more; see call_from_thread()
         self._end_queued(refusal)
         self.handoff.release_all()
         return unfinished
