@@ -207,8 +207,8 @@ class Bridge:
         self.reactor_thread: int | None = None
         # Every call accepted and not yet answered, queued ones included. Weak references: a thread
         # that waits for a call holds it, the queue does, and the Deferred that will answer it; and
-        # where none of those is left, nobody can. To drop one runs no Python code. It is copied to be
-        # iterated over, for others may change it.
+        # where none of those is left, nobody can. To drop one runs no Python code. It is iterated
+        # over in copies, for others may change it.
         self.in_flight: set[ref[Call]] = set()
         self._forget = self.in_flight.discard  # one method object for all
         # Those of them that have done callbacks, which hold nothing by that.
@@ -360,7 +360,7 @@ class Bridge:
         self._queue.append(posted)
         if self._route is None:
             # The reactor has ended, or is about to: close() may have looked at the queue before
-            # this was in it. Of the two, that takes it out hands it to Twisted.
+            # this was in it. The one that takes it out hands it to Twisted.
             if discard(self._queue, posted):
                 self._give_to_twisted(posted)
         elif not self._wakeup and not self._turns:
