@@ -117,7 +117,7 @@ class Decorators:
         bridge = self._bridge
         submit = bridge.submit
 
-        def run_in_reactor(*args: object, **kwargs: object) -> object:
+        def run_in_reactor(*args: object, **kwargs: object) -> EventualResult[object]:
             context = copy_context()
             bound = get_bound()
             if bound is not None and (end := end_of(bound)) != inf:
