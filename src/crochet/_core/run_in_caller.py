@@ -17,6 +17,7 @@ Threads: ``run_in_caller()`` runs in the reactor thread, the task in the one tha
 from __future__ import annotations
 
 from _thread import get_ident
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -26,7 +27,7 @@ from weakref import ref
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.python.failure import Failure
 
-from .._threads.primitives import Waiter, entries_of
+from .._threads.primitives import Waiter, entries_of, pop_first
 from .bridge import Bridge
 from .call import Call, current_call
 
@@ -48,14 +49,13 @@ class CallerTask:
     ) -> None:
         self._name = call.name
         self._expect_cancellation = partial(_expect_cancellation, ref(call))
-        self._work: list[Callable[[], object]] = [work]  # taken out to be run, or dropped
+        self._work: deque[Callable[[], object]] = deque([work])  # taken out to be run, or dropped
         self._bridge = bridge
         self._answer = answer
 
     def __call__(self) -> None:
-        try:
-            work = self._work.pop()
-        except IndexError:
+        work = pop_first(self._work)
+        if work is None:
             return  # cancelled
         try:
             value = work()

@@ -161,8 +161,6 @@ _POLLING = (
     os.path.join(_TWISTED, "internet", ""),
     os.path.join(_STDLIB, "selectors.py"),
     os.path.join(_STDLIB, "asyncio", ""),
-    os.path.join(_CROCHET, "_reactor/wakeup.py"),
-    os.path.join(_CROCHET, "_reactor/idle.py"),
 )
 
 
@@ -171,10 +169,13 @@ def is_polling(called: tuple[Place, ...]) -> bool:
     Tell whether the reactor waits for something to happen.
 
     It has called nothing of the program's then. What its own code does at the moment, between two
-    waits, is none of the program's business, and soon over.
+    waits, is none of the program's business, and soon over; nor is ours. (A function in C that is
+    called there has no frame. Of a body the bridge knows; see ``Bridge.body``.)
 
     Args:
         called: what the reactor has called, see ``above_the_reactor()``.
     """
     # (No generator: to drop one half-way runs code, and Python lets no signal out of that.)
-    return not [place for place in called if not place.file.startswith(_POLLING)]
+    return not [
+        place for place in called if not place.file.startswith(_POLLING) and not is_ours(place.file)
+    ]

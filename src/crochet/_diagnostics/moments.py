@@ -78,7 +78,7 @@ def sight_of(stack: tuple[Place, ...], body: Call | None) -> Sight:
             if not place.file.startswith("<"):
                 where = str(place)
                 break
-    return Sight(stack, is_polling(stack), where, body)
+    return Sight(stack, body is None and is_polling(stack), where, body)
 
 
 class Spell(NamedTuple):

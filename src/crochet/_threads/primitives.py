@@ -12,12 +12,16 @@ raise, too, just then. One that comes out of a handler belongs to the program, a
 
 from __future__ import annotations
 
-from _thread import allocate_lock
+from _thread import LockType, allocate_lock
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+# Says by being locked that something lasts. Whoever ends that calls a single function of C.
+Hold = LockType
+new_hold = allocate_lock
 
 # What a waiting thread can be asked to do.
 Task = Callable[[], object]

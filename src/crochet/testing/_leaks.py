@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import gc
 import time
-from _thread import allocate_lock
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -36,6 +35,7 @@ from .._core.bridge import Bridge
 from .._core.call import Call
 from .._core.failure import StoredError
 from .._diagnostics.waits_on import awaits
+from .._threads.primitives import Latch
 
 T = TypeVar("T")
 
@@ -194,18 +194,17 @@ class LeakCheck:
     def _in_reactor(self, reactor: Any, function: Callable[[], T]) -> T:
         if self._whereabouts is None:
             return function()
-        gate = allocate_lock()
-        gate.acquire()
+        has_looked = Latch()
         outcome: list[T] = []
 
         def run() -> None:
             try:
                 outcome.append(function())
             finally:
-                gate.release()
+                has_looked.open()
 
         reactor.callFromThread(run)
-        if not gate.acquire(True, _PATIENCE):
+        if not has_looked.wait(_PATIENCE):
             raise Busy(
                 f"the reactor thread, which has done nothing else for {_PATIENCE:g} s. It is "
                 f"here:\n{self._whereabouts()}"
