@@ -23,6 +23,7 @@ from itertools import islice
 from types import FrameType
 from typing import Protocol, cast
 
+from .. import _errors
 from .._core.bridge import Bridge
 from .._core.call import Call
 from .._threads.threads import frames_of_threads, name_of_thread
@@ -39,17 +40,18 @@ _LENGTH = 100_000
 _TRIES = 50
 _PAUSE = 0.01
 
-# Why calls are refused, by the name of what refuses them. To ask it may have effects.
-_REASONS = {
-    "not_set_up": "setup() has not been called",
-    "stopped": "the reactor has stopped",
-    "crashed": "the reactor has crashed",
-    "shut_down": "shutdown() was called",
-    "exiting": "the interpreter is exiting",
-    "ended_with": "the reactor thread has ended with an error",
-    "_set_up_in_child": "this process was forked; the first call will start the reactor",
-    "not_run_in_child": "this process was forked, and does not run the reactor",
+# Why calls are refused, by what refuses them. To ask it may have effects.
+_REASONS: dict[object, str] = {
+    _errors.not_set_up: "setup() has not been called",
+    _errors.stopped: "the reactor has stopped",
+    _errors.crashed: "the reactor has crashed",
+    _errors.shut_down: "shutdown() was called",
+    _errors.exiting: "the interpreter is exiting",
+    _errors.ended_with: "the reactor thread has ended with an error",
+    _errors.not_run_in_child: "this process was forked, and does not run the reactor",
 }
+# What else does so is there in a forked child only.
+_IN_CHILD = "this process was forked; the first call will start the reactor"
 
 
 class Writable(Protocol):
@@ -187,8 +189,7 @@ def _state_of(bridge: Bridge) -> str:
     if refusal is None:
         return f"{where}, calls are accepted"
     function: object = getattr(refusal, "func", refusal)  # of a partial object
-    name = str(getattr(function, "__name__", function))
-    return f"{where}, calls are refused: {_REASONS.get(name, name)}"
+    return f"{where}, calls are refused: {_REASONS.get(function, _IN_CHILD)}"
 
 
 def _describe(call: Call) -> str:
