@@ -21,11 +21,10 @@ from typing import TextIO
 import pytest
 from twisted.logger import globalLogPublisher
 
-from crochet._core import decorators as _calls
 from crochet._threads.threads import start_thread
 from support.process import FakeProcess, LoggedFailures, stepped_process
 from support.reactor import close_reactor, new_real_reactor
-from support.stepping import BOUND, FakeClock, FakeLock
+from support.stepping import BOUND, FakeClock, FakeWaiter
 
 if sys.argv[:1] == ["-c"]:  # of pytest-xdist: this is no program that somebody has typed
     sys.argv[0] = "pytest"
@@ -162,17 +161,18 @@ def stepped() -> FakeProcess:
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FakeLock]]:
+def waits(stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeWaiter]:
     """
-    Gives callers of ``wait_for`` a fake lock, with what is to happen while they wait.
+    Has threads that wait in the stepped process do so at a fake waiter, with what is to happen
+    meanwhile.
     """
 
-    def give(meanwhile: Callable[[float], object] = lambda timeout: None) -> FakeLock:
+    def give(meanwhile: Callable[[float], object] = lambda timeout: None) -> FakeWaiter:
         clock = FakeClock()
         clock.install(monkeypatch)
-        lock = FakeLock(meanwhile, clock)
-        monkeypatch.setattr(_calls, "allocate_lock", lambda: lock)
-        return lock
+        waiter = FakeWaiter(meanwhile, clock)
+        stepped.bridge.new_waiter = lambda: waiter
+        return waiter
 
     return give
 

@@ -12,10 +12,9 @@ from twisted.internet.defer import Deferred, succeed
 
 import crochet
 from crochet import EventualResult, _legacy
-from crochet._core import decorators as _calls
 from support.process import FakeProcess
 from support.programs import run_python
-from support.stepping import FakeLock
+from support.stepping import FakeWaiter
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def legacy(stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch) -> Any:
     """
     The old decorators, for a process whose reactor turns whenever somebody waits.
     """
-    monkeypatch.setattr(_calls, "allocate_lock", lambda: FakeLock(lambda _: stepped.reactor.turn()))
+    stepped.bridge.new_waiter = lambda: FakeWaiter(lambda _: stepped.reactor.turn())
     monkeypatch.setattr(_legacy, "import_reactor", lambda: stepped.reactor)
     monkeypatch.setattr(_legacy, "run_in_reactor", stepped.run_in_reactor)
     monkeypatch.setattr(_legacy, "wait_for", stepped.wait_for)

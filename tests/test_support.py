@@ -269,7 +269,7 @@ def test_a_stepped_dict_is_a_dict(kind: Callable[[], Any]) -> None:
 @pytest.mark.parametrize("kind", [deque, SteppedDeque])
 def test_a_stepped_deque_is_a_deque(kind: Callable[[], Any]) -> None:
     """
-    Likewise.
+    As long as no step is asked for.
     """
     items = kind()
     assert not items
@@ -285,7 +285,7 @@ def test_a_stepped_deque_is_a_deque(kind: Callable[[], Any]) -> None:
 @pytest.mark.parametrize("kind", [set, SteppedSet])
 def test_a_stepped_set_is_a_set(kind: Callable[[], Any]) -> None:
     """
-    Likewise.
+    As long as no step is asked for.
     """
     items = kind()
     items.add(1)

@@ -28,11 +28,11 @@ from ._api import load_ipython_extension as load_ipython_extension
 from ._api import unload_ipython_extension as unload_ipython_extension
 from ._core.deadline import deadline
 from ._core.result import EventualResult
-from ._diagnostics.frames import Place
 from ._diagnostics.status import CallInFlight, Lag, Status
 from ._errors import (
     BlockingInLoopWarning,
     DeadlockError,
+    Place,
     ReactorBusy,
     ReactorStopped,
     TimeoutError,

@@ -31,7 +31,6 @@ from ._core import run_in_caller as _caller
 from ._core.bridge import Bridge
 from ._core.result import EventualResult
 from ._core.stash import Stash
-from ._core.timeouts import EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds
 from ._diagnostics import dump as _dump
 from ._diagnostics import guards as _guards
 from ._diagnostics.dump import Writable
@@ -44,6 +43,7 @@ from ._reactor.asyncio_loop import LoopFactory
 from ._reactor.choice import ReactorChoice
 from ._reactor.reactor import import_reactor
 from ._threads.threads import start_thread
+from ._threads.timeouts import EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds
 
 if TYPE_CHECKING:
     from asyncio import Future

@@ -9,14 +9,39 @@ logs.
 from __future__ import annotations
 
 import builtins
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from ._diagnostics.frames import Place
-
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+class Place(NamedTuple):
+    """
+    A line of a function that is being carried out, or waits there.
+
+    Args:
+        function: its name, with its class's.
+        file: the file's whole name.
+        line: counted from 1.
+    """
+
+    function: str
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        line = f"{os.path.basename(self.file)}:{self.line}"
+        return line if self.function == "<module>" else f"{line} {self.function}()"
+
+
+def short(qualified_name: str) -> str:
+    """
+    Return a name without the function in which it was defined, which is of no use in a message.
+    """
+    return qualified_name.rpartition("<locals>.")[2]
 
 
 class TimeoutError(builtins.TimeoutError):

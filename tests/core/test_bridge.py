@@ -18,7 +18,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from crochet import EventualResult, ReactorStopped, _errors
 from crochet._core import bridge as _bridge
 from crochet._core.bridge import Bridge
+from crochet._core.call import PENDING, Call
+from crochet._core.result import call_of
 from crochet._core.stash import Stash
+from crochet._diagnostics.explain import Diagnosis
 from crochet._errors import ReactorBusy
 from crochet._reactor.reactor import call_from_thread_of, route_of
 from crochet._threads.threads import start_thread
@@ -45,19 +48,19 @@ def bridge(reactor: FakeReactor) -> Bridge:
     return open_bridge(reactor)
 
 
-def _call(bridge: Bridge, function: Callable[..., object], *args: object) -> EventualResult[Any]:
+def _call(bridge: Bridge, function: Callable[..., object], *args: object) -> Call:
     """
-    Make the result of a call, which is not submitted.
+    Make a call, which is not submitted.
     """
-    return EventualResult(bridge, "body", (function, args, {}, copy_context()), {})
+    return Call(bridge, "body", (function, args, {}, copy_context()), {})
 
 
 def _submitted(
     bridge: Bridge, function: Callable[..., object], *args: object
 ) -> EventualResult[Any]:
-    result = _call(bridge, function, *args)
-    bridge.submit(result)
-    return result
+    call = _call(bridge, function, *args)
+    bridge.submit(call)
+    return EventualResult(call)
 
 
 class TestCalls:
@@ -72,10 +75,10 @@ class TestCalls:
         ran: list[int] = []
         results = [_submitted(bridge, ran.append, number) for number in range(10)]
         assert ran == []
-        assert bridge.in_flight == set(results)
+        assert bridge.calls_in_flight() == {*map(call_of, results)}
         reactor.turn()
         assert ran == list(range(10))
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
 
     def test_wake_the_reactor_once_for_a_burst(self, reactor: FakeReactor, bridge: Bridge) -> None:
         """
@@ -166,7 +169,7 @@ class TestCalls:
         for index in range(8):
             assert [number for i, number, _ in ran if i == index] == list(range(200))
         assert {ident for _, _, ident in ran} == {running.bridge.reactor_thread}
-        assert running.bridge.in_flight == set()
+        assert running.bridge.calls_in_flight() == set()
 
 
 class TestRefusals:
@@ -179,18 +182,18 @@ class TestRefusals:
         Nothing is queued, and cancelling has nobody to tell.
         """
         bridge = Bridge(_errors.not_set_up, Stash())
-        result = _call(bridge, int)
+        call = _call(bridge, int)
         with pytest.raises(RuntimeError, match=r"body\(\) was called before crochet\.setup\(\)"):
-            bridge.submit(result)
-        assert bridge.in_flight == set()
-        bridge.cancel(result)
-        bridge.nudge()
+            bridge.submit(call)
+        assert bridge.calls_in_flight() == set()
+        bridge.call(call.cancel_in_reactor)
+        bridge.wake()
         reactor = FakeReactor()
         reactor.start()
         bridge.open(reactor.callFromThread)
         assert _submitted(bridge, int).done() is False
         reactor.turn()
-        assert not result.done()
+        assert call.outcome is PENDING
 
     def test_while_those_accepted_go_on(self, reactor: FakeReactor, bridge: Bridge) -> None:
         """
@@ -210,13 +213,13 @@ class TestRefusals:
         bridge.close(_errors.stopped)
         with pytest.raises(ReactorStopped, match="the reactor has stopped"):
             _submitted(bridge, int)
-        bridge.nudge()
+        bridge.wake()
         assert reactor.number_of_wakings() == 0
 
 
 class TestWaking:
     """
-    A wake-up that is on its way. Told at the head of _core/bridge.py.
+    A wake-up that is on its way.
     """
 
     @pytest.fixture
@@ -253,7 +256,7 @@ class TestWaking:
         result = _submitted(bridge, int)
         assert result.wait(0) == 0
         reactor.turn()
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
 
     def test_an_append_within_a_drain(
         self, reactor: FakeReactor, bridge: Bridge, queue: SteppedDeque
@@ -273,7 +276,7 @@ class TestWaking:
         1. A caller appends its call and finds no wake-up on its way. 2. So does another, and wakes.
         3. The first wakes, too. 4. The reactor thread finds nothing the second time.
         """
-        others: list[EventualResult[int]] = []
+        others: list[Call] = []
 
         def call_from_thread(function: Callable[..., object], *args: object) -> None:
             if not others:
@@ -286,7 +289,7 @@ class TestWaking:
         result = _submitted(bridge, int)
         assert reactor.number_of_wakings() == 2
         reactor.turn()
-        assert [result.wait(0), others[0].wait(0)] == [0, 0]
+        assert [result.wait(0), others[0].outcome] == [0, 0]
 
     def test_a_handler_that_waits_within_the_waking(self, reactor: FakeReactor) -> None:
         """
@@ -294,14 +297,14 @@ class TestWaking:
         interrupts it, makes a call and waits. It must wake, too, for nobody else will. 3. The
         caller wakes, for nothing.
         """
-        nested: list[EventualResult[int]] = []
+        nested: list[Call] = []
 
         def call_from_thread(function: Callable[..., object], *args: object) -> None:
             if not nested:
                 nested.append(_call(bridge, int))
                 bridge.submit(nested[0])
                 reactor.turn()  # as it would, while the handler waits
-                assert nested[0].wait(0) == 0
+                assert nested[0].outcome == 0
             reactor.callFromThread(function, *args)
 
         bridge = Bridge(_errors.not_set_up, Stash())
@@ -344,7 +347,7 @@ class TestWaking:
         results = [_submitted(bridge, int)]
         reactor.turn()
         assert results[0].wait(0) == 0
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
 
     def test_an_exception_thrown_into_the_reactor_thread(
         self, reactor: FakeReactor, bridge: Bridge, queue: SteppedDeque, logged: LoggedFailures
@@ -364,9 +367,9 @@ class TestWaking:
         reactor.turn()
         assert result.wait(0) == 0
 
-    def test_a_signal_within_a_nudge(self, reactor: FakeReactor) -> None:
+    def test_a_signal_while_it_wakes_in_any_case(self, reactor: FakeReactor) -> None:
         """
-        Likewise.
+        Leaves none, either: the next call is answered.
         """
         errors: list[BaseException] = []
 
@@ -381,23 +384,23 @@ class TestWaking:
         reactor.turn()
         errors.append(KeyboardInterrupt("Ctrl-C"))
         with pytest.raises(KeyboardInterrupt):
-            bridge.nudge()
+            bridge.wake()
         result = _submitted(bridge, int)
         reactor.turn()
         assert result.wait(0) == 0
 
-    def test_a_nudge_wakes_in_any_case(self, reactor: FakeReactor, bridge: Bridge) -> None:
+    def test_wake_does_so_in_any_case(self, reactor: FakeReactor, bridge: Bridge) -> None:
         """
         Even if a wake-up is on its way.
         """
         _submitted(bridge, int)
-        bridge.nudge()
+        bridge.wake()
         assert reactor.number_of_wakings() == 2
 
 
 class TestEnd:
     """
-    The end, and calls that meet it. Told at the head of _core/bridge.py.
+    The end, and calls that meet it.
     """
 
     @pytest.fixture
@@ -413,7 +416,7 @@ class TestEnd:
         """
         The bridge's calls in flight, to be stepped.
         """
-        bridge.flights = in_flight = SteppedSet()
+        bridge.in_flight = in_flight = SteppedSet()
         return in_flight
 
     def test_answers_all_that_is_in_flight(self, reactor: FakeReactor, bridge: Bridge) -> None:
@@ -431,7 +434,7 @@ class TestEnd:
                 result.wait(0)
         reactor.turn()
         assert ran == []
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
         assert bridge.close(_errors.stopped) == []
 
     def test_answers_what_was_withdrawn(self, reactor: FakeReactor, bridge: Bridge) -> None:
@@ -439,8 +442,8 @@ class TestEnd:
         By a thread that was interrupted before it could answer.
         """
         result = _submitted(bridge, int)
-        del result._work
-        bridge.flights.discard(ref(result))
+        call_of(result).withdraw()
+        bridge.in_flight.discard(ref(call_of(result)))
         bridge.close(_errors.stopped)
         with pytest.raises(ReactorStopped):
             result.wait(0)
@@ -456,7 +459,7 @@ class TestEnd:
         in_flight.before_add = lambda: bridge.close(_errors.stopped)
         with pytest.raises(ReactorStopped):
             _submitted(bridge, ran.append, 1)
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
         reactor.turn()
         assert ran == []
 
@@ -524,7 +527,7 @@ class TestEnd:
         closed.set()
         with pytest.raises(ReactorStopped):
             caller.outcome().wait(0)
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
 
     def test_is_called_off_before_the_second_look_acts(
         self, reactor: FakeReactor, monkeypatch: pytest.MonkeyPatch
@@ -583,7 +586,7 @@ class TestEnd:
         process.exit()
         close_reactor(reactor)
         assert answered == ran
-        assert process.bridge.in_flight == set()
+        assert process.bridge.calls_in_flight() == set()
 
 
 class TestCancelling:
@@ -597,7 +600,7 @@ class TestCancelling:
         """
         told: list[object] = []
         result = _submitted(bridge, Deferred, told.append)
-        bridge.cancel(result)
+        bridge.call(call_of(result).cancel_in_reactor)
         assert told == []
         reactor.turn()
         assert len(told) == 1
@@ -629,7 +632,7 @@ class TestReactorThatHasEnded:
         with pytest.raises(ReactorStopped):
             result.wait(0)
         bridge.call(int)  # is for nobody
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
 
     def test_has_another_life(self, reactor: FakeReactor) -> None:
         """
@@ -684,7 +687,7 @@ class TestFork:
         queued = _submitted(bridge, int)
         for result in (running, queued):
             result.add_done_callback(called.append)
-        bridge.disown(_errors.forked, _errors.not_run_in_child)
+        bridge.after_fork_in_child(_errors.forked, _errors.not_run_in_child)
         assert called == []
         for result in (running, queued):
             with pytest.raises(ReactorStopped, match="forked while the call was under way"):
@@ -692,16 +695,16 @@ class TestFork:
         with pytest.raises(ReactorStopped, match="a reactor does not run on in a child"):
             _submitted(bridge, int)
         assert bridge.reactor_thread is None
-        assert bridge.in_flight == set()
+        assert bridge.calls_in_flight() == set()
         assert bridge.watched == set()
 
     def test_wakes_no_reactor_of_the_parent_s(self, reactor: FakeReactor, bridge: Bridge) -> None:
         """
         Whoever gives up a call there, say.
         """
-        bridge.disown(_errors.forked, _errors.not_run_in_child)
+        bridge.after_fork_in_child(_errors.forked, _errors.not_run_in_child)
         before = reactor.number_of_wakings()
-        bridge.nudge()
+        bridge.wake()
         assert reactor.number_of_wakings() == before
 
     def test_accepts_the_call_for_which_the_gatekeeper_opens_it(
@@ -716,7 +719,7 @@ class TestFork:
             asked.append(name)
             bridge.open(reactor.callFromThread)
 
-        bridge.disown(_errors.forked, gatekeeper)
+        bridge.after_fork_in_child(_errors.forked, gatekeeper)
         results = [_submitted(bridge, int) for _ in range(2)]
         reactor.turn()
         assert [result.wait(0) for result in results] == [0, 0]
@@ -733,16 +736,17 @@ class TestAFullQueue:
         At once, and with what keeps the reactor; until there is room again.
         """
         bridge.max_queued = 2
+        bridge.diagnosis = Diagnosis(bridge)
         accepted = [_submitted(bridge, int) for _ in range(2)]
         refused = _call(bridge, int)
         expected = r"body\(\) was refused: 2 calls wait .*max_queued=2\) allows\. The reactor"
         with pytest.raises(ReactorBusy, match=expected):
             bridge.submit(refused)
-        assert bridge.in_flight == {*accepted}
+        assert bridge.calls_in_flight() == {*map(call_of, accepted)}
         reactor.turn()
         assert _submitted(bridge, int).done() is False
         reactor.turn()
-        assert not refused.done()
+        assert refused.outcome is PENDING
 
     def test_goes_on_with_what_it_has_accepted(self, reactor: FakeReactor, bridge: Bridge) -> None:
         """

@@ -18,8 +18,8 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from crochet import EventualResult
-from crochet._core import result as _result
+from crochet._core import call as _call
+from crochet._core.call import Call
 from support.process import FakeProcess, LoggedFailures, call_for, failing_call
 from support.stepping import BOUND, Background, Steps
 
@@ -47,7 +47,7 @@ class TestBodies:
         self, stepped: FakeProcess, value: object
     ) -> None:
         """
-        Likewise.
+        Then the answer is there at once.
         """
         result = call_for(stepped, succeed(value))
         stepped.reactor.turn()
@@ -252,7 +252,7 @@ class TestAnswers:
                     Background(steps.run, partial(deferred.callback, 7)).outcome()
             except Interrupted:
                 pass
-            stepped.bridge.nudge()
+            stepped.bridge.wake()
             stepped.reactor.turn()
             if not deferred.called:
                 deferred.callback(7)
@@ -325,7 +325,7 @@ class TestAnswers:
         def explained(error: BaseException, name: str) -> BaseException:
             raise errors.pop()
 
-        monkeypatch.setattr(_result, "explained", explained)
+        monkeypatch.setattr(_call, "explained", explained)
         result = stepped.run_in_reactor(_raise)(KeyError("of a body"))
         stepped.reactor.turn()
         with pytest.raises(RuntimeError, match=r"failed with KeyError, .* MemoryError was raised"):
@@ -338,8 +338,8 @@ def _waited_for(process: FakeProcess, error: Exception) -> None:
     """
     submit = process.bridge.submit
 
-    def submit_and_turn(result: EventualResult[object]) -> None:
-        submit(result)
+    def submit_and_turn(call: Call) -> None:
+        submit(call)
         process.reactor.turn()
 
     process.bridge.submit = submit_and_turn  # type: ignore[method-assign]

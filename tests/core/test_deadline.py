@@ -18,12 +18,10 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from crochet import TimeoutError, deadline
-from crochet._core import deadline as _deadline
-from crochet._core import decorators as _calls
-from crochet._core import result as _result
+from crochet._threads import clock as _clock
 from support.process import FakeProcess
 from support.programs import run_python
-from support.stepping import BOUND, FakeClock, FakeLock, Steps
+from support.stepping import BOUND, FakeClock, FakeWaiter, Steps
 
 
 @pytest.fixture
@@ -37,16 +35,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 
 
 @pytest.fixture
-def gate(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeLock]:
+def waits(stepped: FakeProcess, clock: FakeClock) -> Callable[..., FakeWaiter]:
     """
-    Gives waiters a fake lock, with what is to happen while they wait.
+    Has threads that wait move that clock.
     """
 
-    def give(meanwhile: Callable[[float], object] = lambda timeout: None) -> FakeLock:
-        lock = FakeLock(meanwhile, clock)
-        for module in (_calls, _result):
-            monkeypatch.setattr(module, "allocate_lock", lambda: lock)
-        return lock
+    def give(meanwhile: Callable[[float], object] = lambda timeout: None) -> FakeWaiter:
+        waiter = FakeWaiter(meanwhile, clock)
+        stepped.bridge.new_waiter = lambda: waiter
+        return waiter
 
     return give
 
@@ -118,7 +115,7 @@ class TestRemaining:
 
         bound = deadline(5)
         with monkeypatch.context() as patch:
-            patch.setattr(_deadline, "monotonic", interrupt)
+            patch.setattr(_clock, "monotonic", interrupt)
             with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
                 bound.__enter__()
         assert deadline.remaining() == math.inf
@@ -213,13 +210,13 @@ class TestWaits:
     Inside the block.
     """
 
-    def test_end_with_it(self, stepped: FakeProcess, gate: Callable[..., FakeLock]) -> None:
+    def test_end_with_it(self, stepped: FakeProcess, waits: Callable[..., FakeWaiter]) -> None:
         """
         If that is earlier than their own timeout. The operation is cancelled, and the cleanup's
         time comes on top.
         """
         told: list[object] = []
-        lock = gate(lambda timeout: stepped.reactor.turn())
+        waiter = waits(lambda timeout: stepped.reactor.turn())
         expected = (
             r"has not answered in 2 s, all that deadline\(\) left it; its Deferred was cancelled"
         )
@@ -227,52 +224,52 @@ class TestWaits:
             stepped.wait_for(5)(Deferred)(told.append)
         assert caught.value.timeout == 2.0
         assert len(told) == 1
-        assert lock.waits == pytest.approx([2.0, 0.02])
+        assert waiter.waits == pytest.approx([2.0, 0.02])
 
     def test_end_with_their_own_timeout(
-        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
+        self, stepped: FakeProcess, waits: Callable[..., FakeWaiter]
     ) -> None:
         """
         If that is earlier.
         """
-        lock = gate(lambda timeout: stepped.reactor.turn())
+        waiter = waits(lambda timeout: stepped.reactor.turn())
         with deadline(5), pytest.raises(TimeoutError, match=r"has not answered in 2 s; its Def"):
             stepped.wait_for(2)(Deferred)()
-        assert lock.waits == pytest.approx([2.0, 0.02])
+        assert waiter.waits == pytest.approx([2.0, 0.02])
 
-    def test_share_the_time(self, stepped: FakeProcess, gate: Callable[..., FakeLock]) -> None:
+    def test_share_the_time(self, stepped: FakeProcess, waits: Callable[..., FakeWaiter]) -> None:
         """
         What one has used the next has no longer.
         """
         result = stepped.run_in_reactor(lambda: 7)()
-        locks = [gate()]
+        waiters = [waits()]
         with deadline(5):
             with pytest.raises(TimeoutError, match=r"has not answered in 3 s\. "):
                 result.wait(3)
-            locks.append(gate())
+            waiters.append(waits())
             with pytest.raises(TimeoutError, match=r"in 2 s, all that deadline\(\) left it"):
                 result.wait(3)
-            locks.append(gate())
+            waiters.append(waits())
             with pytest.raises(TimeoutError, match=r"in 0 s, all that deadline\(\) left it"):
                 result.wait()
-        assert [lock.waits for lock in locks] == [[3.0], [2.0], [0.0]]
+        assert [waiter.waits for waiter in waiters] == [[3.0], [2.0], []]
 
     @pytest.mark.parametrize("timeout", [0, 5, None])
     def test_past_it_are_not_begun(
-        self, stepped: FakeProcess, gate: Any, clock: FakeClock, timeout: Any
+        self, stepped: FakeProcess, waits: Any, clock: FakeClock, timeout: Any
     ) -> None:
         """
         Nothing is queued.
         """
         ran: list[int] = []
-        lock = gate()
+        waiter = waits()
         with deadline(2):
             clock.now = 3.5
             expected = r"append\(\) was not started\. The deadline\(\) .* ended 1\.5 s ago"
             with pytest.raises(TimeoutError, match=expected) as caught:
                 stepped.wait_for(timeout)(ran.append)(1)
         assert (caught.value.state, caught.value.ended) == ("past-deadline", True)
-        assert lock.waits == []
+        assert waiter.waits == []
         stepped.reactor.turn()
         assert ran == []
 
@@ -352,7 +349,7 @@ class TestAwaits:
 
     def test_in_trio(self, running: FakeProcess) -> None:
         """
-        Likewise.
+        In whose loop it is trio's own clock that ends it.
         """
         import trio
 

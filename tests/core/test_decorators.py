@@ -20,12 +20,10 @@ from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 
 import crochet
 from crochet import DeadlockError, EventualResult, ReactorStopped, TimeoutError
-from crochet._core import bridge as _bridge
-from crochet._core import decorators as _calls
-from crochet._core import timeouts as _timeouts
-from crochet._core import waiting as _patience
+from crochet._core.decorators import name_of_function
+from crochet._threads import timeouts
 from support.process import FakeProcess, LoggedFailures, in_reactor_thread
-from support.stepping import BOUND, FakeLock
+from support.stepping import BOUND, FakeWaiter
 
 
 def add(first: int, second: int = 2) -> int:
@@ -41,11 +39,11 @@ waited = crochet.wait_for(timeout=5)(add)
 
 
 @pytest.fixture
-def turning(stepped: FakeProcess, gate: Callable[..., FakeLock]) -> FakeProcess:
+def turning(stepped: FakeProcess, waits: Callable[..., FakeWaiter]) -> FakeProcess:
     """
     A process whose reactor turns once whenever a caller waits.
     """
-    gate(lambda timeout: stepped.reactor.turn())
+    waits(lambda timeout: stepped.reactor.turn())
     return stepped
 
 
@@ -231,7 +229,7 @@ class TestDecorating:
 
     def test_a_function_marked_as_a_coroutine_function(self, decorate: Any) -> None:
         """
-        Likewise. The marks are the interpreter's, by version.
+        Calls of the wrapper need no await, either. The marks are the interpreter's, by version.
         """
 
         def body() -> None:
@@ -257,7 +255,7 @@ class TestDecorating:
                 raise NotImplementedError
 
         assert decorate(Account.look).__qualname__.endswith("Account.look")
-        assert _calls.name_of_function(Account.look) == "Account.look"
+        assert name_of_function(Account.look) == "Account.look"
 
     @pytest.mark.parametrize("wrap", [lambda it: it, staticmethod, classmethod, functools.partial])
     def test_refuses_generator_functions(self, decorate: Any, wrap: Any) -> None:
@@ -332,15 +330,23 @@ class TestTimeouts:
     """
 
     @pytest.mark.parametrize(
-        "timeout", [0, 0.0, 5, 5.5, Decimal("0.5"), None, math.inf, 10**400, 1e300, True]
+        "timeout", [5, 5.5, Decimal("0.5"), None, math.inf, 10**400, 1e300, True]
     )
-    def test_any_real_number_from_zero_up(self, turning: FakeProcess, timeout: Any) -> None:
+    def test_any_real_number_above_zero(self, turning: FakeProcess, timeout: Any) -> None:
         """
         And None.
         """
         decorated = turning.wait_for(timeout)(add)
         assert decorated(5) == 7
         assert turning.wait_for(timeout=timeout)(add)(5) == 7
+
+    @pytest.mark.parametrize("timeout", [0, 0.0, False])
+    def test_zero(self, turning: FakeProcess, timeout: Any) -> None:
+        """
+        For a call that is answered at once, or not at all: nothing is waited for.
+        """
+        with pytest.raises(TimeoutError, match=r"add\(\) has not started in 0 s"):
+            turning.wait_for(timeout)(add)(5)
 
     @pytest.mark.parametrize(
         ("timeout", "error", "text"),
@@ -372,23 +378,23 @@ class TestTimeouts:
                 raise NotImplementedError
 
     def test_longer_ones_than_a_lock_takes(
-        self, stepped: FakeProcess, gate: Callable[..., FakeLock], monkeypatch: pytest.MonkeyPatch
+        self,
+        stepped: FakeProcess,
+        waits: Callable[..., FakeWaiter],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """
         Are waited for in parts.
         """
-        waits: list[float] = []
 
         def wait(timeout: float) -> None:
-            waits.append(timeout)
-            if len(waits) == 2:
+            if len(waiter.waits) == 2:
                 stepped.reactor.turn()
 
-        gate(wait)
-        for module in (_bridge, _calls, _patience, _timeouts):
-            monkeypatch.setattr(module, "LONGEST", 10.0)
+        waiter = waits(wait)
+        monkeypatch.setattr(timeouts, "LONGEST", 10.0)
         assert stepped.wait_for(18)(add)(5) == 7
-        assert waits == [10.0, 8.0]
+        assert waiter.waits == [10.0, 8.0]
 
 
 class TestRunInReactor:
@@ -435,25 +441,26 @@ class TestRunInReactor:
         with pytest.raises(RuntimeError, match=r"add\(\) was called before crochet\.setup"):
             process.run_in_reactor(add)(5)
 
-    def test_interrupted(self, stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_interrupted(self, stepped: FakeProcess) -> None:
         """
         By a signal's exception while the reactor is woken: nobody has the result, so the call is
         withdrawn. The next one is not kept from waking.
         """
         ran: list[int] = []
+        ring = stepped.bridge._ring
 
         def interrupt(*args: object) -> None:
-            monkeypatch.undo()
+            stepped.bridge._ring = ring
             raise KeyboardInterrupt("Ctrl-C")
 
-        monkeypatch.setattr(stepped.bridge, "_ring", interrupt)
+        stepped.bridge._ring = interrupt
         with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
             stepped.run_in_reactor(ran.append)(1)
         result = stepped.run_in_reactor(ran.append)(2)
         stepped.reactor.turn()
         assert ran == [2]
         assert result.wait(0) is None
-        assert stepped.bridge.in_flight == set()
+        assert stepped.bridge.calls_in_flight() == set()
 
 
 class TestWaitFor:
@@ -486,7 +493,13 @@ class TestWaitFor:
             body()
         assert caught.value is error
         names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
-        assert names == ["test_raises_the_error", "wait_for_reactor", "throw", "body"]
+        assert names == [
+            "test_raises_the_error",
+            "wait_for_reactor",
+            "run_and_wait",
+            "throw",
+            "body",
+        ]
 
     @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration])
     def test_raises_any_exception(self, turning: FakeProcess, kind: type[BaseException]) -> None:
@@ -529,7 +542,7 @@ class TestWaitFor:
             stepped.wait_for(5)(add)(5)
 
     def test_while_the_reactor_ends(
-        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
+        self, stepped: FakeProcess, waits: Callable[..., FakeWaiter]
     ) -> None:
         """
         Is released.
@@ -539,7 +552,7 @@ class TestWaitFor:
             stepped.reactor.stop()
             stepped.reactor.turn()
 
-        gate(stop)
+        waits(stop)
         with pytest.raises(ReactorStopped, match="the reactor has stopped"):
             stepped.wait_for(5)(Deferred)()
 
@@ -562,16 +575,16 @@ class TestWithTimeout:
     """
 
     def test_is_the_same_function_with_another_timeout(
-        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
+        self, stepped: FakeProcess, waits: Callable[..., FakeWaiter]
     ) -> None:
         """
         And the same grace.
         """
         waited = stepped.wait_for(5, grace=0.01)(Deferred)
-        lock = gate(lambda timeout: stepped.reactor.turn())
+        waiter = waits(lambda timeout: stepped.reactor.turn())
         with pytest.raises(TimeoutError, match=r"Deferred\(\) has not answered in 2 s"):
             waited.with_timeout(2)()
-        assert lock.waits == pytest.approx([2.0, 0.01])
+        assert waiter.waits == pytest.approx([2.0, 0.01])
 
     def test_leaves_the_function_as_it_was(self, turning: FakeProcess) -> None:
         """

@@ -31,7 +31,8 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides
 
 from crochet._core import failure as _faults
-from crochet._core.failure import Fault, Uncollected, is_cancellation, report_all
+from crochet._core.failure import StoredError, Uncollected, report_all
+from crochet._coroutines.cancellation import is_cancellation
 from support.process import LoggedFailures
 from support.stepping import Steps, together
 
@@ -49,7 +50,7 @@ def _body(errors: list[BaseException]) -> None:
     raise errors.pop()
 
 
-def _fault(error: BaseException, uncollected: Uncollected | None = None) -> Fault:
+def _fault(error: BaseException, uncollected: Uncollected | None = None) -> StoredError:
     """
     Return the fault of a body that raised an error, and none of whose frames holds it.
     """
@@ -59,11 +60,11 @@ def _fault(error: BaseException, uncollected: Uncollected | None = None) -> Faul
     try:
         _body(errors)
     except BaseException as raised:
-        return Fault("body", raised, raised.__traceback__, registry)
+        return StoredError("body", raised, raised.__traceback__, registry)
     raise AssertionError
 
 
-def _taken(fault: Fault) -> BaseException:
+def _taken(fault: StoredError) -> BaseException:
     """
     Take a fault and return the error, as it arrived.
     """
@@ -181,7 +182,7 @@ class TestTaking:
         """
         second: list[BaseException] = []
 
-        class SteppedFault(Fault):
+        class SteppedFault(StoredError):
             reads = 0
 
             @property
@@ -232,14 +233,14 @@ class TestHistory:
     """
 
     @staticmethod
-    def _with_history() -> Fault:
+    def _with_history() -> StoredError:
         try:
             try:
                 raise KeyError("context")
             except KeyError:
                 raise ValueError("why") from OSError("cause")
         except ValueError as error:
-            return Fault("body", error, error.__traceback__, {})
+            return StoredError("body", error, error.__traceback__, {})
 
     def test_arrives_whole(self) -> None:
         """
@@ -254,7 +255,7 @@ class TestHistory:
 
     def test_may_be_none(self) -> None:
         """
-        Likewise.
+        Nor does taking it add any.
         """
         fault = _fault(ValueError("why"))
         for _ in range(3):
@@ -319,7 +320,7 @@ class TestMemory:
         class Error(Exception):
             pass
 
-        fault: Fault | None = _fault(Error("why"))
+        fault: StoredError | None = _fault(Error("why"))
         assert fault is not None
         with self._without_collections():
             references = [weakref.ref(_taken(fault)), weakref.ref(fault)]
@@ -433,11 +434,11 @@ class TestReports:
 
     @pytest.mark.parametrize(
         "collect",
-        [Fault.collect, Fault.failure, Fault.report, _taken],
+        [StoredError.collect, StoredError.failure, StoredError.report, _taken],
         ids=["noted", "asked for", "logged", "taken"],
     )
     def test_not_if_somebody_knows(
-        self, logged: LoggedFailures, collect: Callable[[Fault], object]
+        self, logged: LoggedFailures, collect: Callable[[StoredError], object]
     ) -> None:
         """
         In whichever way.
@@ -617,7 +618,7 @@ class TestFailures:
         """
         One that Crochet has made itself.
         """
-        fault = Fault("body", ValueError("why"), None, {})
+        fault = StoredError("body", ValueError("why"), None, {})
         assert fault.failure().getErrorMessage() == "why"
         assert _functions(_taken(fault)) == ["_taken", "throw"]
 
@@ -647,15 +648,15 @@ def test_a_fault_that_was_taken_has_no_destructor(logged: LoggedFailures) -> Non
     """
     A signal's exception that came in that would be dropped by Python.
     """
-    fault = Fault("body", ValueError("why"), None, {})
-    dropped: list[Fault] = [fault]
+    fault = StoredError("body", ValueError("why"), None, {})
+    dropped: list[StoredError] = [fault]
     with pytest.raises(ValueError, match="why"):
         fault.throw()
     del fault
     steps = Steps(0, lambda: None)
     steps.run(dropped.clear)
     assert not steps.is_over
-    untaken = [Fault("body", ValueError("why"), None, {})]
+    untaken = [StoredError("body", ValueError("why"), None, {})]
     steps = Steps(0, lambda: None)
     steps.run(untaken.clear)
     assert steps.is_over

@@ -12,8 +12,7 @@ import pickle
 import sys
 import threading
 import traceback
-from _thread import allocate_lock
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
@@ -26,10 +25,12 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseNeverReceived
 
 from crochet import DeadlockError, EventualResult, ReactorStopped, TimeoutError, _errors
-from crochet._core import result as _result
 from crochet._core.bridge import Bridge
+from crochet._core.call import Call
+from crochet._core.result import call_of
+from crochet._threads.primitives import Waiter
 from support.process import FakeProcess, LoggedFailures, call_for, failing_call, in_reactor_thread
-from support.stepping import BOUND, Background, FakeClock, FakeLock, SteppedDict, Steps, together
+from support.stepping import BOUND, Background, FakeWaiter, SteppedDict, Steps, together
 
 
 def _nothing() -> None:
@@ -38,31 +39,16 @@ def _nothing() -> None:
     """
 
 
-def _new_result(
-    bridge: Bridge, function: Callable[..., object] = _nothing, waiters: Any = None
+def _submitted(
+    bridge: Bridge, function: Callable[..., object] = _nothing, callbacks: Any = None
 ) -> EventualResult[Any]:
     """
-    Return the result of a call that has not been submitted.
+    Return the result of a call that waits to be started.
     """
-    return EventualResult(
-        bridge, "body", (function, (), {}, copy_context()), {} if waiters is None else waiters
-    )
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FakeLock]]:
-    """
-    Gives waiters a fake lock, with what is to happen while they wait.
-    """
-
-    def give(meanwhile: Callable[[float], object]) -> FakeLock:
-        clock = FakeClock()
-        clock.install(monkeypatch)
-        lock = FakeLock(meanwhile, clock)
-        monkeypatch.setattr(_result, "allocate_lock", lambda: lock)
-        return lock
-
-    return give
+    work = (function, (), {}, copy_context())
+    call = Call(bridge, "body", work, {} if callbacks is None else callbacks)
+    bridge.submit(call)
+    return EventualResult(call)
 
 
 class TestWaiting:
@@ -82,61 +68,57 @@ class TestWaiting:
         assert result.wait(-3) is value
 
     def test_blocks_until_the_answer(
-        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
+        self, stepped: FakeProcess, waits: Callable[..., FakeWaiter]
     ) -> None:
         """
         Once.
         """
-        lock = gate(lambda timeout: stepped.reactor.turn())
+        waiter = waits(lambda timeout: stepped.reactor.turn())
         assert call_for(stepped, 7).wait(5) == 7
-        assert lock.waits == [5.0]
+        assert waiter.waits == [5.0]
 
     @pytest.mark.parametrize("timeout", [None, math.inf, 10**400, threading.TIMEOUT_MAX * 2])
     def test_may_have_no_limit(
-        self, stepped: FakeProcess, gate: Callable[..., FakeLock], timeout: Any
+        self, stepped: FakeProcess, waits: Callable[..., FakeWaiter], timeout: Any
     ) -> None:
         """
         Or one that no raw lock takes.
         """
-        lock = gate(lambda timeout: stepped.reactor.turn())
+        waiter = waits(lambda timeout: stepped.reactor.turn())
         assert call_for(stepped, 7).wait(timeout) == 7
-        assert lock.waits == [threading.TIMEOUT_MAX]
+        assert waiter.waits == [threading.TIMEOUT_MAX]
 
     @pytest.mark.parametrize("timeout", [0, -1, 0.01])
     def test_ends_for_lack_of_time(self, stepped: FakeProcess, timeout: float) -> None:
         """
         The operation goes on, and leaves no trace of those who waited.
         """
-        waiters: dict[Any, None] = {}
-        result = _new_result(stepped.bridge, lambda: 7, waiters)
-        stepped.bridge.submit(result)
+        result = _submitted(stepped.bridge, lambda: 7)
         for _ in range(3):
             with pytest.raises(
                 TimeoutError, match=r"has not answered.*has not come to it.* wait\(\)"
             ):
                 result.wait(timeout)
-        assert waiters == {}
+        assert call_of(result).callbacks == {}
         stepped.reactor.turn()
         assert result.wait(0) == 7
 
     def test_ends_with_a_signals_exception(
-        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
+        self, stepped: FakeProcess, waits: Callable[..., FakeWaiter]
     ) -> None:
         """
-        Likewise.
+        The operation goes on, and the next wait is as if there had been none.
         """
 
         def interrupt(timeout: float) -> None:
             raise KeyboardInterrupt("Ctrl-C")
 
-        gate(interrupt)
-        waiters: dict[Any, None] = {}
-        result = _new_result(stepped.bridge, lambda: 7, waiters)
-        stepped.bridge.submit(result)
+        waits(interrupt)
+        result = _submitted(stepped.bridge, lambda: 7)
         for _ in range(3):
             with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
                 result.wait(5)
-        assert waiters == {}
+        assert call_of(result).callbacks == {}
         stepped.reactor.turn()
         assert result.wait(0) == 7
 
@@ -228,68 +210,64 @@ class TestWaiting:
 
 class TestSecondLook:
     """
-    A waiter looks again after it has entered its lock. Told at the head of _core/result.py.
+    A waiter looks again after it has put itself among the callbacks.
     """
 
-    def test_sees_an_answer_that_came_before_its_lock(
-        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
+    def test_sees_an_answer_that_came_before_it_was_entered(
+        self, stepped: FakeProcess, waits: Callable[..., FakeWaiter]
     ) -> None:
         """
         1. The waiter finds no answer. 2. The answering thread stores it and finds nobody to
-        release. 3. The waiter puts its lock among the waiters and looks again.
+        release. 3. The waiter puts itself among the callbacks and looks again.
         """
-        waiters = SteppedDict()
-        result = _new_result(stepped.bridge, lambda: 7, waiters)
-        stepped.bridge.submit(result)
-        waiters.before_set = stepped.reactor.turn
-        lock = gate(lambda timeout: None)
+        callbacks = SteppedDict()
+        result = _submitted(stepped.bridge, lambda: 7, callbacks)
+        callbacks.before_set = stepped.reactor.turn
+        waiter = waits()
         assert result.wait(BOUND) == 7
-        assert lock.waits == []
-        assert waiters == {}
+        assert waiter.waits == []
+        assert callbacks == {}
 
-    def test_sees_an_answer_that_came_after_its_lock(
-        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
+    def test_sees_an_answer_that_came_after_it_was_entered(
+        self, stepped: FakeProcess, waits: Callable[..., FakeWaiter]
     ) -> None:
         """
-        1. The waiter puts its lock among the waiters. 2. The answering thread stores the answer and
+        1. The waiter puts itself among the callbacks. 2. The answering thread stores the answer and
         releases it. 3. The waiter looks again.
         """
-        waiters = SteppedDict()
-        result = _new_result(stepped.bridge, lambda: 7, waiters)
-        stepped.bridge.submit(result)
-        waiters.after_set = stepped.reactor.turn
-        lock = gate(lambda timeout: None)
+        callbacks = SteppedDict()
+        result = _submitted(stepped.bridge, lambda: 7, callbacks)
+        callbacks.after_set = stepped.reactor.turn
+        waiter = waits()
         assert result.wait(BOUND) == 7
-        assert lock.waits == []
-        assert waiters == {}
+        assert waiter.waits == []
+        assert callbacks == {}
 
-    def test_may_be_too_early(self, stepped: FakeProcess, gate: Callable[..., FakeLock]) -> None:
+    def test_may_be_too_early(self, stepped: FakeProcess, waits: Callable[..., FakeWaiter]) -> None:
         """
-        1. The waiter puts its lock among the waiters and looks again: no answer. 2. The answering
-        thread stores it and releases the lock. 3. The waiter waits.
+        1. The waiter puts itself among the callbacks and looks again: no answer. 2. The answering
+        thread stores it and releases the waiter. 3. The waiter waits.
         """
-        waiters = SteppedDict()
-        result = _new_result(stepped.bridge, lambda: 7, waiters)
-        stepped.bridge.submit(result)
-        gate(lambda timeout: stepped.reactor.turn())
+        callbacks = SteppedDict()
+        result = _submitted(stepped.bridge, lambda: 7, callbacks)
+        waits(lambda timeout: stepped.reactor.turn())
         assert result.wait(BOUND) == 7
-        assert waiters == {}
+        assert callbacks == {}
 
     def test_saves_a_wait_that_is_out_of_time(self, stepped: FakeProcess) -> None:
         """
-        1. The answering thread stores the answer and finds the waiter's lock. 2. The waiter, whose
-        time is over, takes its lock out. 3. The answering thread opens it, for nobody. And likewise
-        at any other step of it.
+        1. The answering thread stores the answer and finds the waiter. 2. The time is over, and the
+        waiter takes itself out. 3. The answering thread releases it, for nobody. 2 may come at any
+        other step, too.
         """
         for at in itertools.count():
-            gate = allocate_lock()
-            gate.acquire()
-            waiters = {gate.release: None}
-            result = _new_result(stepped.bridge, waiters=waiters)
-            steps = Steps(at, partial(waiters.pop, gate.release, None))
-            steps.run(partial(_result.answer, result, 7))
+            waiter = Waiter()
+            result = _submitted(stepped.bridge, callbacks={waiter: None})
+            call = call_of(result)
+            steps = Steps(at, partial(call.callbacks.pop, waiter, None))
+            steps.run(partial(call.answer, 7))
             assert result.wait(0) == 7
-            assert waiters == {}
+            assert call.callbacks == {}
             if not steps.is_over:
                 break
         assert at > 20
@@ -297,54 +275,54 @@ class TestSecondLook:
 
 class TestClaims:
     """
-    Who deletes ``_work`` has it. Told at the head of _core/result.py.
+    The thread that empties the slot ``work`` starts the call, or withdraws it.
     """
 
     def test_withdrawing_while_it_is_being_started(self, stepped: FakeProcess) -> None:
         """
-        1. The reactor thread has read `_work`. 2. Another thread deletes it: withdrawn. 3. The
-        reactor thread fails to delete it, so that the body never runs.
+        1. The reactor thread has read ``work``. 2. Another thread empties it: withdrawn. 3. The
+        reactor thread finds it empty, so that the body never runs. At each other step, too, the
+        body runs or the call is withdrawn.
         """
-        ran: list[bool] = []
-        withdrawn: list[bool] = []
+        seen: set[bool] = set()
+        for at in itertools.count():
+            ran: list[bool] = []
+            withdrawn: list[bool] = []
+            call = call_of(_submitted(stepped.bridge, partial(ran.append, True)))
 
-        class SteppedWork:
-            def __iter__(self) -> Iterator[object]:
-                yield from (lambda: ran.append(True), (), {}, copy_context())
-                result._is_cancelled = True
-                withdrawn.append(_result.withdraw(result))
+            def withdraw(call: Call = call, withdrawn: list[bool] = withdrawn) -> None:
+                call.cancel_requested = True
+                withdrawn.append(call.withdraw())
 
-        result: Any = EventualResult(stepped.bridge, "body", SteppedWork(), [])  # type: ignore
-        stepped.bridge.submit(result)
-        stepped.reactor.turn()
-        assert withdrawn == [True]
-        assert ran == []
-        assert not _result.withdraw(result)
+            steps = Steps(at, withdraw)
+            steps.run(stepped.reactor.turn)
+            if not steps.is_over:
+                break
+            assert [bool(ran)] != withdrawn, f"at step {at}"
+            assert not call.withdraw()
+            seen.update(withdrawn)
+        assert seen == {True, False}
 
     def test_withdrawing_after_it_has_been_started(self, stepped: FakeProcess) -> None:
         """
-        1. The reactor thread reads and deletes `_work`. 2. Another thread fails to delete it, so
-        that the call takes its way.
+        1. The reactor thread empties ``work``. 2. Another thread finds it empty, so that the call
+        takes its way.
         """
         withdrawn: list[bool] = []
-        result: Any = _new_result(
-            stepped.bridge, lambda: withdrawn.append(_result.withdraw(result))
-        )
-        stepped.bridge.submit(result)
+        result = _submitted(stepped.bridge, lambda: withdrawn.append(call_of(result).withdraw()))
         stepped.reactor.turn()
         assert withdrawn == [False]
         assert result.wait(0) is None
 
     def test_withdrawing_before_it_is_started(self, stepped: FakeProcess) -> None:
         """
-        1. A thread deletes `_work`, and a signal ends it before it can answer. 2. The reactor
-        thread finds it gone, and answers.
+        1. A thread empties ``work``, and a signal ends it before it can answer. 2. The reactor
+        thread finds it empty, and answers.
         """
         ran: list[bool] = []
-        result = _new_result(stepped.bridge, lambda: ran.append(True))
-        stepped.bridge.submit(result)
-        result._is_cancelled = True
-        assert _result.withdraw(result)
+        result = _submitted(stepped.bridge, lambda: ran.append(True))
+        call_of(result).cancel_requested = True
+        assert call_of(result).withdraw()
         assert not result.done()
         stepped.reactor.turn()
         assert ran == []
@@ -478,7 +456,7 @@ class TestCancelling:
             result.wait(0)
         stepped.reactor.turn()
         assert ran == []
-        assert stepped.bridge.in_flight == set()
+        assert stepped.bridge.calls_in_flight() == set()
 
     def test_while_it_runs(self, stepped: FakeProcess) -> None:
         """
@@ -650,12 +628,11 @@ class TestCancelling:
     def test_by_two_threads(self, stepped: FakeProcess) -> None:
         """
         1. A thread withdraws the call, answers, and is about to release the waiters. 2. The
-        reactor thread finds the call withdrawn, answers likewise and releases them. 3. The
-        first finds nobody left. And likewise at any other step of it.
+        reactor thread finds the call withdrawn, answers it, too, and releases them. 3. The first
+        finds nobody left. 2 may come at any other step, too.
         """
         for at in itertools.count():
-            result = _new_result(stepped.bridge)
-            stepped.bridge.submit(result)
+            result = _submitted(stepped.bridge)
             called: list[object] = []
             result.add_done_callback(called.append)
             steps = Steps(at, stepped.reactor.turn)
@@ -733,11 +710,10 @@ class TestCallbacks:
         1. The answer is stored, and nobody is found to be told. 2. The callback is added. 3. The
         thread that adds it looks, finds the answer, takes the callback out and calls it.
         """
-        waiters = SteppedDict()
-        result = _new_result(stepped.bridge, waiters=waiters)
-        stepped.bridge.submit(result)
+        callbacks = SteppedDict()
+        result = _submitted(stepped.bridge, callbacks=callbacks)
         called: list[object] = []
-        waiters.before_set = stepped.reactor.turn
+        callbacks.before_set = stepped.reactor.turn
         result.add_done_callback(called.append)
         assert called == [result]
 
@@ -746,11 +722,10 @@ class TestCallbacks:
         1. The callback is added. 2. The answer is stored, and the callback called. 3. The thread
         that adds it looks, finds the answer, and finds the callback gone.
         """
-        waiters = SteppedDict()
-        result = _new_result(stepped.bridge, waiters=waiters)
-        stepped.bridge.submit(result)
+        callbacks = SteppedDict()
+        result = _submitted(stepped.bridge, callbacks=callbacks)
         called: list[object] = []
-        waiters.after_set = stepped.reactor.turn
+        callbacks.after_set = stepped.reactor.turn
         result.add_done_callback(called.append)
         assert called == [result]
 
@@ -777,7 +752,7 @@ class TestCallbacks:
         self, stepped: FakeProcess, logged: LoggedFailures
     ) -> None:
         """
-        Likewise.
+        They are no concern of the code that adds them.
         """
         result = call_for(stepped, 7)
         stepped.reactor.turn()
@@ -866,10 +841,10 @@ class TestEnds:
         deferred: Deferred[object] = Deferred()
         result = call_for(stepped, deferred)
         stepped.reactor.turn()
-        assert _result.end(result, _errors.stopped("body")) is deferred
+        assert call_of(result).end(_errors.stopped("body")) is deferred
         with pytest.raises(ReactorStopped, match="the reactor has stopped"):
             result.wait(0)
-        assert _result.end(result, _errors.stopped("body")) is None
+        assert call_of(result).end(_errors.stopped("body")) is None
         del result
         gc.collect()
         assert logged.events == []
@@ -880,7 +855,7 @@ class TestEnds:
         """
         ran: list[bool] = []
         result = stepped.run_in_reactor(lambda: ran.append(True))()
-        assert _result.end(result, _errors.stopped("body")) is None
+        assert call_of(result).end(_errors.stopped("body")) is None
         stepped.reactor.turn()
         assert ran == []
         with pytest.raises(ReactorStopped):
@@ -892,7 +867,7 @@ class TestEnds:
         """
         result = call_for(stepped, 7)
         stepped.reactor.turn()
-        assert _result.end(result, _errors.stopped("body")) is None
+        assert call_of(result).end(_errors.stopped("body")) is None
         assert result.wait(0) == 7
 
     @pytest.mark.parametrize("is_error", [False, True])
@@ -905,7 +880,7 @@ class TestEnds:
         deferred: Deferred[object] = Deferred()
         result = call_for(stepped, deferred)
         stepped.reactor.turn()
-        _result.end(result, _errors.stopped("body"))
+        call_of(result).end(_errors.stopped("body"))
         error = ValueError("of a body")
         if is_error:
             deferred.errback(error)
@@ -927,7 +902,7 @@ class TestEnds:
         result = call_for(stepped, deferred)
         stepped.reactor.turn()
         if is_end:
-            _result.end(result, _errors.stopped("body"))
+            call_of(result).end(_errors.stopped("body"))
             deferred.cancel()
         else:
             result.cancel()
@@ -943,7 +918,7 @@ class TestEnds:
         result = call_for(stepped, 7)
         called: list[object] = []
         result.add_done_callback(called.append)
-        _result.orphan(result, _errors.forked("body"))
+        call_of(result).after_fork_in_child(_errors.forked("body"))
         assert called == []
         with pytest.raises(ReactorStopped, match="forked"):
             result.wait(0)
@@ -953,7 +928,7 @@ def test_a_program_may_set_attributes(stepped: FakeProcess) -> None:
     """
     As it could in 2.1.1: what a result is for, say.
     """
-    result: Any = _new_result(stepped.bridge)
+    result: Any = call_for(stepped)
     with pytest.raises(AttributeError):
         _ = result.purpose
     result.purpose = "to be shown"
@@ -974,8 +949,8 @@ class TestForgotten:
             stepped.run_in_reactor(lambda: Deferred())()
         stepped.reactor.turn()
         gc.collect()
-        assert stepped.bridge.in_flight == set()
-        assert not stepped.bridge.flights
+        assert stepped.bridge.calls_in_flight() == set()
+        assert not stepped.bridge.in_flight
 
     def test_is_not_one_whose_deferred_is_held(self, stepped: FakeProcess) -> None:
         """
@@ -986,7 +961,7 @@ class TestForgotten:
         stepped.run_in_reactor(lambda: deferred)()
         stepped.reactor.turn()
         gc.collect()
-        assert len(stepped.bridge.in_flight) == 1
+        assert len(stepped.bridge.calls_in_flight()) == 1
         [unfinished] = stepped.bridge.close(_errors.stopped)
         assert unfinished is deferred
 
@@ -1005,7 +980,7 @@ class TestForgotten:
 
 def test_a_copy_is_refused(stepped: FakeProcess) -> None:
     """
-    Nobody would answer it. Likewise a pickle.
+    Nobody would answer it. A pickle would be one.
     """
     result = call_for(stepped, 7)
     for copied in (copy.copy, copy.deepcopy, pickle.dumps):

@@ -14,6 +14,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
 
 from crochet._core import run_in_caller as _caller
+from crochet._core.result import call_of
 from support.process import FakeProcess, in_reactor_thread
 from support.stepping import BOUND, Background, wait_until
 
@@ -70,7 +71,7 @@ class TestRuns:
 
         result = running.run_in_reactor(body)()
         waiter = Background(result.wait, BOUND)
-        wait_until(lambda: len(result._waiters) == 1, "nobody waits")
+        wait_until(lambda: len(call_of(result).callbacks) == 1, "nobody waits")
         running.reactor.callFromThread(go_on.callback, None)
         assert waiter.outcome() == waiter.thread.ident
 
@@ -230,7 +231,7 @@ class TestDoesNotRun:
     def test_when_the_answer_comes_first(self, stepped: FakeProcess) -> None:
         """
         1. The body asks for a visit. 2. It answers without awaiting it. 3. The waiter takes the
-        answer, and drops the errand, of which the reactor is told.
+        answer, and drops the task, of which the reactor is told.
         """
         run_in_caller = _for(stepped)
         failures: list[Any] = []
@@ -242,7 +243,7 @@ class TestDoesNotRun:
 
         result = stepped.run_in_reactor(body)()
         waiter = Background(result.wait, BOUND)
-        wait_until(lambda: len(result._waiters) == 1, "nobody waits")
+        wait_until(lambda: len(call_of(result).callbacks) == 1, "nobody waits")
         with in_reactor_thread(stepped.bridge):
             stepped.reactor.turn()
         assert waiter.outcome() == 7
@@ -269,7 +270,7 @@ class TestDoesNotRun:
 
         result = stepped.run_in_reactor(body)()
         waiter = Background(result.wait, BOUND)
-        wait_until(lambda: len(result._waiters) == 1, "nobody waits")
+        wait_until(lambda: len(call_of(result).callbacks) == 1, "nobody waits")
         with in_reactor_thread(stepped.bridge):
             stepped.reactor.turn()
         assert failures[0].check(CancelledError)

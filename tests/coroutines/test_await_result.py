@@ -277,7 +277,7 @@ class TestElsewhere:
 
     def test_in_trio(self, running: FakeProcess) -> None:
         """
-        Likewise: the value, the error, and a cancellation that goes through.
+        Whose tasks are another kind: the value, the error, a cancellation that goes through.
         """
         trio = pytest.importorskip("trio")
 

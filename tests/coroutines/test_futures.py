@@ -20,6 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 import crochet
 from crochet import EventualResult
+from crochet._core.result import call_of
 from crochet._coroutines import futures as _futures
 from crochet._threads.threads import start_thread
 from support.process import FakeProcess, LoggedFailures
@@ -211,7 +212,7 @@ class TestFutures:
         future = result.as_future()
         waiters = [Background(getattr(future, ask), BOUND) for _ in range(3)]
         other = Background(result.wait, BOUND)
-        wait_until(lambda: len(result._waiters) == 5, "nobody waits")
+        wait_until(lambda: len(call_of(result).callbacks) == 5, "nobody waits")
         assert future.cancel()
         for waiter in waiters:
             with pytest.raises(futures.CancelledError):
@@ -220,21 +221,21 @@ class TestFutures:
         assert future.cancel()
         running.wait_for(BOUND)(lambda: deferred.callback(7))()
         assert other.outcome() == 7
-        assert (told, future._gates) == ([1], [])
+        assert (told, future._at) == ([1], [])
 
     @pytest.mark.parametrize("when", ["before", "after"])
     def test_cancelled_as_somebody_begins_to_wait(self, when: str, stepped: FakeProcess) -> None:
         """
-        1. The waiter finds it pending. 2. It puts its gate into the list. 3. Another cancels it,
+        1. The waiter finds it pending. 2. It puts its waiter into the list. 3. Another cancels it,
         before 2 or after it. 4. The waiter looks again, or is sent there.
         """
         _, result, _ = _stepped_held(stepped)
         future = result.as_future()
-        gates = future._gates = SteppedDeque()
-        setattr(gates, f"{when}_append", future.cancel)
+        waiters = future._at = SteppedDeque()
+        setattr(waiters, f"{when}_append", future.cancel)
         with pytest.raises(futures.CancelledError):
             future.result(BOUND)
-        assert not gates
+        assert not waiters
 
     def test_answered_as_they_are_cancelled(self, stepped: FakeProcess) -> None:
         """

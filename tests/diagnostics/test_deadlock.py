@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,10 +25,13 @@ from typing import Any
 import pytest
 
 from crochet import _errors
-from crochet._core import result as _result
+from crochet._core.call import Call
 from crochet._core.decorators import Decorators
-from crochet._diagnostics.deadlock import Blocked, blocked_in, is_in_wait, place_of
-from support.process import FakeProcess, in_reactor_thread, open_bridge
+from crochet._core.result import call_of
+from crochet._diagnostics import deadlock as _deadlock
+from crochet._diagnostics.deadlock import Blocked, blocked_in, place_of, wait_of
+from crochet._threads.primitives import Waiter
+from support.process import FakeProcess, open_bridge
 from support.reactor import FakeReactor
 from support.stepping import BOUND, Background, without_lines
 
@@ -121,9 +125,9 @@ class TestCircles:
         (wait,) = blocked.waits
         assert (wait.ident, wait.name) == (caller.ident, "Scene.fetch")
         assert wait.reactor_thread == scene.bridge.reactor_thread
-        assert wait.gate.locked()
+        assert wait.waiter is scene.bridge.waits[caller.ident or 0]
         text = blocked.text
-        assert text.startswith("The reactor thread waits in test_blocking.py:"), text
+        assert text.startswith("The reactor thread waits in test_deadlock.py:"), text
         assert " for the end of thread " in text
         assert "for Scene.fetch(). None of them can go on." in text
         assert text.endswith("with deferToThread().")
@@ -369,30 +373,104 @@ class TestOthers:
             assert blocked_in(thread.ident or 0, scene.bridge) is None
         is_over.set()
 
-    @pytest.mark.parametrize("kind", ["answered", "given up", "no gate yet", "not a result"])
-    def test_wait_that_is_none_any_more(self, scene: Scene, kind: str) -> None:
+    def test_wait_that_is_answered(self, scene: Scene) -> None:
         """
-        A thread in code of ours that is answered or gives up is on its way.
+        Its thread is on its way, though it is listed still.
         """
-        result: Any = scene.calls.run_in_reactor(scene.fetch)()
-        if kind == "answered":
-            _result.answer(result, 7)
-        name = "_give_up" if kind == "given up" else "wait"
-        gate = "other" if kind == "no gate yet" else "gate"
-        code = f"def {name}(result, {gate}, began):\n began()\n {gate}.acquire()"
-        namespace: dict[str, Any] = {"__name__": "crochet._something"}
-        exec(code, namespace)
-        lock, began = threading.Lock(), threading.Event()
-        lock.acquire()
-        scene.undo.append(lock.release)
-        what = result if kind != "not a result" else object()
-        thread = scene.begin(namespace[name], what, lock, began.set)
-        assert began.wait(BOUND)
+        call = call_of(scene.calls.run_in_reactor(scene.fetch)())
+        with self.waiting(scene, call) as ident:
+            assert scene.seen(_is_circle).is_certain
+            call.outcome = 7
+            assert wait_of(ident, scene.bridge) is None
+            assert blocked_in(ident, scene.bridge) is None
+
+    def test_wait_that_is_not_listed(self, scene: Scene) -> None:
+        """
+        A thread that gives up, or runs a task meanwhile, is in code of ours and goes on by itself.
+        """
+        call = call_of(scene.calls.run_in_reactor(scene.fetch)())
+        with self.waiting(scene, call) as ident:
+            scene.seen(_is_circle)
+            scene.bridge.waits.leave(ident, scene.bridge.waits[ident])
+            assert wait_of(ident, scene.bridge) is None
+            assert blocked_in(ident, scene.bridge) is None
+
+    def test_wait_that_is_interrupted(self, scene: Scene) -> None:
+        """
+        1. A thread waits. 2. A signal handler of the program's comes to be run in it, and is at
+        work: it goes on by itself, and may give back what the reactor thread waits for.
+        """
+        call = call_of(scene.calls.run_in_reactor(scene.fetch)())
+        over = []
+
+        def work() -> None:
+            while not over:
+                pass
+
+        with self.waiting(scene, call, lambda waiter: work()) as ident:
+            assert blocked_in(ident, scene.bridge) is None
+            blocked = scene.seen()
+            assert not blocked.waits
+            assert not blocked.is_certain
+            over.append(True)
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_wait_of_another_moment(
+        self, scene: Scene, when: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        1. The watch copies who waits. 2. It takes the frames. 3. It looks for the wait of a thread.
+        A wait that has begun or ended in between, of a new thread with the same ident, say, may not
+        be what the frames show.
+        """
+        call = call_of(scene.calls.run_in_reactor(scene.fetch)())
+        with self.waiting(scene, call) as ident:
+            scene.seen(_is_circle)
+            waits = scene.bridge.waits
+            first, other = waits[ident], scene.bridge.new_waiter()
+            look = _deadlock.frames_of_threads
+
+            def look_and_begin_another() -> dict[int, FrameType]:
+                waits.leave(ident, first)
+                waits.enter(ident, other, call)
+                return look()
+
+            def look_and_end() -> dict[int, FrameType]:
+                frames = look()
+                waits.leave(ident, first)
+                return frames
+
+            between = look_and_begin_another if when == "before" else look_and_end
+            monkeypatch.setattr(_deadlock, "frames_of_threads", between)
+            assert blocked_in(ident, scene.bridge) is None
+
+    @contextmanager
+    def waiting(
+        self, scene: Scene, call: Call, block: Callable[[Waiter], object] | None = None
+    ) -> Iterator[int]:
+        """
+        A thread that is listed as waiting for a call, and the reactor thread, which joins it.
+
+        Args:
+            scene: where they are.
+            call: what for.
+            block: in what the thread is; in a wait of ours unless told.
+        """
+        waits, waiter = scene.bridge.waits, scene.bridge.new_waiter()
+        is_listed = threading.Event()
+
+        def wait() -> None:
+            waits.enter(threading.get_ident(), waiter, call)
+            is_listed.set()
+            (block or (lambda waiter: waiter.wait(BOUND)))(waiter)
+
+        thread = scene.begin(wait)
+        assert is_listed.wait(BOUND)
         assert thread.ident is not None
-        deadline = time.monotonic() + BOUND
-        while (blocked := blocked_in(thread.ident, scene.bridge)) is not None:
-            assert "an event" in blocked.text  # it is still at began()
-            assert time.monotonic() < deadline
+        scene.reactor(thread.join)
+        yield thread.ident
+        waiter.put(None)
+        thread.join(BOUND)
 
     def test_thread_that_threading_does_not_know(self, scene: Scene) -> None:
         """
@@ -483,7 +561,7 @@ class TestPlaces:
         The innermost frame that is not the standard library's, Twisted's or ours.
         """
         place = place_of(sys._getframe())
-        assert place.startswith("test_blocking.py:")
+        assert place.startswith("test_deadlock.py:")
         assert place.endswith(" test_is_the_programs_own()")
 
     def test_is_not_the_packages_that_the_program_has_called(self) -> None:
@@ -505,7 +583,7 @@ class TestPlaces:
         thread.start()
         thread.join()
         name = "test_is_not_the_packages_that_the_program_has_called"
-        assert places == [f"test_blocking.py:{line} {name}()", "requests.py:2 get()"]
+        assert places == [f"test_deadlock.py:{line} {name}()", "requests.py:2 get()"]
 
     def test_of_a_thread_of_the_librarys(self) -> None:
         """
@@ -522,9 +600,9 @@ class TestPlaces:
         assert place.startswith("threading.py:")
         assert place_of(None) == "an unknown place"
 
-    def test_of_a_call_without_python_code(self, stepped: FakeProcess) -> None:
+    def test_of_a_call_without_python_code(self, running: FakeProcess) -> None:
         """
-        The call's name is all there is.
+        The call's name is all there is, and not where the program runs the reactor.
         """
         places: list[str] = []
 
@@ -536,11 +614,9 @@ class TestPlaces:
             __qualname__ = "sleep"
 
             def __call__(self) -> None:
-                places.append(place_of(sys._getframe().f_back))
+                places.append(place_of(sys._getframe().f_back, running.bridge.body))
 
-        stepped.run_in_reactor(Place())()
-        with in_reactor_thread(stepped.bridge):
-            Background(stepped.reactor.turn).outcome()
+        running.run_in_reactor(Place())().wait(BOUND)
         assert places == ["sleep()"]
 
     def test_of_a_library_that_the_loop_calls(self) -> None:
@@ -566,13 +642,14 @@ class TestPlaces:
         exec(compile("\nplace = place_of(sys._getframe())", "/somewhere/app.py", "exec"), namespace)
         assert namespace["place"] == "app.py:2"
 
-    def test_is_in_wait(self, scene: Scene) -> None:
+    def test_of_a_wait(self, scene: Scene) -> None:
         """
-        A thread is in a wait of ours, or not.
+        A thread is in a wait of ours, or not; then it tells for what.
         """
-        assert not is_in_wait(None)
-        assert not is_in_wait(sys._getframe())
+        assert wait_of(threading.get_ident(), scene.bridge) is None
         thread = scene.begin(scene.wait)
+        assert thread.ident is not None
         deadline = time.monotonic() + BOUND
-        while not is_in_wait(sys._current_frames()[thread.ident or 0]):
+        while (wait := wait_of(thread.ident, scene.bridge)) is None:
             assert time.monotonic() < deadline
+        assert wait.name == "Scene.fetch"

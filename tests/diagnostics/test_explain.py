@@ -5,20 +5,25 @@ Why a call has not been answered.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 
 import crochet
 from crochet import EventualResult, _errors
-from crochet._core.call import body_in
+from crochet._core.bridge import Bridge
+from crochet._core.call import PENDING
+from crochet._core.result import call_of
+from crochet._core.stash import Stash
 from crochet._diagnostics import explain as _diagnosis
+from crochet._diagnostics.deadlock import Blocked, Wait
 from crochet._diagnostics.explain import (
     BLOCKED,
     BUSY,
@@ -27,13 +32,15 @@ from crochet._diagnostics.explain import (
     QUEUED,
     STOPPED,
     WAITING,
+    Diagnosis,
     copied,
-    explain,
     is_crash,
     seconds_told,
 )
 from crochet._diagnostics.frames import Place
-from crochet._diagnostics.moments import Moments, Sight, sight_of
+from crochet._diagnostics.moments import Sight, sight_of
+from crochet._errors import Reason
+from crochet._threads import clock
 from support.process import FakeProcess
 from support.stepping import BOUND
 
@@ -55,72 +62,86 @@ ELSEWHERE = PARSING[:1]
 HINT = "CROCHET_DEBUG=1 tells where that Deferred was made."
 
 
-class FakeBridge:
+class OpenBridge(Bridge):
     """
-    What an explanation reads of a bridge, as a test likes it.
+    A bridge to a reactor that nobody has, of which the test writes what an explanation reads.
     """
 
     def __init__(self) -> None:
-        self.reactor_thread: int | None = 7
-        self.refusal: Any = None
-        self.looked_at = 0.0
-        self.moments: Moments[Any] = Moments()
-        self.body_in = body_in
-        self.body: Any = None  # the call in whose body the reactor thread is
-        self._queue: deque[Any] = deque()
+        super().__init__(_errors.not_set_up, Stash())
+        self.refusal = None
+        self.reactor_thread = 7
+        self.diagnosed = self.diagnosis = Diagnosis(self)
+
+    def put(self, call: Any) -> None:
+        """
+        Have a call wait for the reactor thread.
+        """
+        self._queue.append(call)
+
+    def first(self, number: int) -> Any:
+        """
+        Return one of those.
+        """
+        return self._queue[number]
 
 
 class FakeCall:
     """
-    The same of a call. One that has started has a ``_started``, as a real one.
+    What is read of a call. One that has not started is queued.
     """
 
     def __init__(self, name: str, made: float, started: float | None = None) -> None:
-        self._name = name
-        self._made = made
-        self._running: Any = None
-        if started is None:
-            self._work = ()
-        else:
-            self._started = started
+        self.name = name
+        self.made = made
+        self.started = started
+        self.is_queued = started is None
+        self.running: Any = None
+        self.outcome: object = PENDING
+
+
+def explain(bridge: Bridge, call: Any) -> Reason:
+    """
+    Have the bridge tell why a call has no answer.
+    """
+    return bridge.explain(call)
 
 
 @pytest.fixture
-def bridge(monkeypatch: pytest.MonkeyPatch) -> FakeBridge:
+def bridge(monkeypatch: pytest.MonkeyPatch) -> OpenBridge:
     """
-    A bridge at 100 seconds past the clock's beginning.
+    A bridge at 100 seconds past the clock's beginning. Its reactor thread is blocked in nothing.
     """
-    monkeypatch.setattr(_diagnosis, "monotonic", lambda: 100.0)
-    return FakeBridge()
+    monkeypatch.setattr(clock, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(_diagnosis, "blocked_in", lambda *arguments: None)
+    return OpenBridge()
 
 
 @pytest.fixture
-def stack(bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch) -> list[Place]:
+def stack(bridge: OpenBridge, monkeypatch: pytest.MonkeyPatch) -> list[Place]:
     """
     The reactor thread's stack: that of one which polls, unless filled.
     """
     stack: list[Place] = []
-    monkeypatch.setattr(
-        _diagnosis, "see", lambda frame, body_in: sight_of(tuple(stack), bridge.body)
-    )
+    monkeypatch.setattr(_diagnosis, "see", lambda frame, body: sight_of(tuple(stack), body))
     return stack
 
 
-def started(bridge: FakeBridge, made: float, at: float) -> FakeCall:
+def started(bridge: OpenBridge, made: float, at: float) -> FakeCall:
     """
     Return a call that has started and waits on a Deferred.
     """
     call = FakeCall("fetch", made, at)
-    call._running = Deferred()
+    call.running = Deferred()
     return call
 
 
-def queued(bridge: FakeBridge, made: float, name: str = "fetch") -> FakeCall:
+def queued(bridge: OpenBridge, made: float, name: str = "fetch") -> FakeCall:
     """
     Return a call that has not.
     """
     call = FakeCall(name, made)
-    bridge._queue.append(call)
+    bridge.put(call)
     return call
 
 
@@ -129,12 +150,12 @@ class TestABusyReactorThread:
     Is the cause if it has been busy for half of the time or longer.
     """
 
-    def test_not_come_since_the_call_was_made(self, bridge: FakeBridge, stack: list[Place]) -> None:
+    def test_not_come_since_the_call_was_made(self, bridge: OpenBridge, stack: list[Place]) -> None:
         """
         At least for so long. It is told where, by the program's own frames, and by whom called.
         """
         stack += PARSING
-        bridge.looked_at = 50.0
+        bridge.last_drain = 50.0
         call = queued(bridge, 95.0)
         reason = explain(bridge, call)
         assert reason.state == BUSY
@@ -146,7 +167,7 @@ class TestABusyReactorThread:
         assert reason.awaits == ()
 
     def test_not_come_since_an_older_call_was_made(
-        self, bridge: FakeBridge, stack: list[Place]
+        self, bridge: OpenBridge, stack: list[Place]
     ) -> None:
         """
         Then for longer than the call has waited.
@@ -158,12 +179,12 @@ class TestABusyReactorThread:
             "The reactor thread has been busy for at least 9.0 s in views.py:31 parse()."
         )
 
-    def test_in_the_midst_of_a_burst(self, bridge: FakeBridge, stack: list[Place]) -> None:
+    def test_in_the_midst_of_a_burst(self, bridge: OpenBridge, stack: list[Place]) -> None:
         """
         Since it last came to a call.
         """
         stack += PARSING[1:2]
-        bridge.looked_at = 95.1
+        bridge.last_drain = 95.1
         reason = explain(bridge, queued(bridge, 95.0))
         assert (reason.state, reason.text) == (
             BUSY,
@@ -171,45 +192,45 @@ class TestABusyReactorThread:
         )
 
     def test_with_another_call_while_one_waits(
-        self, bridge: FakeBridge, stack: list[Place]
+        self, bridge: OpenBridge, stack: list[Place]
     ) -> None:
         """
         Which has started: nobody reads its answer.
         """
         stack += PARSING[1:2]
         call = started(bridge, 95.0, 95.0)
-        bridge.body = FakeCall("parse", 95.0, 95.1)
+        bridge.body_of = FakeCall("parse", 95.0, 95.1)
         reason = explain(bridge, call)
         assert reason.state == BUSY
         assert "has been busy for 4.9 s in views.py:31 parse()." in reason.text
         assert [str(place) for place in reason.awaits] == ["a Deferred"]
 
-    def test_with_the_body_of_the_call(self, bridge: FakeBridge, stack: list[Place]) -> None:
+    def test_with_the_body_of_the_call(self, bridge: OpenBridge, stack: list[Place]) -> None:
         """
         Then that is said.
         """
         stack += PARSING[1:2]
         call = FakeCall("fetch", 95.0, 95.0)
-        bridge.body = call
+        bridge.body_of = call
         assert explain(bridge, call).text == (
             "The reactor thread has been busy for 5.0 s in views.py:31 parse(): that is the "
             "function's own body, which blocks."
         )
 
     def test_with_a_body_that_is_not_written_in_python(
-        self, bridge: FakeBridge, stack: list[Place]
+        self, bridge: OpenBridge, stack: list[Place]
     ) -> None:
         """
         It has no frame, but a name.
         """
         stack += ELSEWHERE
-        bridge.looked_at = 95.0
-        bridge.body = FakeCall("sleep", 94.0, 95.0)
+        bridge.last_drain = 95.0
+        bridge.body_of = FakeCall("sleep", 94.0, 95.0)
         reason = explain(bridge, queued(bridge, 94.5))
         assert reason.text == "The reactor thread has been busy for 5.0 s in sleep()."
 
     def test_with_code_that_is_not_the_programs(
-        self, bridge: FakeBridge, stack: list[Place]
+        self, bridge: OpenBridge, stack: list[Place]
     ) -> None:
         """
         The innermost frame is told, for want of a better one.
@@ -221,18 +242,50 @@ class TestABusyReactorThread:
         )
 
     def test_without_a_stack(
-        self, bridge: FakeBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+        self, bridge: OpenBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """
         It may end at that very moment.
         """
-        monkeypatch.setattr(_diagnosis, "see", lambda frame, body_in: Sight((), False, ""))
+        monkeypatch.setattr(_diagnosis, "see", lambda frame, body: Sight((), False, ""))
         reason = explain(bridge, queued(bridge, 95.0))
         assert reason.text == "The reactor thread has been busy for at least 5.0 s."
 
     def test_for_real(self, running: FakeProcess) -> None:
         """
-        A body that blocks, in the stack of a real thread.
+        A body that computes, in the stack of a real thread.
+        """
+        has_begun, go_on = threading.Event(), threading.Event()
+
+        def block() -> None:
+            has_begun.set()
+            while not go_on.is_set():
+                pass
+
+        blocking = running.run_in_reactor(block)()
+        assert has_begun.wait(BOUND)
+        waiting = running.run_in_reactor(int)()
+        deadline = time.monotonic() + BOUND
+        while True:
+            # It may have taken the call longer to start than it now takes us to look.
+            reasons = [explain(running.bridge, call_of(each)) for each in (blocking, waiting)]
+            if {reason.state for reason in reasons} == {BUSY} or time.monotonic() > deadline:
+                break
+        go_on.set()
+        assert blocking.wait(BOUND) is None
+        assert waiting.wait(BOUND) == 0
+        assert [reason.state for reason in reasons] == [BUSY, BUSY]
+        first = block.__code__.co_firstlineno
+        for reason in reasons:
+            where = re.search(r"test_explain\.py:(\d+) ", reason.text)
+            assert where is not None
+            assert int(where[1]) - first in (2, 3)
+        assert "own body" in reasons[0].text
+        assert any(place.file == __file__ for place in reasons[0].stack)
+
+    def test_blocked_for_real(self, running: FakeProcess) -> None:
+        """
+        The same with a body that waits for another thread: then that is the cause.
         """
         has_begun, go_on = threading.Event(), threading.Event()
 
@@ -242,22 +295,13 @@ class TestABusyReactorThread:
 
         blocking = running.run_in_reactor(block)()
         assert has_begun.wait(BOUND)
-        waiting = running.run_in_reactor(int)()
         deadline = time.monotonic() + BOUND
-        while True:
-            # It may have taken the call longer to start than it now takes us to look.
-            reasons = [explain(running.bridge, call) for call in (blocking, waiting)]
-            if {reason.state for reason in reasons} == {BUSY} or time.monotonic() > deadline:
-                break
+        while (reason := explain(running.bridge, call_of(blocking))).state != BLOCKED:
+            assert time.monotonic() < deadline, reason
         go_on.set()
         assert blocking.wait(BOUND) is None
-        assert waiting.wait(BOUND) == 0
-        assert [reason.state for reason in reasons] == [BUSY, BUSY]
-        line = block.__code__.co_firstlineno + 2
-        where = rf"test_diagnosis.py:{line} "
-        assert all(where in reason.text for reason in reasons)
-        assert "own body" in reasons[0].text
-        assert any(place.file == _BASE for place in reasons[0].stack)
+        assert re.search(r"waits in test_explain\.py:\d+ block\(\) for an event\.", reason.text)
+        assert any(place.file == _BASE for place in reason.stack)
 
 
 class TestWhatHasKeptTheReactorThread:
@@ -265,25 +309,25 @@ class TestWhatHasKeptTheReactorThread:
     Is told if it did for half of the wait or longer, though it is over.
     """
 
-    def note(self, bridge: FakeBridge, since: float, until: float, place: Place) -> None:
+    def note(self, bridge: OpenBridge, since: float, until: float, place: Place) -> None:
         """
         Have been seen in a function.
         """
-        bridge.moments.note(since, until, sight_of((place,), None))
+        bridge.diagnosed.note(since, until, sight_of((place,), None))
 
-    def test_a_call_ahead_of_it(self, bridge: FakeBridge, stack: list[Place]) -> None:
+    def test_a_call_ahead_of_it(
+        self, bridge: OpenBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """
         And now one that waits for a lock, for a short while.
         """
         stack += PARSING[1:2]
         self.note(bridge, 98.0, 99.8, Place("save", "/srv/app/models.py", 7))
-        bridge.looked_at = 99.9
-        bridge.body = FakeCall("parse", 99.0, 99.9)
-        reason = explain(
-            bridge,
-            queued(bridge, 99.0),
-            lambda ident, carrier, frames: Blocked("The reactor thread waits for the lock 'lock'."),
-        )
+        bridge.last_drain = 99.9
+        bridge.body_of = FakeCall("parse", 99.0, 99.9)
+        blocked = Blocked("The reactor thread waits for the lock 'lock'.", False, [])
+        monkeypatch.setattr(_diagnosis, "blocked_in", lambda *arguments: blocked)
+        reason = explain(bridge, queued(bridge, 99.0))
         assert reason == (
             BUSY,
             "For 0.8 s of that the reactor thread was busy in models.py:7 save(). The reactor "
@@ -293,7 +337,7 @@ class TestWhatHasKeptTheReactorThread:
         )
 
     def test_the_same_function_again_and_again(
-        self, bridge: FakeBridge, stack: list[Place]
+        self, bridge: OpenBridge, stack: list[Place]
     ) -> None:
         """
         Each time counts.
@@ -303,7 +347,7 @@ class TestWhatHasKeptTheReactorThread:
         text = explain(bridge, queued(bridge, 90.0)).text
         assert text == "For 6.0 s of that the reactor thread was busy in views.py:31 parse()."
 
-    def test_is_none_of_this_waits_business(self, bridge: FakeBridge, stack: list[Place]) -> None:
+    def test_is_none_of_this_waits_business(self, bridge: OpenBridge, stack: list[Place]) -> None:
         """
         If it was before, or for less than half of it.
         """
@@ -311,7 +355,7 @@ class TestWhatHasKeptTheReactorThread:
         assert explain(bridge, queued(bridge, 95.0)).state == QUEUED
         assert explain(bridge, started(bridge, 95.0, 95.6)).state == WAITING
 
-    def test_is_still_at_it(self, bridge: FakeBridge, stack: list[Place]) -> None:
+    def test_is_still_at_it(self, bridge: OpenBridge, stack: list[Place]) -> None:
         """
         Then that is seen, though no call tells for how long.
         """
@@ -321,7 +365,7 @@ class TestWhatHasKeptTheReactorThread:
             "The reactor thread has been busy for 9.0 s in views.py:31 parse()."
         )
         self.note(bridge, 92.0, 92.1, PARSING[1])
-        bridge.moments._last = None
+        bridge.diagnosed.moments._last = None
         assert explain(bridge, started(bridge, 90.0, 90.5)).text.startswith("It started 9.5 s ago")
 
 
@@ -330,15 +374,15 @@ class TestAQueuedCall:
     Has not started.
     """
 
-    def test_behind_others(self, bridge: FakeBridge, stack: list[Place]) -> None:
+    def test_behind_others(self, bridge: OpenBridge, stack: list[Place]) -> None:
         """
         As many as have not been withdrawn, if the reactor thread starts one after the other.
         """
         stack += PARSING
-        bridge.looked_at = 99.9
+        bridge.last_drain = 99.9
         for _ in range(3):
             queued(bridge, 95.0)
-        del bridge._queue[1]._work
+        bridge.first(1).is_queued = False
         call = queued(bridge, 95.0)
         queued(bridge, 95.0)
         reason = explain(bridge, call)
@@ -349,23 +393,23 @@ class TestAQueuedCall:
         )
         assert reason.stack == PARSING
 
-    def test_behind_one_other(self, bridge: FakeBridge, stack: list[Place]) -> None:
+    def test_behind_one_other(self, bridge: OpenBridge, stack: list[Place]) -> None:
         """
         Nobody knows where the reactor thread is: in nobody's code.
         """
-        bridge.looked_at = 99.9
+        bridge.last_drain = 99.9
         queued(bridge, 95.0)
         reason = explain(bridge, queued(bridge, 95.0))
         assert reason.text == "It has not started: 1 call is ahead of it in the queue."
 
     def test_behind_a_great_many(
-        self, bridge: FakeBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+        self, bridge: OpenBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """
         They are not all counted: that would cost each call of an outage a look at all others.
         """
         monkeypatch.setattr(_diagnosis, "_QUEUED_SEEN", 3)
-        bridge.looked_at = 99.9
+        bridge.last_drain = 99.9
         calls = [queued(bridge, 95.0) for _ in range(5)]
         assert explain(bridge, calls[2]).text == (
             "It has not started: 2 calls are ahead of it in the queue."
@@ -375,26 +419,26 @@ class TestAQueuedCall:
         )
 
     def test_that_came_after_the_others_were_counted(
-        self, bridge: FakeBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+        self, bridge: OpenBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """
         Is behind them all, whatever its id was before.
         """
-        bridge.looked_at = 99.9
+        bridge.last_drain = 99.9
         calls = [queued(bridge, 95.0) for _ in range(2)]
         assert explain(bridge, calls[0]).text.endswith("has not come to it yet.")
-        monkeypatch.setattr(_diagnosis, "monotonic", lambda: 100.0009)
+        monkeypatch.setattr(clock, "monotonic", lambda: 100.0009)
         late = queued(bridge, 100.0008)
         assert "2 calls are ahead of it" in explain(bridge, late).text
 
-    def test_that_is_about_to_start(self, bridge: FakeBridge, stack: list[Place]) -> None:
+    def test_that_is_about_to_start(self, bridge: OpenBridge, stack: list[Place]) -> None:
         """
         It has just been taken from the queue.
         """
         reason = explain(bridge, FakeCall("fetch", 95.0))
         assert reason.text == "It has not started: the reactor thread has not come to it yet."
 
-    def test_that_would_be_next(self, bridge: FakeBridge, stack: list[Place]) -> None:
+    def test_that_would_be_next(self, bridge: OpenBridge, stack: list[Place]) -> None:
         """
         The reactor thread is on its way, after a very short time.
         """
@@ -408,7 +452,7 @@ class TestAStartedCall:
     Waits on something.
     """
 
-    def test_that_waits(self, bridge: FakeBridge, stack: list[Place]) -> None:
+    def test_that_waits(self, bridge: OpenBridge, stack: list[Place]) -> None:
         """
         In a chain of frames, down to the Deferred that has not fired.
         """
@@ -421,18 +465,18 @@ class TestAStartedCall:
             await deferred
 
         deferred = Deferred[None]()
-        call._running = Deferred.fromCoroutine(fetch())
+        call.running = Deferred.fromCoroutine(fetch())
         reason = explain(bridge, call)
         first = fetch.__code__.co_firstlineno
         assert reason.state == WAITING
         assert reason.text == (
-            f"It started 4.9 s ago, and waits in test_diagnosis.py:{first + 1} fetch() > "
-            f"test_diagnosis.py:{first + 4} call_server() > a Deferred. {HINT}"
+            f"It started 4.9 s ago, and waits in test_explain.py:{first + 1} fetch() > "
+            f"test_explain.py:{first + 4} call_server() > a Deferred. {HINT}"
         )
         assert [place.line for place in reason.awaits] == [first + 1, first + 4, 0]
         deferred.callback(None)
 
-    def test_that_started_late(self, bridge: FakeBridge, stack: list[Place]) -> None:
+    def test_that_started_late(self, bridge: OpenBridge, stack: list[Place]) -> None:
         """
         And had little time.
         """
@@ -443,7 +487,7 @@ class TestAStartedCall:
         )
 
     def test_that_waits_for_a_deferred_of_which_twisted_knows(
-        self, bridge: FakeBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+        self, bridge: OpenBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """
         Where it was made, with CROCHET_DEBUG or ``setDebugging()``. There is no need of a hint.
@@ -451,29 +495,29 @@ class TestAStartedCall:
         monkeypatch.setattr(Deferred, "debug", True)
         call = started(bridge, 95.0, 95.1)
         line = sys._getframe().f_lineno + 1
-        call._running = Deferred()
+        call.running = Deferred()
         reason = explain(bridge, call)
         name = "test_that_waits_for_a_deferred_of_which_twisted_knows"
         assert reason.text == (
             "It started 4.9 s ago, and waits in a Deferred made in "
-            f"test_diagnosis.py:{line} {name}()."
+            f"test_explain.py:{line} {name}()."
         )
         (made,) = reason.awaits
         assert (made.file, made.line) == (__file__, line)
 
     def test_that_waits_on_nothing_that_is_known(
-        self, bridge: FakeBridge, stack: list[Place]
+        self, bridge: OpenBridge, stack: list[Place]
     ) -> None:
         """
         Its body has just returned, say.
         """
         call = started(bridge, 95.0, 94.9999)  # within a tick before it was made
-        call._running = None
+        call.running = None
         reason = explain(bridge, call)
         assert (reason.state, reason.text) == (WAITING, "It started 5.0 s ago.")
 
     def test_while_the_reactor_thread_is_busy_for_a_while(
-        self, bridge: FakeBridge, stack: list[Place]
+        self, bridge: OpenBridge, stack: list[Place]
     ) -> None:
         """
         Not for long enough to be the cause, but for long enough to be told.
@@ -489,7 +533,7 @@ class TestAStartedCall:
         )
 
     def test_while_the_reactor_thread_does_something(
-        self, bridge: FakeBridge, stack: list[Place]
+        self, bridge: OpenBridge, stack: list[Place]
     ) -> None:
         """
         As it always does. Nothing tells that it has been at it for long.
@@ -505,7 +549,7 @@ class TestAStartedCall:
         """
         result: EventualResult[Any] = running.run_in_reactor(Deferred)()
         running.wait_for(BOUND)(int)()
-        reason = explain(running.bridge, result)
+        reason = explain(running.bridge, call_of(result))
         assert reason.state == WAITING
         assert [str(place) for place in reason.awaits] == ["a Deferred"]
         result.cancel()
@@ -518,7 +562,7 @@ class TestTheReactor:
     Is the cause.
     """
 
-    def test_not_running_yet(self, bridge: FakeBridge) -> None:
+    def test_not_running_yet(self, bridge: OpenBridge) -> None:
         """
         The program's own.
         """
@@ -528,7 +572,7 @@ class TestTheReactor:
         assert "the program itself has to call reactor.run()" in reason.text
 
     @pytest.mark.parametrize("refusal", [_errors.stopped, _errors.shut_down, _errors.exiting])
-    def test_stopped(self, bridge: FakeBridge, refusal: Any) -> None:
+    def test_stopped(self, bridge: OpenBridge, refusal: Any) -> None:
         """
         And the call is about to be answered so.
         """
@@ -540,7 +584,7 @@ class TestTheReactor:
         )
 
     @pytest.mark.parametrize("refusal", [_errors.crashed, _errors.died(ValueError("no"))])
-    def test_crashed(self, bridge: FakeBridge, refusal: Any) -> None:
+    def test_crashed(self, bridge: OpenBridge, refusal: Any) -> None:
         """
         Likewise.
         """
@@ -570,21 +614,14 @@ class TestTheReactor:
         assert end in text
 
 
-class Blocked(NamedTuple):
-    """
-    What another room knows.
-    """
-
-    text: str
-    waits: tuple[object, ...] = ()
-
-
 class TestABlockedReactorThread:
     """
     Which waits for who waits for it: found out elsewhere.
     """
 
-    def test_is_the_cause(self, bridge: FakeBridge, stack: list[Place]) -> None:
+    def test_is_the_cause(
+        self, bridge: OpenBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """
         Before all others.
         """
@@ -593,19 +630,49 @@ class TestABlockedReactorThread:
 
         def blocked_in(ident: int, carrier: object, frames: object) -> Blocked:
             asked.extend((ident, carrier))
-            return Blocked("It waits for us.")
+            return Blocked("It waits for us.", False, [])
 
-        reason = explain(bridge, queued(bridge, 95.0), blocked_in)
+        monkeypatch.setattr(_diagnosis, "blocked_in", blocked_in)
+        reason = explain(bridge, queued(bridge, 95.0))
         expected = "It waits for us. It has been busy for at least 5.0 s."
         assert reason == (BLOCKED, expected, PARSING, ())
         assert asked == [7, bridge]
 
-    def test_is_not_if_nothing_is_known(self, bridge: FakeBridge, stack: list[Place]) -> None:
+    @pytest.mark.parametrize("is_circle", [True, False])
+    def test_is_the_cause_of_a_short_wait_if_that_is_part_of_it(
+        self,
+        bridge: OpenBridge,
+        stack: list[Place],
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        is_circle: bool,
+    ) -> None:
         """
-        Then the search goes on.
+        However short the time for which it has been blocked by then.
         """
-        reason = explain(bridge, queued(bridge, 95.0), lambda ident, carrier, frames: None)
-        assert reason.state == QUEUED
+        stack += PARSING
+        bridge.last_drain = 99.9
+        waits = [Wait(1, "fetch", bridge.new_waiter(), 7)] * is_circle
+        blocked = Blocked("It waits for us.", is_circle, waits)
+        monkeypatch.setattr(_diagnosis, "blocked_in", lambda *arguments: blocked)
+        reason = explain(bridge, queued(bridge, 95.0))
+        assert reason.state == (BLOCKED if is_circle else QUEUED)
+
+    def test_is_looked_for_if_it_is_busy_only(
+        self, bridge: OpenBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        One that polls is blocked in nothing.
+        """
+        asked: list[object] = []
+        monkeypatch.setattr(_diagnosis, "blocked_in", lambda *arguments: asked.append(arguments))
+        assert explain(bridge, queued(bridge, 95.0)).state == QUEUED
+        assert asked == []
+        stack += PARSING
+        later = queued(bridge, 99.9999)
+        bridge.diagnosed.begin()
+        assert explain(bridge, later).state == BUSY
+        assert len(asked) == 1
 
 
 class TestACrowd:
@@ -615,7 +682,7 @@ class TestACrowd:
 
     @pytest.mark.parametrize("is_started", [True, False])
     def test_takes_one_look_at_all_threads(
-        self, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch, *, is_started: bool
+        self, bridge: OpenBridge, monkeypatch: pytest.MonkeyPatch, *, is_started: bool
     ) -> None:
         """
         And another when the first is old. Each tells its own part.
@@ -631,15 +698,18 @@ class TestACrowd:
         calls = [make(bridge, 95.0, *[96.0 + index / 1000] * is_started) for index in range(1000)]
         asked: list[object] = []
         now = 100.0
-        monkeypatch.setattr(_diagnosis, "monotonic", lambda: now)
+        monkeypatch.setattr(clock, "monotonic", lambda: now)
+        monkeypatch.setattr(
+            _diagnosis, "blocked_in", lambda ident, carrier, frames: asked.append(len(frames))
+        )
         for call in calls:
-            explain(bridge, call, lambda ident, carrier, frames: asked.append(len(frames)))
+            explain(bridge, call)
             now += 0.0001
         assert len(looks) == len(asked) == 2
         assert asked == [1, 1]
 
     def test_does_not_look_at_what_is_in_flight(
-        self, bridge: FakeBridge, stack: list[Place]
+        self, bridge: OpenBridge, stack: list[Place]
     ) -> None:
         """
         Nor at more of the queue than is told.
@@ -653,16 +723,24 @@ class TestACrowd:
                     Queue.taken += 1
                     yield each
 
+            def __getitem__(self, index: Any) -> Any:
+                Queue.taken += 1
+                return super().__getitem__(index)
+
+        class InFlight(set[Any]):
+            def copy(self) -> Any:
+                raise AssertionError("this may be of any length")
+
         stack += PARSING
         bridge._queue = Queue()
+        bridge.in_flight = InFlight()
         calls = [queued(bridge, 95.0) for _ in range(5000)]
         for call in calls:
             assert explain(bridge, call).state == BUSY
         assert Queue.taken == 1
-        assert not hasattr(bridge, "in_flight")
 
     def test_is_told_of_what_was_seen_while_it_waited(
-        self, bridge: FakeBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
+        self, bridge: OpenBridge, stack: list[Place], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """
         A call that was made after the look is not.
@@ -670,7 +748,7 @@ class TestACrowd:
         stack += PARSING
         assert explain(bridge, queued(bridge, 95.0)).state == BUSY
         stack.clear()
-        monkeypatch.setattr(_diagnosis, "monotonic", lambda: 100.04)
+        monkeypatch.setattr(clock, "monotonic", lambda: 100.04)
         assert explain(bridge, queued(bridge, 100.02)).state == QUEUED
 
 
@@ -679,18 +757,19 @@ class TestExplaining:
     Whatever happens.
     """
 
-    def test_does_not_raise(self, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_does_not_raise(self, bridge: OpenBridge, monkeypatch: pytest.MonkeyPatch) -> None:
         """
         Who asks is about to raise something more important.
         """
-        monkeypatch.setattr(_diagnosis, "see", lambda frame, body_in: Sight((), False, ""))
+        monkeypatch.setattr(_diagnosis, "see", lambda frame, body: Sight((), False, ""))
 
         def fail(ident: int, carrier: object, frames: object) -> None:
             raise ValueError("in here")
 
-        reason = explain(bridge, queued(bridge, 95.0), fail)
+        monkeypatch.setattr(_diagnosis, "blocked_in", fail)
+        reason = explain(bridge, queued(bridge, 95.0))
         assert (reason.state, reason.text) == (QUEUED, "It has not started.")
-        reason = explain(bridge, started(bridge, 95.0, 95.0), fail)
+        reason = explain(bridge, started(bridge, 95.0, 95.0))
         assert (reason.state, reason.text) == (WAITING, "It has started.")
 
     def test_leaves_everything_as_it_was(self, stepped: FakeProcess) -> None:
@@ -698,7 +777,7 @@ class TestExplaining:
         A call goes its way afterwards.
         """
         result = stepped.run_in_reactor(int)()
-        assert explain(stepped.bridge, result).state in (QUEUED, BUSY)
+        assert explain(stepped.bridge, call_of(result)).state in (QUEUED, BUSY)
         assert not result.done()
         stepped.reactor.turn()
         assert result.wait(0) == 0
@@ -746,6 +825,6 @@ def test_the_clock_is_that_of_the_calls(stepped: FakeProcess) -> None:
     """
     before = time.monotonic()
     result = stepped.run_in_reactor(int)()
-    assert before <= result._made <= time.monotonic()
+    assert before <= call_of(result).made <= time.monotonic()
     assert crochet.EventualResult is type(result)
     stepped.reactor.turn()

@@ -16,11 +16,12 @@ from twisted.internet.defer import Deferred
 
 import crochet
 from crochet import BlockingInLoopWarning, TimeoutError
-from crochet._diagnostics import in_loop as _in_loop
+from crochet._diagnostics import explain as _explain
 from crochet._diagnostics.in_loop import warn_if_in_loop
+from crochet._threads import timeouts
 from support.process import FakeProcess
 from support.programs import run_python
-from support.stepping import BOUND, FakeClock, FakeLock
+from support.stepping import BOUND, FakeClock, FakeWaiter
 
 HERE = sys._getframe().f_code.co_filename
 
@@ -172,17 +173,14 @@ class TestWaits:
     """
 
     @pytest.fixture
-    def clock(self, monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    def clock(self, stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch) -> FakeClock:
         """
         A clock that is moved by waits of at most 0.1 s each.
         """
         clock = FakeClock()
         clock.install(monkeypatch)
-        for name in ("_bridge", "_calls", "_patience", "_result", "_timeouts"):
-            monkeypatch.setattr(f"crochet.{name}.LONGEST", 0.1)
-        for name in ("_calls", "_result"):
-            lock = f"crochet.{name}.allocate_lock"
-            monkeypatch.setattr(lock, lambda: FakeLock(clock=clock))
+        monkeypatch.setattr(timeouts, "LONGEST", 0.1)
+        stepped.bridge.new_waiter = lambda: FakeWaiter(clock=clock)
         return clock
 
     @pytest.fixture
@@ -191,7 +189,7 @@ class TestWaits:
         What is told of them.
         """
         looks = Looks(clock)
-        monkeypatch.setattr(_in_loop, "warn_if_in_loop", looks)
+        monkeypatch.setattr(_explain, "warn_if_in_loop", looks)
         return looks
 
     def test_once_each(self, stepped: FakeProcess, looks: Looks) -> None:
@@ -233,11 +231,11 @@ class TestWaits:
         def refuse(name: str) -> None:
             raise BlockingInLoopWarning(name)
 
-        monkeypatch.setattr(_in_loop, "warn_if_in_loop", refuse)
+        monkeypatch.setattr(_explain, "warn_if_in_loop", refuse)
         ran: list[bool] = []
         with pytest.raises(BlockingInLoopWarning):
             stepped.wait_for(1.0)(lambda: ran.append(True))()
-        assert stepped.bridge.in_flight == set()
+        assert stepped.bridge.calls_in_flight() == set()
         stepped.reactor.turn()
         assert ran == []
 

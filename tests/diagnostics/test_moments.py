@@ -6,18 +6,18 @@ from __future__ import annotations
 
 import sys
 import threading
-from _thread import allocate_lock
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
 
-from crochet._core.call import body_in
+from crochet._core.result import call_of
 from crochet._diagnostics import moments as _moments
 from crochet._diagnostics.frames import Place
 from crochet._diagnostics.moments import Moments, Sight, see, sight_of
+from crochet._threads.primitives import Latch
 from support.process import FakeProcess
-from support.stepping import BOUND, Background, FakeLock
+from support.stepping import BOUND, Background
 
 PARSING = Sight((Place("parse", "/srv/app/views.py", 31),), False, "views.py:31 parse()")
 FARTHER = Sight((Place("parse", "/srv/app/views.py", 40),), False, "views.py:40 parse()")
@@ -81,20 +81,14 @@ class TestSharing:
         others: list[Background[Seen]] = []
         are_waiting = threading.Semaphore(0)
 
-        class Gate:
+        class ToldLatch(Latch):
             """
-            A lock that tells of each that waits for it.
+            Tells of each that waits for it.
             """
 
-            def __init__(self) -> None:
-                self._lock = allocate_lock()
-                self.release = self._lock.release
-
-            def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-                if self._lock.locked():
-                    are_waiting.release()
-                    return self._lock.acquire(True, BOUND)
-                return self._lock.acquire(blocking, timeout)
+            def wait(self, seconds: float) -> bool:
+                are_waiting.release()
+                return super().wait(BOUND)
 
         def begin() -> None:
             for _ in range(3):
@@ -102,7 +96,7 @@ class TestSharing:
             for _ in range(3):
                 assert are_waiting.acquire(timeout=BOUND)
 
-        monkeypatch.setattr(_moments, "allocate_lock", Gate)
+        monkeypatch.setattr(_moments, "Latch", ToldLatch)
         look.meanwhile = begin
         seen = moments.get(99.9, 99.0, look)
         assert [other.outcome() for other in others] == [seen] * 3
@@ -120,23 +114,27 @@ class TestSharing:
         assert moments.get(104.9, 99.0, look).at == 105.0
         assert others == [first]
 
-    def test_outlasts_one_that_never_comes_back(
-        self, look: Looks, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_outlasts_one_that_never_comes_back(self, look: Looks) -> None:
         """
         1. A signal's exception takes it away before it can say so. 2. The next waits for a while,
         and then looks itself. 3. Nobody waits any more.
         """
+        waits: list[float] = []
+
+        class Lost(Latch):
+            """
+            Is never opened.
+            """
+
+            def wait(self, seconds: float) -> bool:
+                waits.append(seconds)
+                return super().wait(0)
+
         moments: Moments[Seen] = Moments()
-        gates: list[FakeLock] = []
-        monkeypatch.setattr(
-            _moments, "allocate_lock", lambda: gates.append(FakeLock()) or gates[-1]
-        )
-        moments._gate = lost = FakeLock()  # type: ignore[assignment]
-        lost.acquire()
+        moments._latch = Lost()
         assert moments.get(99.9, 99.0, look).at == 100.0
-        assert lost.waits == [0.25]
-        assert moments._gate is None
+        assert waits == [0.25]
+        assert moments._latch is None
         assert look.number == 1
 
     def test_outlasts_one_that_fails(self, look: Looks) -> None:
@@ -150,7 +148,7 @@ class TestSharing:
 
         with pytest.raises(ValueError, match="in here"):
             moments.get(99.9, 99.0, fail)
-        assert moments._gate is None
+        assert moments._latch is None
         assert moments.get(99.9, 99.0, look).at == 100.0
 
 
@@ -222,20 +220,20 @@ class TestSight:
             __qualname__ = "sleep"
 
             def __call__(self) -> None:
-                seen.append(see(sys._getframe().f_back, body_in))
+                seen.append(see(sys._getframe().f_back, running.bridge.body))
 
         result = running.run_in_reactor(Sleep())()
         result.wait(BOUND)
         (sight,) = seen
         assert (sight.where, sight.is_idle) == ("sleep()", False)
-        assert sight.body is result
+        assert sight.body is call_of(result)
         assert sight.function == "sleep()"
 
     def test_of_a_thread_that_has_ended(self) -> None:
         """
         Is nowhere.
         """
-        assert see(None, body_in) == Sight((), True, "")
+        assert see(None, None) == Sight((), True, "")
 
     def test_of_nothing_that_is_worth_telling(self) -> None:
         """

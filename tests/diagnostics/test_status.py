@@ -18,10 +18,9 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from crochet import Lag, Status, _errors
-from crochet._core import bridge as _bridge
-from crochet._core import result as _result
 from crochet._diagnostics import status as _status
 from crochet._diagnostics.frames import Place
+from crochet._threads import clock as _clock
 from support.process import FakeProcess, in_reactor_thread
 from support.programs import run_python
 from support.stepping import BOUND, Background
@@ -33,8 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     The time, as calls, the bridge and status() see it, in a list.
     """
     now = [100.0]
-    for module in (_result, _bridge, _status):
-        monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    monkeypatch.setattr(_clock, "monotonic", lambda: now[0])
     return now
 
 
@@ -207,7 +205,7 @@ class TestLag:
             clock[0] += 0.0001
             stepped.reactor.turn()
         assert len(stepped.bridge.lags) == 1
-        assert len({id(result._started) for result in results}) == 1
+        assert len({id(result._call.started) for result in results}) == 1
         for result in results:
             result.cancel()
         stepped.reactor.turn()
@@ -284,7 +282,7 @@ class TestCalls:
         (call,) = running.loop.status().calls
         assert call.function == "fetch"
         assert call.file is not None
-        assert os.path.basename(call.file) == "fakes.py"
+        assert os.path.basename(call.file) == "stepping.py"
         assert call.line == Background._run.__code__.co_firstlineno + 2
         running.run_in_reactor(deferred.callback)(1)
         assert waiting.outcome() == 1

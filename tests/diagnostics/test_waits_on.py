@@ -169,7 +169,7 @@ class TestFrames:
         assert first.line == call_wait.__code__.co_firstlineno + 1
         assert second.line == wait.__code__.co_firstlineno + 1
         assert told((first, second)) == (
-            f"test_awaits.py:{first.line} call_wait() > test_awaits.py:{second.line} wait()"
+            f"test_waits_on.py:{first.line} call_wait() > test_waits_on.py:{second.line} wait()"
         )
         end(operation)
 

@@ -11,7 +11,6 @@ import math
 import sys
 import textwrap
 import threading
-from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from queue import Empty
 from typing import Any
@@ -24,10 +23,11 @@ from crochet import DeadlockError
 from crochet._core.decorators import Decorators
 from crochet._diagnostics import watchdog as _watch
 from crochet._diagnostics.deadlock import Blocked, Wait, is_loop
+from crochet._diagnostics.explain import Diagnosis
 from crochet._diagnostics.watchdog import Watchdog, stack_of
 from crochet._threads import worker as _worker
-from crochet._threads.primitives import has_errands, run_errands
-from support.process import FakeThreads, LoggedFailures, open_bridge
+from crochet._threads.primitives import Waiter
+from support.process import FakeProcess, FakeThreads, LoggedFailures, open_bridge
 from support.programs import REACTORS, Finished, run_python
 from support.reactor import FakeReactor
 from support.stepping import BOUND, Background, frame_without_line
@@ -88,6 +88,7 @@ class Stepped:
         self.reactor: Any = FakeReactor()
         self.bridge = open_bridge(self.reactor)
         self.bridge.reactor_thread = threading.get_ident()
+        self.diagnosis = self.bridge.diagnosis = Diagnosis(self.bridge)
         self.inbox: Any = FakeInbox(self._meanwhile)
         self.threads = FakeThreads()
         self.watchdog = Watchdog(
@@ -195,7 +196,7 @@ class TestSleep:
         """
         1. The watch writes ``rouse``. 2. A call is entered. 3. The watch looks, and does not sleep.
         """
-        in_flight = stepped.bridge.flights = LookedAt()
+        in_flight = stepped.bridge.in_flight = LookedAt()
         in_flight.before = stepped.call
         assert -1 not in stepped.run(nothing)[:1]
 
@@ -204,7 +205,7 @@ class TestSleep:
         1. The watch writes ``rouse``. 2. It looks. 3. A call is entered, and opens the lock. 4. The
         watch, about to sleep, does not.
         """
-        in_flight = stepped.bridge.flights = LookedAt()
+        in_flight = stepped.bridge.in_flight = LookedAt()
         in_flight.after = stepped.call
         assert -1 not in stepped.run(nothing)[:1]
 
@@ -295,8 +296,8 @@ class TestSleep:
         """
         1. The watch finds that it is not stopped. 2. It is. 3. It finds that, and does not sleep.
         """
-        stepped.bridge.flights = LookedAt()
-        stepped.bridge.flights.before = stepped.watchdog.stop
+        stepped.bridge.in_flight = LookedAt()
+        stepped.bridge.in_flight.before = stepped.watchdog.stop
         assert stepped.run() == []
 
     def test_never_started(self, stepped: Stepped) -> None:
@@ -346,47 +347,47 @@ class TestSleep:
             pool.started = False
 
     @pytest.mark.parametrize("is_interrupted", [False, True])
-    def test_relay_that_does_not_go_on(self, stepped: Stepped, *, is_interrupted: bool) -> None:
+    def test_handoff_that_does_not_go_on(self, stepped: Stepped, *, is_interrupted: bool) -> None:
         """
         Is ended; it does not sleep before, though nothing is in flight any more. Somebody does not
         come, or nobody was let through.
         """
-        relay = stepped.bridge.relay
-        relay.minder = nothing
-        gates = [allocate_lock() for _ in range(2)]
+        handoff = stepped.bridge.handoff
+        handoff.minder = nothing
+        waiters = [Waiter() for _ in range(2)]
 
-        def line_up() -> None:
-            assert relay.begin()
-            relay._opened += 100.0  # it is not late
-            for gate in gates:
-                gate.acquire()
+        def enqueue() -> None:
+            assert handoff.begin()
+            handoff._released += 100.0  # it is not late
+            for waiter in waiters:
                 if is_interrupted:
-                    relay.line.append(gate.release)
+                    handoff.line.append(waiter)
                 else:
-                    relay.line_up(gate.release)
+                    handoff.enqueue(waiter)
+            assert any(waiter.empty() for waiter in waiters)
 
         def be_late() -> None:
-            relay._opened -= 200.0
+            handoff._released -= 200.0
 
-        waits = stepped.run(line_up, nothing, be_late, nothing)
-        assert not any(gate.locked() for gate in gates)
+        waits = stepped.run(enqueue, nothing, be_late, nothing)
+        assert not any(waiter.empty() for waiter in waiters)
         assert waits == pytest.approx([-1, 0.1, 0.1, -1, 0.1])
 
     def test_who_lines_up_while_it_looks(self, stepped: Stepped) -> None:
         """
         Is seen, though the call is in flight no more.
         """
-        relay = stepped.bridge.relay
-        relay.minder = nothing
-        in_flight = stepped.bridge.flights = LookedAt()
+        handoff = stepped.bridge.handoff
+        handoff.minder = nothing
+        in_flight = stepped.bridge.in_flight = LookedAt()
 
-        def line_up() -> None:
-            relay._opened = math.inf  # it is not late
-            relay.line_up(nothing)
+        def enqueue() -> None:
+            handoff._released = math.inf  # it is not late
+            handoff.enqueue(Waiter())
 
         def look() -> None:
             # Not the first look, but the one before it may sleep.
-            in_flight.after = lambda: setattr(in_flight, "after", line_up)
+            in_flight.after = lambda: setattr(in_flight, "after", enqueue)
 
         assert stepped.run(nothing, look, nothing) == pytest.approx([-1, 0.1, 0.1, 0.1])
 
@@ -394,9 +395,9 @@ class TestSleep:
         """
         Since whose turn it was has gone without looking.
         """
-        stepped.bridge.relay.turns.append(nothing)
+        stepped.bridge.handoff.turns.append(Waiter())
         stepped.call()
-        stepped.bridge.relay.turns.clear()
+        stepped.bridge.handoff.turns.clear()
         is_woken: list[bool] = []
 
         def look() -> None:
@@ -405,18 +406,17 @@ class TestSleep:
         stepped.run(look, look)
         assert is_woken == [False, True]
 
-    def test_no_relay_without_it(self, stepped: Stepped) -> None:
+    def test_no_handoff_without_it(self, stepped: Stepped) -> None:
         """
         None begins before it watches, or after its end.
         """
-        relay = stepped.bridge.relay
-        relay.minder = nothing
-        gate = allocate_lock()
-        gate.acquire()
-        assert not relay.begin()
-        stepped.run(lambda: relay.turns.append(gate.release))
-        assert not relay.begin()
-        assert not gate.locked()
+        handoff = stepped.bridge.handoff
+        handoff.minder = nothing
+        waiter = Waiter()
+        assert not handoff.begin()
+        stepped.run(lambda: handoff.turns.append(waiter))
+        assert not handoff.begin()
+        assert not waiter.empty()
 
     def test_error_ends_it(self, stepped: Stepped, logged: LoggedFailures) -> None:
         """
@@ -520,12 +520,12 @@ class TestStalls:
         For as long as it lasts, be it logged or not.
         """
         waits = stepped.run(stepped.call, *[nothing] * 14, stepped.turn, nothing)
-        (spell,) = stepped.bridge.moments.spells
+        (spell,) = stepped.diagnosis.moments.spells
         assert spell.since == 100.0
         assert spell.until == pytest.approx(100.0 + sum(waits[1:15]))
         assert "test_watchdog.py" in spell.where
 
-    def test_body_without_python_code(self, stepped: Stepped) -> None:
+    def test_body_without_python_code(self, running: FakeProcess) -> None:
         """
         Its name is all there is.
         """
@@ -540,10 +540,9 @@ class TestStalls:
 
             def __call__(self) -> None:
                 frame: Any = sys._getframe().f_back
-                stacks.append(stack_of(frame))
+                stacks.append(stack_of(frame, running.bridge.body))
 
-        Decorators(stepped.bridge).run_in_reactor(Sleep())()
-        stepped.turn()
+        running.run_in_reactor(Sleep())().wait(BOUND)
         assert stacks == ["  sleep(), which is not written in Python"]
 
     def test_thread_that_has_ended(self, stepped: Stepped, log: Logged) -> None:
@@ -574,7 +573,7 @@ class TestStalls:
         loop: Any = namespace["loop"]
 
         def callback() -> None:
-            stacks.append(stack_of(sys._getframe()))
+            stacks.append(stack_of(sys._getframe(), None))
 
         thread = threading.Thread(target=loop, args=(callback,))
         thread.start()
@@ -585,7 +584,7 @@ class TestStalls:
         thread = threading.Thread(target=lambda: (waiting.set(), event.wait(BOUND)))
         thread = threading.Thread(target=loop, args=(event.wait,))
         thread.start()
-        stack = stack_of(sys._current_frames()[thread.ident or 0])
+        stack = stack_of(sys._current_frames()[thread.ident or 0], None)
         event.set()
         thread.join()
         assert "_bootstrap" in stack
@@ -594,7 +593,7 @@ class TestStalls:
         """
         Says its first one.
         """
-        assert f'{__file__}", line 1, in' in stack_of(frame_without_line(__file__))
+        assert f'{__file__}", line 1, in' in stack_of(frame_without_line(__file__), None)
 
     def test_stack_ends_where_the_program_runs_the_reactor(self, stepped: Stepped) -> None:
         """
@@ -606,10 +605,10 @@ class TestStalls:
 
         def callback() -> None:
             here: Any = sys._getframe()
-            stacks.append(stack_of(here))
+            stacks.append(stack_of(here, None))
             while not is_loop(here):
                 here = here.f_back
-            stacks.append(stack_of(here))
+            stacks.append(stack_of(here, None))
             reactor.stop()
 
         reactor.run(installSignalHandlers=False)
@@ -625,12 +624,11 @@ class TestDeadlocks:
 
     def _see(self, stepped: Stepped, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Any:
         """
-        Have a look find a circle; return the gate and what was asked for.
+        Have a look find a circle; return the waiter and what was asked for.
         """
-        gate = threading.Lock()
-        gate.acquire()
+        waiter = Waiter()
         thread = stepped.bridge.reactor_thread
-        wait = Wait(7, "fetch", gate, more.get("reactor_thread", thread))
+        wait = Wait(7, "fetch", waiter, more.get("reactor_thread", thread))
         blocked = Blocked("They wait for each other.", more.get("is_certain", True), [wait])
         asked = []
 
@@ -639,18 +637,19 @@ class TestDeadlocks:
             return blocked
 
         monkeypatch.setattr(_watch, "blocked_in", blocked_in)
-        return gate, asked
+        return waiter, asked
 
     def test_certain_one_is_ended(self, stepped: Stepped, monkeypatch: pytest.MonkeyPatch) -> None:
         """
-        By an errand, once, until that has been run. Locks are looked for from the second look on.
+        By a task, once, until that has been taken. Locks are looked for from the second look on.
         """
-        gate, asked = self._see(stepped, monkeypatch)
+        waiter, asked = self._see(stepped, monkeypatch)
         stepped.run(stepped.call, *[nothing] * 3)
+        task = waiter.wait(0)
+        assert task is not None
         with pytest.raises(DeadlockError, match=r"^waiting for fetch\(\) .* They wait for each"):
-            run_errands(gate)
-        assert not has_errands(gate)
-        assert not gate.locked()
+            task()
+        assert waiter.empty()
         assert asked == [False, True, True]
 
     @pytest.mark.parametrize("more", [{"is_certain": False}, {"reactor_thread": 1}])
@@ -660,10 +659,9 @@ class TestDeadlocks:
         """
         What may end, or is another bridge's.
         """
-        gate, _ = self._see(stepped, monkeypatch, **more)
+        waiter, _ = self._see(stepped, monkeypatch, **more)
         stepped.run(stepped.call, nothing)
-        assert not has_errands(gate)
-        assert gate.locked()
+        assert waiter.empty()
 
     def test_quiet_reactor_waits_for_nobody(
         self, stepped: Stepped, monkeypatch: pytest.MonkeyPatch

@@ -14,13 +14,8 @@ from twisted.internet.defer import Deferred
 
 import crochet
 
-EXPLAINING = {
-    "_diagnostics/waits_on.py",
-    "_diagnostics/deadlock.py",
-    "_diagnostics/explain.py",
-    "_diagnostics/frames.py",
-}
 HERE = os.path.dirname(crochet.__file__)
+EXPLAINING = os.path.join(HERE, "_diagnostics", "")
 reentry = Reentry()
 choose = random.Random(1)
 callers = set()
@@ -35,7 +30,7 @@ def trace(frame, event, argument):
     if threading.current_thread() in callers and reentry.count < 10_000:
         frame.f_trace_opcodes = True
         # What finds out why a wait has timed out is much code, and only looks at things.
-        explains = os.path.basename(frame.f_code.co_filename) in EXPLAINING
+        explains = frame.f_code.co_filename.startswith(EXPLAINING)
         if event == "opcode" and (not explains or choose.random() < 1 / 20):
             reentry()
         return trace

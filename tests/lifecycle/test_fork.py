@@ -21,7 +21,7 @@ from twisted.logger import LogBeginner, LogPublisher
 
 from crochet import _errors
 from crochet._core.bridge import Bridge
-from crochet._core.result import EventualResult
+from crochet._core.call import Call
 from crochet._core.stash import Stash
 from crochet._lifecycle import fork as _fork
 from crochet._lifecycle.fork import ForkPause, at_fork
@@ -368,17 +368,17 @@ class TestLives:
             function(*args)
 
         def ring(wakeup: list[None]) -> None:
-            if bridge.flights:
+            if bridge.in_flight:
                 bridge.open(at_once, woken.append)
             wakeup.clear()
 
         bridge.open(at_once, ring)
-        result = EventualResult(bridge, "f", (lambda: 1, (), {}, copy_context()), {})
-        bridge.submit(result)
+        call = Call(bridge, "f", (lambda: 1, (), {}, copy_context()), {})
+        bridge.submit(call)
         assert woken == [[None]]
         bridge.drain_in_reactor(woken.pop())
-        assert result.wait(0) == 1
-        bridge.submit(EventualResult(bridge, "f", (lambda: 1, (), {}, copy_context()), {}))
+        assert call.outcome == 1
+        bridge.submit(Call(bridge, "f", (lambda: 1, (), {}, copy_context()), {}))
         assert woken == [[None]]
 
 

@@ -36,7 +36,7 @@ class Pooled:
         self.pool = self.reactor.threadpool = ThreadPool(0, 2)
         self.pool.start()
         self.wait: Any = Decorators(self.bridge).wait_for(None)(int)
-        self.growth = PoolGrowth(self.reactor)
+        self.growth = PoolGrowth(self.reactor, self.bridge)
         self.done = threading.Semaphore(0)
 
     def submit(self, job: Callable[[], object]) -> None:

@@ -19,7 +19,7 @@ import pytest
 from crochet._reactor import wakeup as _wakeup
 from crochet._reactor.asyncio_loop import run_in_thread
 from crochet._reactor.wakeup import Wakeup, install_wakeup
-from crochet._threads.handoff import Relay
+from crochet._threads.handoff import Handoff
 from crochet._threads.threads import start_thread
 from support.process import FakeProcess, LoggedFailures
 from support.reactor import FakeReactor, close_reactor, new_real_reactor
@@ -55,11 +55,11 @@ def _nothing(request: list[None]) -> None:
     request.clear()
 
 
-def _relay() -> Relay:
+def _relay() -> Handoff:
     """
     Return one that has nothing to do.
     """
-    return Relay((), lambda: None)
+    return Handoff((), lambda: None)
 
 
 def _installed(reactor: Any, answer: Any = _nothing) -> Wakeup:

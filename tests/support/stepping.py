@@ -19,13 +19,8 @@ from typing import Any, Generic, TypeVar
 import pytest
 
 import crochet
-from crochet._core import bridge as _bridge
-from crochet._core import deadline as _deadline
-from crochet._core import decorators as _calls
-from crochet._core import result as _result
-from crochet._core import timeouts as _timeouts
-from crochet._core import waiting as _patience
-from crochet._threads import handoff as _relay
+from crochet._threads import clock, timeouts
+from crochet._threads.primitives import Task, Waiter
 
 T = TypeVar("T")
 
@@ -51,10 +46,37 @@ class FakeClock:
         """
         Have everything that waits for an answer look at this clock.
         """
-        for module in (_bridge, _calls, _patience, _result, _timeouts):
-            monkeypatch.setattr(module, "LONGEST", threading.TIMEOUT_MAX)  # each wait is one
-        for module in (_calls, _deadline, _patience, _relay, _result, _timeouts):
-            monkeypatch.setattr(module, "monotonic", self)
+        monkeypatch.setattr(timeouts, "LONGEST", threading.TIMEOUT_MAX)  # each wait is one
+        monkeypatch.setattr(clock, "monotonic", self)
+
+
+class FakeWaiter(Waiter):
+    """
+    A waiter. Where a real one would block, *meanwhile* is called once, and time is over.
+
+    Args:
+        meanwhile: what another thread does while this one waits, given the seconds it waits.
+        clock: is moved by those, unless something was put.
+    """
+
+    def __init__(
+        self,
+        meanwhile: Callable[[float], object] = lambda timeout: None,
+        clock: FakeClock | None = None,
+    ) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+        self._clock = clock
+        self.waits: list[float] = []
+
+    def wait(self, seconds: float) -> Task | None:
+        if self.empty() and seconds > 0:
+            assert len(self.waits) < 100, "this waits over and over, for nothing"
+            self.waits.append(seconds)
+            self._meanwhile(seconds)
+            if self.empty() and self._clock is not None:
+                self._clock.now += seconds
+        return super().wait(0)
 
 
 class FakeLock:

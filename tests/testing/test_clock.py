@@ -17,11 +17,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from crochet import DeadlockError, ReactorStopped
-from crochet._core import decorators as _calls
-from crochet._core import result as _result
-from crochet._core import timeouts as _timeouts
+from crochet._threads import clock as _clock
+from crochet._threads import timeouts as _timeouts
+from crochet._threads.primitives import Waiter
 from crochet.testing import _clock as _clocked
-from crochet.testing._clock import CrochetClock, Gate, clocked
+from crochet.testing._clock import ClockedWaiter, CrochetClock, clocked
 from crochet.testing._leaks import LeakCheck
 from support.process import FakeProcess, LoggedFailures
 from support.stepping import BOUND, Background
@@ -129,7 +129,7 @@ class TestContract:
         with pytest.raises(TimeoutError, match=r"slow\(\) has not answered in 0.02 s; its Def"):
             slow()
         assert ends == ["cleaned up"]
-        assert not world.process.bridge.in_flight
+        assert not world.process.bridge.calls_in_flight()
 
     def test_a_wait_for_a_result_leaves_it(self, world: Any) -> None:
         """
@@ -275,11 +275,11 @@ class TestClock:
         """
         Though a reactor may have run before, by the real one.
         """
-        process.bridge.looked_at = 2223.2
+        process.bridge.last_drain = 2223.2
         with clocked_process(process), pytest.raises(TimeoutError) as caught:
             process.wait_for(timeout=3)(Deferred)()
         assert caught.value.reason.startswith("It started 3.0 s ago, and waits in a Deferred.")
-        assert process.bridge.looked_at == 2223.2
+        assert process.bridge.last_drain == 2223.2
 
     def test_a_wait_for_ever_is_refused(self, process: FakeProcess, clock: CrochetClock) -> None:
         """
@@ -322,7 +322,7 @@ class TestClock:
 
     def test_other_threads_are_refused(self, process: FakeProcess, clock: CrochetClock) -> None:
         """
-        And nothing of theirs is run. They may use locks as ever.
+        And nothing of theirs is run. They may wait as ever.
         """
         called: list[int] = []
         with pytest.raises(RuntimeError, match="crochet_clock runs everything in the test's own"):
@@ -331,14 +331,13 @@ class TestClock:
         assert called == []
 
         def wait() -> None:
-            before = _timeouts.monotonic()
+            before = _clock.monotonic()
             assert abs(before - time.monotonic()) < BOUND
-            lock = _calls.allocate_lock()
-            assert not isinstance(lock, Gate)
+            assert not isinstance(process.bridge.new_waiter(), ClockedWaiter)
 
         Background(wait).outcome()
-        assert isinstance(_calls.allocate_lock(), Gate)
-        assert _timeouts.monotonic() == clock.seconds()
+        assert isinstance(process.bridge.new_waiter(), ClockedWaiter)
+        assert _clock.monotonic() == clock.seconds()
 
     def test_setup_and_shutdown_do_nothing(self, process: FakeProcess, clock: CrochetClock) -> None:
         """
@@ -354,10 +353,10 @@ class TestClock:
         """
         And does not wait for them: its own do not line up.
         """
-        relay = running.bridge.relay
-        relay.watcher = running  # as if there were a watch
-        relay.turns.append(lambda: None)
-        relay._opened = math.inf  # it is never late
+        handoff = running.bridge.handoff
+        handoff.watchdog = running  # as if there were one
+        handoff.turns.append(Waiter())
+        handoff._released = math.inf  # it is never late
         answers: list[int] = []
 
         def caller() -> None:
@@ -369,10 +368,10 @@ class TestClock:
                 running.wait_for(5)(caller)()
                 clock.advance(1)
                 assert answers == list(range(10))
-            assert len(relay.turns) == 1
+            assert len(handoff.turns) == 1
         finally:
-            relay.watcher = None
-            relay.open_all()
+            handoff.watchdog = None
+            handoff.release_all()
 
     def test_leaves_everything_as_it_was(self, running: FakeProcess) -> None:
         """
@@ -382,7 +381,8 @@ class TestClock:
         result = running.run_in_reactor(lambda: before)()
         running.wait_for(timeout=BOUND)(lambda: None)()
         ident = running.bridge.reactor_thread
-        allocate_lock, monotonic = _calls.allocate_lock, _timeouts.monotonic
+        bridge = running.bridge
+        before_it = (bridge.new_waiter, bridge.handoff, _clock.monotonic, _timeouts.LONGEST)
         with clocked_process(running):
             thread = running.wait_for(timeout=5)(threading.current_thread)
             assert thread() is threading.current_thread()
@@ -391,8 +391,8 @@ class TestClock:
         assert thread() is not threading.current_thread()
         assert running.bridge.reactor_thread == ident
         assert running.loop._is_set_up
-        assert _calls.allocate_lock is _result.allocate_lock is allocate_lock
-        assert _timeouts.monotonic is monotonic
+        after_it = (bridge.new_waiter, bridge.handoff, _clock.monotonic, _timeouts.LONGEST)
+        assert after_it == before_it
 
     def test_notices_that_the_reactor_has_ended_meanwhile(self, process: FakeProcess) -> None:
         """
@@ -421,23 +421,21 @@ class TestClock:
             process.run_in_reactor(lambda: 3)()
 
 
-class TestGate:
+class TestClockedWaiter:
     """
-    The lock that is waited at.
+    What is waited at.
     """
 
-    def test_is_a_lock(self, clock: CrochetClock) -> None:
+    def test_lets_time_pass(self, clock: CrochetClock) -> None:
         """
-        As far as waiters use one.
+        Up to the moment at which something is put, or the wait's time is over.
         """
-        gate = Gate(clock)
-        assert gate.acquire()
-        assert not gate.acquire(False)
-        assert not gate.acquire(True, 3.0)
+        waiter = ClockedWaiter(clock)
+        assert waiter.wait(3.0) is None
         assert clock.seconds() == 3.0
-        clock.callLater(1, gate.release)
-        assert gate.acquire(True, 3.0)
+        clock.callLater(1, waiter.put, len)
+        assert waiter.wait(3.0) is len
         assert clock.seconds() == 4.0
-        gate.release()
-        with pytest.raises(RuntimeError, match="release unlocked lock"):
-            gate.release()
+        waiter.put(None)
+        assert waiter.wait(3.0) is None
+        assert clock.seconds() == 4.0

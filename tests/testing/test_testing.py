@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, fail
 
 from crochet.testing import CrochetReactor
 from crochet.testing._body import run_body
-from crochet.testing._clock import CrochetClock, Gate, clocked
+from crochet.testing._clock import ClockedWaiter, CrochetClock, clocked
 from crochet.testing._leaks import LeakCheck
 from support.process import FakeProcess, LoggedFailures
 
@@ -47,14 +47,16 @@ def test_a_clock_is_cleared(process: FakeProcess) -> None:
     assert not call.active()
 
 
-def test_no_time_passes_at_a_gate_that_is_open(process: FakeProcess) -> None:
+def test_no_time_passes_at_a_waiter_that_was_released(process: FakeProcess) -> None:
     """
     Whatever is scheduled.
     """
     clock = CrochetClock(LeakCheck(process.bridge, lambda: None))
     clock.callLater(1.0, print)
     clock.advance_until(lambda: True, 3.0)
-    assert Gate(clock).acquire(True, 3.0)
+    waiter = ClockedWaiter(clock)
+    waiter.put(None)
+    assert waiter.wait(3.0) is None
     assert clock.seconds() == 0.0
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from _thread import LockType, allocate_lock
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import copy_context
@@ -16,12 +15,11 @@ from functools import partial
 import pytest
 
 from crochet import EventualResult, _errors
-from crochet._core import bridge as _bridge
-from crochet._core import result as _result
-from crochet._core.result import answer
-from crochet._threads import handoff as _relay
+from crochet._core.bridge import Bridge
+from crochet._core.call import Call
+from crochet._threads import handoff
 from crochet._threads.handoff import MOMENT
-from crochet._threads.primitives import send_errand
+from crochet._threads.primitives import Waiter
 from crochet._threads.threads import start_thread
 from support.process import FakeProcess, open_bridge
 from support.reactor import FakeReactor, close_reactor, new_real_reactor
@@ -30,7 +28,7 @@ from support.stepping import (
     SOURCE,
     Background,
     FakeClock,
-    FakeLock,
+    FakeWaiter,
     Steps,
     together,
     wait_until,
@@ -40,7 +38,7 @@ from support.stepping import (
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     """
-    The one that the relay looks at.
+    The one that the handoff looks at.
     """
     clock = FakeClock()
     clock.install(monkeypatch)
@@ -53,91 +51,87 @@ class Interrupted(BaseException):
     """
 
 
-class Waiter:
+class Caller:
     """
-    A thread that waits at its gate.
+    A thread that waits for an answer.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, body: Callable[[], object] = int) -> None:
         self._world = world
-        self._result: EventualResult[object] = EventualResult(
-            world.bridge, "body", (int, (), {}, copy_context()), {}
-        )
-        self._gate: LockType = allocate_lock()
-        self._gate.acquire()
-        self.opener = self._gate.release
-        self._result._waiters[self.opener] = None
+        self.waiter = Waiter()
+        self.call = _new_call(world.bridge, body, self.waiter)
         self.is_through = False
 
     @property
-    def is_open(self) -> bool:
+    def is_released(self) -> bool:
         """
         Whether it could come through.
         """
-        return not self._gate.locked()
+        return not self.waiter.empty()
 
     def answer(self) -> None:
         """
         As in a drain, in the reactor thread.
         """
-        answer(self._result, 42, self._world.relay)
+        self.call.answer(42, self._world.handoff)
 
     def come(self) -> None:
         """
-        Come through, in the waiter's thread; by the gate, or without, when it has given up.
+        Come through, in the thread that waits; released, or not, when it has given up.
         """
         self.is_through = True
         self._world.order.append(self)
-        if self._world.turns:
-            self._world.relay.pass_on(self.opener)
+        if self._world.handoff.turns:
+            self._world.handoff.wake_next(self.waiter)
+
+
+def _new_call(bridge: Bridge, body: Callable[[], object], *waiters: Waiter) -> Call:
+    return Call(bridge, "body", (body, (), {}, copy_context()), dict.fromkeys(waiters))
 
 
 class World:
     """
-    A bridge and its relay, with waiters.
+    A bridge and its handoff, with callers.
     """
 
     def __init__(self) -> None:
         self.reactor = FakeReactor()
         self.reactor.start()
         self.bridge = open_bridge(self.reactor)
-        self.relay = self.bridge.relay
-        self.turns = self.relay.turns
+        self.handoff = self.bridge.handoff
         self.bodies: list[int] = []
-        self.relay.minder = lambda: None
-        self.relay.watcher = self
-        self.relay.begin()
-        self.waiters: list[Waiter] = []
-        self.order: list[Waiter] = []
+        self.handoff.minder = lambda: None
+        self.handoff.watchdog = self
+        self.handoff.begin()
+        self.callers: list[Caller] = []
+        self.order: list[Caller] = []
 
-    def waiter(self) -> Waiter:
+    def caller(self, body: Callable[[], object] = int) -> Caller:
         """
         Return one that has no answer yet.
         """
-        self.waiters.append(Waiter(self))
-        return self.waiters[-1]
+        self.callers.append(Caller(self, body))
+        return self.callers[-1]
 
-    def lined_up(self) -> Waiter:
+    def answered(self) -> Caller:
         """
         Return one that has.
         """
-        waiter = self.waiter()
-        waiter.answer()
-        return waiter
+        caller = self.caller()
+        caller.answer()
+        return caller
 
     def call(self) -> None:
         """
         Make a call, whose body adds to ``bodies``.
         """
-        self.bridge.submit(
-            EventualResult(self.bridge, "body", (self.bodies.append, (1,), {}, copy_context()), {})
-        )
+        self.bridge.submit(_new_call(self.bridge, partial(self.bodies.append, 1)))
 
     def settle(self) -> None:
         """
-        Have all come whose gates are open, until nobody is left who could.
+        Have all come who are released, until nobody is left who could.
         """
-        while ready := [each for each in self.waiters if each.is_open and not each.is_through]:
+        while ready := [each for each in self.callers if each.is_released and not each.is_through]:
             for each in ready:
                 each.come()
 
@@ -173,49 +167,49 @@ class TestOrder:
 
     def test_is_that_of_the_answers(self) -> None:
         """
-        The first gate is opened at once, and each of the others by the one before.
+        The first is released at once, and each of the others by the one before.
         """
         world = World()
-        first, second, third = (world.lined_up() for _ in range(3))
-        assert (first.is_open, second.is_open, third.is_open) == (True, False, False)
+        first, second, third = (world.answered() for _ in range(3))
+        assert (first.is_released, second.is_released, third.is_released) == (True, False, False)
         first.come()
-        assert (second.is_open, third.is_open) == (True, False)
+        assert (second.is_released, third.is_released) == (True, False)
         second.come()
-        assert third.is_open
+        assert third.is_released
         third.come()
-        assert not world.turns
+        assert not world.handoff.turns
 
     def test_leaves_out_who_has_given_up(self) -> None:
         """
-        Before his turn has come.
+        Before its turn has come.
         """
         world = World()
-        first, second, third = (world.lined_up() for _ in range(3))
+        first, second, third = (world.answered() for _ in range(3))
         second.come()
-        assert not third.is_open
+        assert not third.is_released
         first.come()
-        assert third.is_open
+        assert third.is_released
 
     def test_does_not_concern_others(self) -> None:
         """
-        Whose gates were opened on their own.
+        Who were released on their own.
         """
         world = World()
-        first, second = (world.lined_up() for _ in range(2))
-        world.waiter().come()
-        assert (first.is_open, second.is_open) == (True, False)
+        first, second = (world.answered() for _ in range(2))
+        world.caller().come()
+        assert (first.is_released, second.is_released) == (True, False)
 
-    def test_a_gate_that_an_errand_has_opened_is_no_error(self) -> None:
+    def test_does_not_keep_who_was_released_before(self) -> None:
         """
-        Be it the first or a later one.
+        For a task, or twice, be it the first or a later one.
         """
         world = World()
-        for _ in range(2):
-            waiter = world.waiter()
-            waiter.opener()
-            waiter.answer()
+        for task in (len, None):
+            caller = world.caller()
+            caller.waiter.put(task)
+            caller.answer()
         world.settle()
-        assert not world.turns
+        assert not world.handoff.is_under_way()
 
 
 @pytest.mark.usefixtures("clock")
@@ -224,10 +218,10 @@ def test_waiters_are_let_through_in_the_order_of_their_answers() -> None:
     One after the other.
     """
     world = World()
-    waiters = [world.lined_up() for _ in range(5)]
+    waiters = [world.answered() for _ in range(5)]
     world.settle()
     assert world.order == waiters
-    assert not world.relay.is_under_way()
+    assert not world.handoff.is_under_way()
 
 
 @pytest.mark.usefixtures("clock")
@@ -243,15 +237,15 @@ class TestInterleaving:
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            last, answered = world.lined_up(), world.waiter()
+            last, answered = world.answered(), world.caller()
             if is_stepped == "passing on":
                 return last.come, answered.answer
             return answered.answer, last.come
 
         for world in _every_step(prepare):
             world.settle()
-            assert all(each.is_through for each in world.waiters)
-            assert not world.relay.is_under_way()
+            assert all(each.is_through for each in world.callers)
+            assert not world.handoff.is_under_way()
 
     def test_of_two_that_pass_on(self) -> None:
         """
@@ -260,18 +254,18 @@ class TestInterleaving:
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            one, two = world.lined_up(), world.lined_up()
-            world.relay._let_next()
-            assert list(world.turns) == [one.opener, two.opener]
+            one, two = world.answered(), world.answered()
+            world.handoff._release_next()
+            assert list(world.handoff.turns) == [one.waiter, two.waiter]
             for _ in range(2):
-                world.lined_up()
+                world.answered()
             world.call()
             return one.come, two.come
 
         for world in _every_step(prepare):
             world.settle()
-            assert all(each.is_through for each in world.waiters)
-            assert not world.relay.is_under_way()
+            assert all(each.is_through for each in world.callers)
+            assert not world.handoff.is_under_way()
             world.reactor.turn()
             assert world.bodies == [1]
 
@@ -282,77 +276,77 @@ class TestInterleaving:
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            first, second, _ = (world.lined_up() for _ in range(3))
+            first, second, _ = (world.answered() for _ in range(3))
             if is_stepped == "passing on":
                 return first.come, second.come
             return second.come, first.come
 
         for world in _every_step(prepare):
             world.settle()
-            assert all(each.is_through for each in world.waiters)
+            assert all(each.is_through for each in world.callers)
 
     def test_of_giving_up_and_answering(self) -> None:
         """
-        Whoever has gone before the gate was put there keeps the others for a moment at most.
+        One that has gone before it was queued keeps the others for a moment at most.
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            gone = world.waiter()
+            gone = world.caller()
             return gone.answer, gone.come
 
         kept = 0
         for world in _every_step(prepare):
-            behind = world.lined_up()
+            behind = world.answered()
             world.settle()
             kept += not behind.is_through
-            world.relay._opened -= 2 * MOMENT
-            world.relay.hurry()
+            world.handoff._released -= 2 * MOMENT
+            world.handoff.check(wakes=False)
             world.settle()
             assert behind.is_through
         assert kept > 0
 
     @pytest.mark.parametrize("is_first", [True, False])
-    def test_of_opening_all_and_passing_on(self, is_first: bool) -> None:
+    def test_of_releasing_all_and_passing_on(self, is_first: bool) -> None:
         """
         One of them comes through meanwhile.
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            first, second, _ = (world.lined_up() for _ in range(3))
-            return world.relay.open_all, first.come if is_first else second.come
+            first, second, _ = (world.answered() for _ in range(3))
+            return world.handoff.release_all, first.come if is_first else second.come
 
         for world in _every_step(prepare):
             world.settle()
-            assert all(each.is_through for each in world.waiters)
+            assert all(each.is_through for each in world.callers)
 
-    @pytest.mark.parametrize("is_stepped", ["opening all", "answering"])
-    def test_of_opening_all_and_answering(self, is_stepped: str) -> None:
+    @pytest.mark.parametrize("is_stepped", ["releasing all", "answering"])
+    def test_of_releasing_all_and_answering(self, is_stepped: str) -> None:
         """
         Another is answered meanwhile; and the other way round.
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            world.lined_up()
-            world.lined_up()
-            answered = world.waiter()
-            if is_stepped == "opening all":
-                return world.relay.open_all, answered.answer
-            return answered.answer, world.relay.open_all
+            world.answered()
+            world.answered()
+            answered = world.caller()
+            if is_stepped == "releasing all":
+                return world.handoff.release_all, answered.answer
+            return answered.answer, world.handoff.release_all
 
         for world in _every_step(prepare):
             world.settle()
-            assert all(each.is_through for each in world.waiters)
-            assert not world.relay.is_under_way()
+            assert all(each.is_through for each in world.callers)
+            assert not world.handoff.is_under_way()
 
-    def test_of_opening_all_and_a_call(self) -> None:
+    def test_of_releasing_all_and_a_call(self) -> None:
         """
         That is made meanwhile: one of the two wakes the reactor.
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            world.lined_up()
-            world.lined_up()
-            return world.relay.open_all, world.call
+            world.answered()
+            world.answered()
+            return world.handoff.release_all, world.call
 
         for world in _every_step(prepare):
             world.reactor.turn()
@@ -360,14 +354,14 @@ class TestInterleaving:
 
     def test_of_a_look_and_passing_on(self) -> None:
         """
-        Who looks finds a relay that is under way, before and after.
+        A look finds a handoff that is under way, before and after.
         """
         found: list[bool] = []
         for at in itertools.count():
             world = World()
-            world.relay.line.append(world.waiter().opener)
-            steps = Steps(at, world.relay._let_next)
-            steps.run(lambda relay=world.relay: found.append(relay.is_under_way()))
+            world.handoff.line.append(world.caller().waiter)
+            steps = Steps(at, world.handoff._release_next)
+            steps.run(lambda handoff=world.handoff: found.append(handoff.is_under_way()))
             if not steps.is_over:
                 break
         assert len(found) > 5
@@ -379,7 +373,7 @@ class TestInterleaving:
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            return world.lined_up().come, world.call
+            return world.answered().come, world.call
 
         for world in _every_step(prepare):
             world.reactor.turn()
@@ -391,7 +385,7 @@ class TestInterleaving:
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            first, _ = (world.lined_up() for _ in range(2))
+            first, _ = (world.answered() for _ in range(2))
             return first.come, world.call
 
         for world in _every_step(prepare):
@@ -405,7 +399,7 @@ class TestInterleaving:
         """
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            return world.call, world.lined_up().come
+            return world.call, world.answered().come
 
         for world in _every_step(prepare):
             world.reactor.turn()
@@ -418,64 +412,64 @@ class TestMinding:
     Of those who do not come.
     """
 
-    def test_opens_all_when_nobody_has_come_for_a_moment(self, clock: FakeClock) -> None:
+    def test_releases_all_when_nobody_has_come_for_a_moment(self, clock: FakeClock) -> None:
         """
         And not before.
         """
         world = World()
-        waiters = [world.lined_up() for _ in range(3)]
+        waiters = [world.answered() for _ in range(3)]
         clock.now = MOMENT
-        world.relay.mind()
-        assert [each.is_open for each in waiters] == [True, False, False]
+        world.handoff.check()
+        assert [each.is_released for each in waiters] == [True, False, False]
         clock.now = 1.5 * MOMENT
-        world.relay.mind()
-        assert all(each.is_open for each in waiters)
-        assert not world.turns
+        world.handoff.check()
+        assert all(each.is_released for each in waiters)
+        assert not world.handoff.turns
 
-    def test_whoever_comes_late_opens_all(self, clock: FakeClock) -> None:
+    def test_one_that_comes_late_releases_all(self, clock: FakeClock) -> None:
         """
         For others would be late, too: a thread computes, or many do.
         """
         world = World()
-        waiters = [world.lined_up() for _ in range(4)]
+        waiters = [world.answered() for _ in range(4)]
         clock.now = MOMENT
         waiters[0].come()
-        assert [each.is_open for each in waiters] == [True, True, False, False]
+        assert [each.is_released for each in waiters] == [True, True, False, False]
         clock.now = 2.5 * MOMENT
         waiters[1].come()
-        assert all(each.is_open for each in waiters)
+        assert all(each.is_released for each in waiters)
 
     def test_the_first_has_its_moment_from_when_it_is_opened(self, clock: FakeClock) -> None:
         """
-        However long ago the last relay was.
+        However long ago the last came through.
         """
         world = World()
-        world.lined_up().come()
+        world.answered().come()
         clock.now = 100.0
-        world.relay.begin()
-        waiters = [world.lined_up() for _ in range(3)]
+        world.handoff.begin()
+        waiters = [world.answered() for _ in range(3)]
         waiters[0].come()
-        assert [each.is_open for each in waiters] == [True, True, False]
+        assert [each.is_released for each in waiters] == [True, True, False]
 
     def test_each_has_a_moment(self, clock: FakeClock) -> None:
         """
         However many came before.
         """
         world = World()
-        waiters = [world.lined_up() for _ in range(10)]
+        waiters = [world.answered() for _ in range(10)]
         for number, each in enumerate(waiters[:8], 1):
             clock.now = number * 0.9 * MOMENT
             each.come()
-            world.relay.mind()
-        assert waiters[8].is_open
-        assert not waiters[9].is_open
+            world.handoff.check()
+        assert waiters[8].is_released
+        assert not waiters[9].is_released
 
     def test_the_last_wakes_the_reactor_for_calls(self) -> None:
         """
         That were made since the first was on the way; and nobody else does.
         """
         world = World()
-        waiters = [world.lined_up() for _ in range(3)]
+        waiters = [world.answered() for _ in range(3)]
         world.call()
         for each in waiters:
             assert world.reactor.number_of_wakings() == 0
@@ -489,16 +483,16 @@ class TestMinding:
         And only for those.
         """
         world = World()
-        world.lined_up()
+        world.answered()
         world.call()
-        world.relay.mind()
+        world.handoff.check()
         assert world.reactor.number_of_wakings() == 0
         clock.now = 2 * MOMENT
-        world.relay.mind()
+        world.handoff.check()
         world.reactor.turn()
         assert world.bodies == [1]
         wakings = world.reactor.number_of_wakings()
-        world.relay.mind()
+        world.handoff.check()
         assert world.reactor.number_of_wakings() == wakings
 
     def test_goes_on_where_one_was_interrupted(self, clock: FakeClock) -> None:
@@ -510,46 +504,63 @@ class TestMinding:
             raise Interrupted
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            first, *_ = (world.lined_up() for _ in range(3))
+            first, *_ = (world.answered() for _ in range(3))
             world.call()
             return first.come, interrupt
 
         for world in _every_step(prepare):
             world.settle()
             clock.now += 2 * MOMENT
-            world.relay.mind()
+            world.handoff.check()
             world.settle()
-            assert all(each.is_through for each in world.waiters)
+            assert all(each.is_through for each in world.callers)
             world.reactor.turn()
             assert world.bodies == [1]
 
     def test_goes_on_where_the_reactor_thread_was_interrupted(self, clock: FakeClock) -> None:
         """
-        At any step of putting somebody in line, and whatever it does then.
+        At any step of queuing a waiter, and whatever it does then.
         """
 
         def interrupt() -> None:
             raise Interrupted
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            world.lined_up().come()
-            opener = world.waiter().opener
-            return lambda: world.relay.line_up(opener), interrupt
+            world.answered().come()
+            return partial(world.handoff.enqueue, world.caller().waiter), interrupt
 
         left = 0
         for world in _every_step(prepare):
-            left += bool(world.relay.line)
+            left += bool(world.handoff.line)
             clock.now += MOMENT
-            world.relay.begin()
+            world.handoff.begin()
             clock.now += MOMENT
-            world.relay.begin()
-            world.relay.hurry()
-            assert not world.relay.is_under_way()
+            world.handoff.begin()
+            world.handoff.check(wakes=False)
+            assert not world.handoff.is_under_way()
         assert left > 0
+
+    def test_forgets_nobody_where_releasing_all_was_interrupted(self) -> None:
+        """
+        At any step: a waiter may be released twice, but is not taken out before.
+        """
+
+        def interrupt() -> None:
+            raise Interrupted
+
+        def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
+            for _ in range(3):
+                world.answered()
+            return world.handoff.release_all, interrupt
+
+        for world in _every_step(prepare):
+            world.handoff.release_all()
+            world.settle()
+            assert all(each.is_through for each in world.callers)
 
     def test_leaves_nobody_in_line_when_a_drain_was_interrupted(self) -> None:
         """
-        At any step of lining up.
+        At any step of queuing them.
         """
 
         def interrupt() -> None:
@@ -557,18 +568,17 @@ class TestMinding:
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
             for _ in range(4):
-                world.bridge.submit(world.waiter()._result)
-            wakeup = world.bridge._wakeup
-            return lambda: world.bridge.drain_in_reactor(wakeup), interrupt
+                world.bridge.submit(world.caller().call)
+            return partial(world.bridge.drain_in_reactor, world.bridge._wakeup), interrupt
 
-        for world in _every_step(prepare, _relay.__file__):
+        for world in _every_step(prepare, handoff.__file__):
             world.settle()
-            assert not world.relay.is_under_way()
+            assert not world.handoff.is_under_way()
 
     @pytest.mark.parametrize("kind", [IndexError, RuntimeError, ValueError, Interrupted])
-    @pytest.mark.parametrize("lines_up", [True, False])
+    @pytest.mark.parametrize("is_queued", [True, False])
     def test_an_answer_that_was_interrupted_is_given(
-        self, kind: type[BaseException], *, lines_up: bool
+        self, kind: type[BaseException], *, is_queued: bool
     ) -> None:
         """
         At any step, and to all who wait. What interrupts it comes out.
@@ -579,39 +589,39 @@ class TestMinding:
 
         for at in itertools.count():
             world = World()
-            world.lined_up()
-            answered = world.waiter()
-            relay = world.relay if lines_up else None
+            world.answered()
+            caller = world.caller()
+            handoff = world.handoff if is_queued else None
             steps = Steps(at, interrupt)
             is_interrupted = False
             try:
-                steps.run(partial(answer, answered._result, 42, relay))
+                steps.run(partial(caller.call.answer, 42, handoff))
             except kind:
                 is_interrupted = True
             if not steps.is_over:
                 assert at > 20
                 return
             assert is_interrupted
-            if answered._result.done():  # or else it had not begun
+            if caller.call.outcome == 42:  # or else it had not begun
                 world.settle()
-                assert answered.is_through
+                assert caller.is_through
 
     @pytest.mark.parametrize("kind", [IndexError, RuntimeError, ValueError])
     def test_what_interrupts_comes_out(self, kind: type[Exception]) -> None:
         """
-        Be it of a kind that deques and locks raise, too. Whoever it leaves opens all gates.
+        Be it of a kind that deques raise, too. What handles it releases all.
         """
 
         def interrupt() -> None:
             raise kind("a signal")
 
         def prepare(world: World) -> tuple[Callable[[], object], Callable[[], object]]:
-            first, *_ = (world.lined_up() for _ in range(3))
+            first, *_ = (world.answered() for _ in range(3))
 
             def come() -> None:
                 with pytest.raises(kind, match="a signal"):
                     first.come()
-                world.relay.open_all()
+                world.handoff.release_all()
 
             return come, interrupt
 
@@ -626,48 +636,38 @@ class TestMinding:
                 assert at > 20
                 return
             world.settle()
-            assert all(each.is_through for each in world.waiters)
+            assert all(each.is_through for each in world.callers)
 
-    def test_a_long_body_is_looked_behind(
-        self, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_long_body_is_looked_behind(self, clock: FakeClock) -> None:
         """
-        Between two calls of a drain, whoever has not come by then.
+        Between two calls of a drain, for a thread that has not come by then.
         """
-        monkeypatch.setattr(_bridge, "monotonic", clock)
         world = World()
         seen: list[bool] = []
-        waiters = [world.waiter() for _ in range(5)]
-        for number, each in enumerate(waiters):
 
-            def body(number: int = number) -> None:
-                seen.append(waiters[1].is_open)
-                if number == 2:
-                    clock.now = 2 * MOMENT
+        def body() -> None:
+            seen.append(world.callers[1].is_released)
+            if len(seen) == 3:
+                clock.now = 2 * MOMENT
 
-            each._result._work = (body, (), {}, copy_context())
-            world.bridge.submit(each._result)
+        for _ in range(5):
+            world.bridge.submit(world.caller(body).call)
         world.reactor.turn()
         assert seen == [False, False, False, True, True]
 
-    def test_a_long_body_is_looked_behind_in_a_small_drain(
-        self, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_long_body_is_looked_behind_in_a_small_drain(self, clock: FakeClock) -> None:
         """
         Too, for others may be on their way.
         """
-        monkeypatch.setattr(_bridge, "monotonic", clock)
         world = World()
-        waiters = [world.lined_up() for _ in range(3)]
+        waiters = [world.answered() for _ in range(3)]
         seen: list[bool] = []
         work: list[Callable[[], object]] = [
             lambda: setattr(clock, "now", 2 * MOMENT),
-            lambda: seen.append(waiters[2].is_open),
+            lambda: seen.append(waiters[2].is_released),
         ]
         for body in work:
-            call = world.waiter()._result
-            call._work = (body, (), {}, copy_context())
-            world.bridge.submit(call)
+            world.bridge.submit(world.caller(body).call)
         world.bridge.drain_in_reactor(world.bridge._wakeup)
         assert seen == [True]
 
@@ -676,27 +676,27 @@ class TestMinding:
         Nobody is left waiting.
         """
         world = World()
-        waiters = [world.lined_up() for _ in range(3)]
+        waiters = [world.answered() for _ in range(3)]
         world.bridge.close(_errors.stopped)
-        assert all(each.is_open for each in waiters)
+        assert all(each.is_released for each in waiters)
 
     def test_begins_anew_in_a_forked_child(self) -> None:
         """
         In which there are none of these threads.
         """
         world = World()
-        waiters = [world.lined_up() for _ in range(3)]
-        world.bridge.disown(_errors.forked, _errors.not_run_in_child)
-        assert not waiters[-1].is_open
-        assert not world.relay.is_under_way()
+        waiters = [world.answered() for _ in range(3)]
+        world.bridge.after_fork_in_child(_errors.forked, _errors.not_run_in_child)
+        assert not waiters[-1].is_released
+        assert not world.handoff.is_under_way()
         world.bridge.open(world.reactor.callFromThread)
-        assert not world.relay.begin()
-        world.relay.minder = lambda: None
-        assert not world.relay.begin()
-        world.relay.watcher = self
-        assert world.relay.begin()
-        last = world.lined_up()
-        assert last.is_open
+        assert not world.handoff.begin()
+        world.handoff.minder = lambda: None
+        assert not world.handoff.begin()
+        world.handoff.watchdog = self
+        assert world.handoff.begin()
+        last = world.answered()
+        assert last.is_released
         world.call()
         last.come()
         world.reactor.turn()
@@ -705,29 +705,31 @@ class TestMinding:
 
 class TestWays:
     """
-    Through a gate, and away from it: whoever stands behind is let through.
+    Out of a wait: the thread that is next in line is released.
     """
 
     @pytest.fixture
     def unminded(self) -> Iterator[FakeProcess]:
         """
-        A process in whose relay nobody sees to those who do not come.
+        A process in which nobody sees to those who do not come.
         """
         process = FakeProcess(None, start_thread)
         process.loop.setup()
-        process.bridge.relay.minder = lambda: None
-        process.bridge.relay.watcher = process
+        process.bridge.handoff.minder = lambda: None
+        process.bridge.handoff.watchdog = process
         yield process
         process.exit()
 
-    def _behind(self, process: FakeProcess) -> LockType:
+    def _answer(self, process: FakeProcess) -> Waiter:
         """
-        Return a gate that was lined up now.
+        Answer the only call, and return a waiter that is queued behind its.
         """
-        gate = allocate_lock()
-        gate.acquire()
-        process.bridge.relay.line_up(gate.release)
-        return gate
+        [call] = process.bridge.calls_in_flight()
+        call.answer(42, process.bridge.handoff)
+        behind = Waiter()
+        process.bridge.handoff.enqueue(behind)
+        assert behind.empty()
+        return behind
 
     def test_by_a_call(self, unminded: FakeProcess) -> None:
         """
@@ -747,81 +749,73 @@ class TestWays:
 
         assert _in_one_drain(unminded, *[call] * 5) == [0] * 5
 
-    def test_by_a_result_that_is_given_up(self, stepped: FakeProcess) -> None:
+    @pytest.mark.parametrize("kind", ["wait_for", "wait"])
+    def test_by_an_interruption(
+        self, stepped: FakeProcess, waits: Callable[..., FakeWaiter], kind: str
+    ) -> None:
         """
-        By a signal's exception, just when the answer has come.
+        That comes with the answer.
         """
-        result = stepped.run_in_reactor(int)()
-        behind: list[LockType] = []
+        behind: list[Waiter] = []
 
-        def interrupt() -> None:
-            answer(result, 42, stepped.bridge.relay)
-            behind.append(self._behind(stepped))
+        def meanwhile(timeout: float) -> None:
+            behind.append(self._answer(stepped))
             raise Interrupted
 
-        clock = FakeClock()
-        with pytest.MonkeyPatch.context() as patch:
-            clock.install(patch)
-            patch.setattr(_result, "allocate_lock", lambda: FakeLock(lambda _: interrupt(), clock))
-            with pytest.raises(Interrupted):
-                result.wait(5)
-        assert not behind[0].locked()
+        waits(meanwhile)
+        with pytest.raises(Interrupted):
+            _ask(stepped, kind)
+        assert not behind[0].empty()
 
+    @pytest.mark.parametrize("kind", ["wait_for", "wait"])
     def test_after_the_time_is_over(
-        self, stepped: FakeProcess, gate: Callable[..., FakeLock]
+        self, stepped: FakeProcess, waits: Callable[..., FakeWaiter], kind: str
     ) -> None:
         """
         When the answer comes all the same, at the last moment.
         """
-        behind: list[LockType] = []
+        behind: list[Waiter] = []
 
         def meanwhile(timeout: float) -> None:
-            [result] = stepped.bridge.in_flight
-            [opener] = result._waiters
-            answer(result, 42, stepped.bridge.relay)
-            behind.append(self._behind(stepped))
-            assert list(stepped.bridge.relay.turns) == [opener]
+            behind.append(self._answer(stepped))
+            assert list(stepped.bridge.handoff.turns) == [waiter]
+            assert waiter.wait(0) is None  # it wakes for lack of time
 
-        gate(meanwhile)
-        assert stepped.wait_for(5)(int)() == 42
-        assert not behind[0].locked()
+        waiter = waits(meanwhile)
+        assert _ask(stepped, kind) == 42
+        assert not behind[0].empty()
 
-    def test_after_an_errand(self, stepped: FakeProcess, gate: Callable[..., FakeLock]) -> None:
+    @pytest.mark.parametrize("kind", ["wait_for", "wait"])
+    @pytest.mark.parametrize("comes_with_it", [False, True])
+    def test_after_a_task(
+        self,
+        stepped: FakeProcess,
+        waits: Callable[..., FakeWaiter],
+        kind: str,
+        *,
+        comes_with_it: bool,
+    ) -> None:
         """
-        For which the gate was opened before.
+        For which it was released before the answer came, or right before it.
         """
-        relay = stepped.bridge.relay
-        behind: list[LockType] = []
+        behind: list[Waiter] = []
 
         def meanwhile(timeout: float) -> None:
-            if len(lock.waits) == 1:
-                send_errand(lock, lambda: None)  # type: ignore[arg-type]
-            else:
-                [result] = stepped.bridge.in_flight
-                answer(result, 42, relay)
-                behind.append(self._behind(stepped))
+            if len(waiter.waits) == 1:
+                waiter.put(lambda: None)
+            if len(waiter.waits) == 2 or comes_with_it:
+                behind.append(self._answer(stepped))
 
-        lock = gate(meanwhile)
-        assert stepped.wait_for(5)(int)() == 42
-        assert len(lock.waits) == 2
-        assert not behind[0].locked()
+        waiter = waits(meanwhile)
+        assert _ask(stepped, kind) == 42
+        assert len(waiter.waits) == 2 - comes_with_it
+        assert not behind[0].empty()
 
-    def test_by_an_interruption(self, stepped: FakeProcess, gate: Callable[..., FakeLock]) -> None:
-        """
-        That comes with the answer.
-        """
-        behind: list[LockType] = []
 
-        def meanwhile(timeout: float) -> None:
-            [result] = stepped.bridge.in_flight
-            answer(result, 42, stepped.bridge.relay)
-            behind.append(self._behind(stepped))
-            raise Interrupted
-
-        gate(meanwhile)
-        with pytest.raises(Interrupted):
-            stepped.wait_for(5)(int)()
-        assert not behind[0].locked()
+def _ask(process: FakeProcess, kind: str) -> object:
+    if kind == "wait_for":
+        return process.wait_for(5)(int)()
+    return process.run_in_reactor(int)().wait(5)
 
 
 def _in_one_drain(process: FakeProcess, *callers: Callable[[], object]) -> list[object]:
@@ -850,7 +844,7 @@ def _waiting(process: FakeProcess) -> int:
     """
     Return how many calls that have not started are waited for.
     """
-    return sum(len(result._waiters) for result in process.bridge.queued)
+    return sum(len(call.callbacks) for call in process.bridge.calls_queued())
 
 
 class TestReactors:
@@ -866,7 +860,7 @@ class TestReactors:
         reactor = new_real_reactor(request.param)
         process = FakeProcess(reactor, start_thread)
         process.loop.setup()
-        process.bridge.relay.watcher = process
+        process.bridge.handoff.watchdog = process
         yield process
         process.exit()
         close_reactor(reactor)
@@ -875,11 +869,11 @@ class TestReactors:
         """
         When several are answered at once, and only then.
         """
-        relay = process.bridge.relay
+        handoff = process.bridge.handoff
         lengths: list[int] = []
 
         def look() -> int:
-            lengths.append(len(relay.turns) + len(relay.line))
+            lengths.append(len(handoff.turns) + len(handoff.line))
             return len(lengths)
 
         call = process.wait_for(None)(look)
@@ -893,41 +887,40 @@ class TestReactors:
         """
         Calls that wait for the last to come through, too.
         """
-        relay = process.bridge.relay
+        handoff = process.bridge.handoff
         later: list[EventualResult[int]] = []
 
-        def line_up_a_dead_man() -> None:
-            relay.line_up(lambda: None)
-            relay._opened += 3 * MOMENT  # not at the first look
+        def enqueue_nobody() -> None:
+            handoff.enqueue(Waiter())
+            handoff._released += 3 * MOMENT  # not at the first look
 
         def call() -> None:
             later.append(process.run_in_reactor(lambda: 42)())
 
-        callers = map(process.wait_for(None), (line_up_a_dead_man, int, int, call))
+        callers = map(process.wait_for(None), (enqueue_nobody, int, int, call))
         assert _in_one_drain(process, *callers) == [None, 0, 0, None]
         assert later[0].wait(BOUND) == 42
-        assert not relay.turns
+        assert not handoff.turns
 
     def test_go_on_without_who_lets_nobody_through(self, process: FakeProcess) -> None:
         """
-        Since he is kept just when his gate was the last to be taken out, and others stand in line.
+        Since it is kept just when it has taken itself out as the last, and others are in line.
         """
-        relay = process.bridge.relay
-        kept = allocate_lock()
-        kept.acquire()
+        handoff = process.bridge.handoff
+        kept = Waiter()
 
-        def line_up_a_dead_man() -> None:
-            assert relay.begin()
-            relay._opened += BOUND  # nobody is late
-            relay.line_up(lambda: None)
+        def enqueue_nobody() -> None:
+            assert handoff.begin()
+            handoff._released += BOUND  # nobody is late
+            handoff.enqueue(Waiter())
 
-        process.wait_for(BOUND)(line_up_a_dead_man)()
-        relay.line.append(kept.release)
-        relay.turns.clear()
+        process.wait_for(BOUND)(enqueue_nobody)()
+        handoff.line.append(kept)
+        handoff.turns.clear()
         assert process.wait_for(BOUND)(int)() == 0
         time.sleep(5 * MOMENT)  # enough to lie down to sleep in
-        relay._opened -= 2 * BOUND
-        assert kept.acquire(timeout=BOUND)
+        handoff._released -= 2 * BOUND
+        wait_until(lambda: not kept.empty(), "nobody has released it")
 
     def test_serve_many(self, process: FakeProcess) -> None:
         """
@@ -943,4 +936,4 @@ class TestReactors:
             ]
 
         assert all(together(20, caller))
-        assert not process.bridge.relay.turns
+        assert not process.bridge.handoff.turns

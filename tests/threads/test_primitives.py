@@ -1,222 +1,523 @@
 """
-What a thread that waits is asked to do meanwhile.
+Single steps, and what a thread blocks on.
 """
 
 from __future__ import annotations
 
-import gc
+import itertools
+import os
+import signal
+import sys
 import threading
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
 
-from crochet._core import decorators as _calls
-from crochet._core import result as _result
-from crochet._threads import primitives as _waiting
-from crochet._threads.primitives import run_errands, send_errand
-from support.process import FakeProcess
-from support.stepping import BOUND, FakeClock, FakeLock
+from crochet._threads import primitives
+from crochet._threads.primitives import (
+    Latch,
+    Waiter,
+    Waits,
+    claim,
+    discard,
+    entries_of,
+    first_of,
+    pop_first,
+    take,
+)
+from support.stepping import BOUND, Background, FakeWaiter, Steps, together
 
 
-class Refused(Exception):
+class Slotted:
     """
-    What an errand raises.
-    """
-
-
-def _refuse() -> None:
-    raise Refused("of an errand")
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeLock]:
-    """
-    Gives waiters a fake lock, with what is to happen while they wait.
+    Something with one slot, which is filled.
     """
 
-    def give(meanwhile: Callable[[float], object]) -> FakeLock:
-        clock = FakeClock()
-        clock.install(monkeypatch)
-        lock = FakeLock(meanwhile, clock)
-        for module in (_calls, _result):
-            monkeypatch.setattr(module, "allocate_lock", lambda: lock)
-        return lock
+    __slots__ = ("work",)
 
-    return give
+    def __init__(self) -> None:
+        self.work = 1
 
 
-def _send(lock: FakeLock, errand: Callable[[], object]) -> None:
-    send_errand(lock, errand)  # type: ignore[arg-type]
-
-
-class TestErrands:
+class _Task:
     """
-    Of a waiter with a lock of its own.
+    Something to be put to a waiter, that tells when it is dropped.
     """
 
-    def test_are_run_in_order_once(self) -> None:
-        """
-        And open the gate.
-        """
-        lock = FakeLock()
-        lock.acquire()
-        ran: list[int] = []
-        for number in range(3):
-            _send(lock, lambda number=number: ran.append(number))  # type: ignore[misc]
-        assert not lock.locked()
-        for _ in range(2):
-            run_errands(lock)  # type: ignore[arg-type]
-        assert ran == [0, 1, 2]
+    def __init__(self, dropped: Callable[[], object] = bool) -> None:
+        self._dropped = dropped
 
-    def test_are_dropped_with_the_gate(self) -> None:
-        """
-        For nobody can come to do them.
-        """
-        lock = FakeLock()
-        _send(lock, _refuse)
-        before = len(_waiting._errands)
-        del lock
-        gc.collect()
-        assert len(_waiting._errands) == before - 1
+    def __call__(self) -> None:
+        raise NotImplementedError
+
+    def __del__(self) -> None:
+        self._dropped()
 
 
-class TestWaitFor:
+class Changing(Iterator[int]):
     """
-    A wait of a decorated function.
+    An iterator over something that was changed meanwhile, the first time.
     """
 
-    @pytest.mark.parametrize("at", [0, 1])
-    def test_runs_errands_and_waits_on(self, stepped: FakeProcess, gate: Any, at: int) -> None:
+    def __init__(self) -> None:
+        self._left = iter([1, 2])
+        self._was_changed = False
+
+    def __iter__(self) -> Iterator[int]:
+        self._was_changed = not self._was_changed
+        # A function of C is to raise it.
+        return iter(_changed()) if self._was_changed else self
+
+    def __next__(self) -> int:
+        return next(self._left)
+
+
+def _changed() -> Any:
+    """
+    Return an iterator over a deque that has grown since.
+    """
+    items = deque([1])
+    iterator = iter(items)
+    items.append(2)
+    return iterator
+
+
+# Each primitive where there is nothing to be found, with what a function of C raises then, and what
+# it returns. And where there is something.
+NOTHING: dict[str, tuple[Callable[[], object], type[Exception], object]] = {
+    "claim": (lambda: claim(object(), "work"), AttributeError, False),
+    "take": (lambda: take({}, 1), KeyError, False),
+    "discard": (lambda: discard([], 1), ValueError, False),
+    "first_of": (lambda: first_of(deque()), IndexError, None),
+    "pop_first": (lambda: pop_first(deque()), IndexError, None),
+    "entries_of": (lambda: entries_of(Changing()), RuntimeError, [1, 2]),
+    "put": (lambda: _released().put(None), RuntimeError, None),
+    "open": (lambda: _open_latch().open(), RuntimeError, None),
+}
+
+
+SOMETHING: dict[str, Callable[[], object]] = {
+    "claim": lambda: claim(Slotted(), "work"),
+    "take": lambda: take({1: None}, 1),
+    "discard": lambda: discard([1], 1),
+    "first_of": lambda: first_of(deque([1])),
+    "pop_first": lambda: pop_first(deque([1])),
+    "entries_of": lambda: entries_of([1]),
+    "put": lambda: Waiter().put(None),
+    "open": lambda: Latch().open(),
+}
+
+
+def _released() -> Waiter:
+    waiter = Waiter()
+    waiter.put(None)
+    return waiter
+
+
+def _open_latch() -> Latch:
+    latch = Latch()
+    latch.open()
+    return latch
+
+
+class TestSingleSteps:
+    """
+    What several threads change, of whom one is the first.
+    """
+
+    def test_tell_whether_it_was_there(self) -> None:
         """
-        For what is left of its time.
+        The second time it is not.
         """
-        ran: list[str] = []
+        owner, entries = Slotted(), {1: None}
+        items, queue = [1], deque([1])
+        assert (claim(owner, "work"), claim(owner, "work")) == (True, False)
+        assert (take(entries, 1), take(entries, 1)) == (True, False)
+        assert (discard(items, 1), discard(items, 1)) == (True, False)
+        assert (discard(queue, 1), discard(queue, 1)) == (True, False)
 
-        def meanwhile(timeout: float) -> None:
-            if len(lock.waits) == at + 1:
-                _send(lock, lambda: ran.append("errand"))
-            elif len(lock.waits) == at + 2:
-                stepped.reactor.turn()
-            else:
-                _send(lock, lambda: ran.append("before"))
-
-        lock = gate(meanwhile)
-        assert stepped.wait_for(5)(lambda: 7)() == 7
-        assert ran[-1] == "errand"
-        assert lock.waits == [5.0] * (at + 2)
-
-    def test_ends_with_what_an_errand_raises(self, stepped: FakeProcess, gate: Any) -> None:
+    def test_of_what_comes_first(self) -> None:
         """
-        The operation is cancelled, as after any other exception.
+        One looks at it, the other takes it out.
         """
-        told: list[object] = []
+        queue = deque([1, 2])
+        assert (first_of(queue), pop_first(queue), pop_first(queue)) == (1, 1, 2)
 
-        def meanwhile(timeout: float) -> None:
-            stepped.reactor.turn()
-            if timeout == 5.0:
-                _send(lock, _refuse)
-
-        lock = gate(meanwhile)
-        with pytest.raises(Refused, match="of an errand"):
-            stepped.wait_for(5)(Deferred)(told.append)
-        assert len(told) == 1
-        assert stepped.bridge.in_flight == set()
-
-    def test_with_an_answer_runs_none(self, stepped: FakeProcess, gate: Any) -> None:
+    def test_list_what_is_there_in_its_order(self) -> None:
         """
-        1. The errand opens the gate. 2. The answer comes, and finds it open. 3. The waiter looks.
+        Of a dict its keys.
         """
+        assert entries_of({2: None, 1: None}) == [2, 1]
 
-        def meanwhile(timeout: float) -> None:
-            _send(lock, _refuse)
-            stepped.reactor.turn()
-
-        lock = gate(meanwhile)
-        assert stepped.wait_for(5)(lambda: 7)() == 7
-
-    def test_runs_none_while_it_gives_up(self, stepped: FakeProcess, gate: Any) -> None:
+    @pytest.mark.parametrize("name", NOTHING)
+    def test_find_nothing(self, name: str) -> None:
         """
-        It has an end already.
+        Which is no error, and here each of them does meet what it is not to raise.
         """
+        find, kind, nothing = NOTHING[name]
+        met: list[BaseException] = []
+        is_a_handlers = primitives.is_a_handlers
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                primitives,
+                "is_a_handlers",
+                lambda error: bool(met.append(error)) or is_a_handlers(error),
+            )
+            assert find() == nothing
+        assert [type(error) for error in met] == [kind]
 
-        def meanwhile(timeout: float) -> None:
-            if len(lock.waits) == 2:
-                _send(lock, _refuse)
-            stepped.reactor.turn()
+    @pytest.mark.parametrize("is_there", [False, True])
+    @pytest.mark.parametrize("name", NOTHING)
+    def test_let_out_what_a_signal_handler_raises(self, name: str, *, is_there: bool) -> None:
+        """
+        Be it of the very kind that says there is nothing, and wherever it comes. (In new threads,
+        for one that is traced keeps the exception that it was handling.)
+        """
+        find, kind, _ = NOTHING[name]
+        if is_there:
+            find = SOMETHING[name]
 
-        lock = gate(meanwhile)
+        def interrupt() -> None:
+            raise kind("of a handler")
 
-        async def body() -> None:
+        for at in itertools.count():
+            steps = Steps(at, interrupt, primitives.__file__)
             try:
-                await Deferred()
-            except CancelledError:
-                await Deferred()
+                Background(steps.run, find).outcome()
+                was_raised = False
+            except kind:
+                was_raised = True
+            assert was_raised == steps.is_over, f"it was swallowed at step {at}"
+            if not was_raised:
+                break
+        assert at >= 3
 
-        with pytest.raises(TimeoutError, match="has not ended yet"):
-            stepped.wait_for(5)(body)()
-
-
-class TestWait:
-    """
-    ``EventualResult.wait()``.
-    """
-
-    def test_runs_errands_and_waits_on(self, stepped: FakeProcess, gate: Any) -> None:
+    @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers here")
+    def test_let_out_what_a_real_handler_raises_in_a_wait(self) -> None:
         """
-        Likewise.
+        In the middle of the function of C, which goes on otherwise.
         """
-        ran: list[str] = []
 
-        def meanwhile(timeout: float) -> None:
-            if ran:
-                stepped.reactor.turn()
-            _send(lock, lambda: ran.append("errand"))
+        def handle(*_: object) -> None:
+            raise LookupError("of a handler")
 
-        lock = gate(meanwhile)
-        assert stepped.run_in_reactor(lambda: 7)().wait(5) == 7
-        assert ran == ["errand"]
-
-    def test_ends_with_what_an_errand_raises(self, stepped: FakeProcess, gate: Any) -> None:
-        """
-        The operation goes on.
-        """
-        lock = gate(lambda timeout: _send(lock, _refuse))
-        result = stepped.run_in_reactor(lambda: 7)()
-        with pytest.raises(Refused, match="of an errand"):
-            result.wait(5)
-        stepped.reactor.turn()
-        assert result.wait(0) == 7
-
-
-def test_a_real_thread_is_got_out_of_its_wait(
-    running: FakeProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    And the reactor goes on.
-    """
-    gates: list[Any] = []
-    allocate = _calls.allocate_lock
-
-    def remember() -> Any:
-        gates.append(allocate())
-        return gates[-1]
-
-    monkeypatch.setattr(_calls, "allocate_lock", remember)
-    outcome: list[object] = []
-
-    def wait() -> None:
+        before = signal.signal(signal.SIGALRM, handle)
         try:
-            running.wait_for(BOUND)(Deferred)()
-        except Refused as error:
-            outcome.append(error)
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            with pytest.raises(LookupError, match="of a handler"):
+                Waiter().wait(BOUND)
+        finally:
+            signal.signal(signal.SIGALRM, before)
 
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    while not running.bridge.in_flight:
-        pass
-    send_errand(gates[0], _refuse)
-    thread.join(BOUND)
-    assert [type(error) for error in outcome] == [Refused]
-    assert running.wait_for(BOUND)(lambda: 7)() == 7
+    def test_of_many_threads_one_is_the_first(self) -> None:
+        """
+        For each thing, and each thing has one.
+        """
+        owners = [Slotted() for _ in range(200)]
+        entries = dict.fromkeys(range(200))
+        queue = deque(range(200))
+
+        def race(_: int) -> list[tuple[str, object]]:
+            won: list[tuple[str, object]] = []
+            won += [("claimed", n) for n, owner in enumerate(owners) if claim(owner, "work")]
+            won += [("taken", n) for n in range(200) if take(entries, n)]
+            while (first := pop_first(queue)) is not None:
+                won.append(("popped", first))
+            return won
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            won = list(itertools.chain(*together(4, race)))
+        finally:
+            sys.setswitchinterval(interval)
+        kinds = ("claimed", "popped", "taken")
+        assert sorted(won, key=repr) == sorted(itertools.product(kinds, range(200)), key=repr)
+
+
+@pytest.fixture(params=[Waiter, FakeWaiter], ids=["real", "fake"])
+def waiter(request: pytest.FixtureRequest) -> Any:
+    """
+    A waiter, and the one that tests take for it, which is to do the same.
+    """
+    return request.param()
+
+
+class TestWaiter:
+    """
+    What one thread blocks on.
+    """
+
+    def test_ends_with_its_time(self, waiter: Waiter) -> None:
+        """
+        For which None says that there is nothing to do.
+        """
+        assert waiter.wait(0) is None
+        assert waiter.wait(0.01) is None
+
+    def test_that_was_released_waits_for_nothing(self, waiter: Waiter) -> None:
+        """
+        As often as it was, so that a release between two looks is not lost.
+        """
+        waiter.put(None)
+        waiter.put(None)
+        for _ in range(2):
+            assert not waiter.empty()
+            assert waiter.wait(BOUND) is None
+        assert waiter.empty()
+
+    def test_returns_tasks_in_order(self, waiter: Waiter) -> None:
+        """
+        Each once, releases between them, and does not call them itself.
+        """
+        ran: list[int] = []
+        tasks = [partial(ran.append, number) for number in range(2)]
+        for put in (tasks[0], None, tasks[1]):
+            waiter.put(put)
+        assert [waiter.wait(0) for _ in range(4)] == [tasks[0], None, tasks[1], None]
+        assert ran == []
+
+    @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers here")
+    @pytest.mark.parametrize("kind", [Waiter, Latch])
+    def test_ends_with_its_time_after_a_handler_that_took_longer(self, kind: Any) -> None:
+        """
+        1. A thread waits. 2. A signal handler is run in it until the wait's time is over. 3. It
+        looks once more. (The wait of a SimpleQueue then never ends, up to CPython 3.12.)
+        """
+        waiter = kind()
+        handled: list[float] = []
+        end = time.monotonic() + 0.1
+
+        def handle(*_: object) -> None:
+            while time.monotonic() < end:
+                pass
+            handled.append(time.monotonic())
+
+        before = signal.signal(signal.SIGALRM, handle)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            waiter.wait(0.09)
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert len(handled) == 1
+
+    def test_is_released_by_another_thread(self) -> None:
+        """
+        While this one waits.
+        """
+        waiter = Waiter()
+        other = Background(waiter.put, len)
+        assert waiter.wait(BOUND) is len
+        other.outcome()
+
+    def test_a_fake_one_is_released_meanwhile(self) -> None:
+        """
+        It tells for how long it would have blocked, and does so once.
+        """
+        waiter = FakeWaiter(lambda seconds: waiter.put(len))
+        assert waiter.wait(5) is len
+        assert waiter.waits == [5]
+
+    @pytest.mark.parametrize("kind", [Waiter, FakeWaiter], ids=["real", "fake"])
+    @pytest.mark.parametrize("is_cleared", [True, False])
+    def test_drops_tasks_with_itself(self, kind: Any, *, is_cleared: bool) -> None:
+        """
+        Or when it is cleared: for nobody comes to do them, and who has sent them is to learn that.
+        """
+        tasks: WeakSet[Any] = WeakSet()
+        waiter = kind()
+        for _ in range(2):
+            task = _Task()
+            tasks.add(task)
+            waiter.put(task)
+        del task
+        assert len(tasks) == 2
+        if is_cleared:
+            waiter.clear()
+        else:
+            del waiter
+        assert len(tasks) == 0
+
+    def test_is_cleared_of_what_a_destructor_puts(self, waiter: Waiter) -> None:
+        """
+        1. The waiter drops a task. 2. Its destructor puts another, to this waiter.
+        """
+        waiter.put(_Task(lambda: waiter.put(len)))
+        waiter.clear()
+        assert waiter.empty()
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+    def test_is_released_in_a_child_that_was_forked_in_a_wait(self) -> None:
+        """
+        1. A thread waits. 2. A signal handler forks. 3. In the child, in the middle of that wait,
+        it releases it, and the wait ends there. 4. The parent's is another.
+        """
+        waiter = Waiter()
+        children: list[int] = []
+        task: object = None
+
+        def handle(*_: object) -> None:
+            children.append(os.fork())
+            waiter.put(len if children == [0] else None)
+
+        before = signal.signal(signal.SIGALRM, handle)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            task = waiter.wait(BOUND)
+        finally:
+            if children == [0]:
+                os._exit(7 if task is len else 1)
+            signal.signal(signal.SIGALRM, before)
+        assert task is None
+        assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 7
+
+
+class TestWaits:
+    """
+    Who waits for what.
+    """
+
+    def test_lists_a_thread_while_it_waits(self) -> None:
+        """
+        With the call, which is forgotten afterwards.
+        """
+        waits, waiter, call = Waits(), Waiter(), object()
+        waits.enter(1, waiter, call)
+        assert (waits, waiter.call, waiter.outer) == ({1: waiter}, call, None)
+        waits.leave(1, waiter)
+        assert (waits, waiter.call) == ({}, None)
+
+    def test_is_left_by_who_has_not_entered(self) -> None:
+        """
+        Or left already, as one does that is not sure: nothing happens to another wait.
+        """
+        waits, outer = Waits(), Waiter()
+        waits.enter(1, outer, "a call")
+        left = Waiter()
+        waits.leave(1, left)
+        waits.enter(1, left, "another")
+        for _ in range(2):
+            waits.leave(1, left)
+        assert (waits, outer.call) == ({1: outer}, "a call")
+
+    def test_may_be_entered_again(self) -> None:
+        """
+        By one that has run a task meanwhile.
+        """
+        waits, waiter = Waits(), Waiter()
+        for _ in range(2):
+            waits.enter(1, waiter, "a call")
+            assert (waits, waiter.outer) == ({1: waiter}, None)
+            waits.leave(1, waiter)
+            assert waits == {}
+
+    def test_has_the_innermost(self) -> None:
+        """
+        Of a thread that waits in the middle of a wait, and the outer one again after that.
+        """
+        waits, waiters = Waits(), [Waiter() for _ in range(3)]
+        for waiter in waiters:
+            waits.enter(1, waiter, "a call")
+            assert waits == {1: waiter}
+        assert [waiter.outer for waiter in waiters] == [None, *waiters[:2]]
+        for inner, outer in ((2, 1), (1, 0)):
+            waits.leave(1, waiters[inner])
+            assert waits == {1: waiters[outer]}
+
+    def test_releases_all_of_one_thread(self) -> None:
+        """
+        And no other's.
+        """
+        waits = Waits()
+        outer, inner, other = (Waiter() for _ in range(3))
+        waits.enter(1, outer, "a call")
+        waits.enter(2, other, "a call")
+        waits.enter(1, inner, "a call")
+        waits.release_own(1)
+        waits.release_own(3)
+        assert [each.empty() for each in (outer, inner, other)] == [False, False, True]
+
+    @pytest.mark.parametrize("is_nested", [False, True])
+    def test_keeps_no_entry_of_who_leaves_after_an_interruption(self, *, is_nested: bool) -> None:
+        """
+        At each step of entering or leaving: who leaves then, or once more, finds its outer wait.
+        """
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt("Ctrl-C")
+
+        for at in itertools.count():
+            waits, outer, waiter = Waits(), Waiter(), Waiter()
+            if is_nested:
+                waits.enter(1, outer, "a call")
+            before = waits.copy()
+
+            def wait(waits: Waits = waits, waiter: Waiter = waiter) -> None:
+                waits.enter(1, waiter, "a call")
+                waits.leave(1, waiter)
+
+            steps = Steps(at, interrupt, primitives.__file__)
+            with suppress(KeyboardInterrupt):
+                steps.run(wait)
+            waits.leave(1, waiter)
+            assert waits == before, f"after an interruption at step {at}"
+            if not steps.is_over:
+                break
+        assert at > 20
+
+    def test_is_read_by_others(self) -> None:
+        """
+        While threads come and go: each copy has entries of threads that do wait.
+        """
+        waits, is_over = Waits(), threading.Event()
+
+        def come_and_go(index: int) -> None:
+            while not is_over.is_set():
+                waiter = Waiter()
+                waits.enter(index, waiter, "a call")
+                waits.leave(index, waiter)
+
+        threads = [Background(come_and_go, index) for index in range(3)]
+        try:
+            for _ in range(2000):
+                copied = waits.copy()
+                assert copied.keys() <= {0, 1, 2}
+                assert all(type(each) is Waiter for each in copied.values())
+        finally:
+            is_over.set()
+        for thread in threads:
+            thread.outcome()
+        assert waits == {}
+
+
+class TestLatch:
+    """
+    What many wait for.
+    """
+
+    def test_lets_nobody_through_before_it_is_open(self) -> None:
+        """
+        And then everybody, however often it is opened.
+        """
+        latch = Latch()
+        assert not latch.wait(0)
+        assert not latch.wait(0.01)
+        for _ in range(2):
+            latch.open()
+            assert latch.wait(0)
+            assert latch.wait(BOUND)
+
+    def test_lets_all_through_who_wait(self) -> None:
+        """
+        Each lets the next through.
+        """
+        latch = Latch()
+        waiting = [Background(latch.wait, BOUND) for _ in range(5)]
+        latch.open()
+        assert [each.outcome() for each in waiting] == [True] * 5

@@ -1,61 +1,27 @@
 """
-The way of calls into the reactor thread, and of their answers' owners out of it.
+How calls reach the reactor thread.
 
 What must always hold:
 
 1. What one thread asks of the reactor starts in the order asked: calls of decorated functions, and
-   ``reactor.callFromThread()`` between them.
+   ``reactor.callFromThread()`` among them.
 2. A call that was accepted is answered, whatever happens to the reactor.
 3. A call that could not be answered is refused before anything is queued.
 4. At rest the reactor holds nothing of ours.
 
-A call is put on a deque; one wake-up per burst has the reactor thread take what is there (see
-wakeup.py). Waking the reactor is by far the dearest step of a call, and one wake-up serves all
-who come before it is heeded. Each is a list of its own, which is not empty until then:
+A call is put on a deque, and a wake-up has the reactor thread take what is there (see wakeup.py).
+Waking the reactor is by far the dearest step of a call, so all calls that come before a wake-up is
+heeded share it. (``reactor.callFromThread()`` per call would make a burst ten times slower.)
 
-1. A caller appends its call, then looks at ``_wakeup``, the last one. If that is empty, it wakes
-   the reactor with a new one, and then makes that the last.
-2. The reactor thread empties the one that it was woken with, then takes what is in the deque.
-
-Verdict: a caller that found ``_wakeup`` not empty did so before the reactor thread emptied it, and
-that one was on its way, so the call is in the deque by the time that is emptied. It says too little
-rather than too much: while a thread is at waking the reactor, whoever comes, a signal handler that
-interrupts it and waits for a call of its own included, wakes it anew; and a signal's exception that
-ends the thread's attempt half-way leaves nothing behind. The reactor may even have heeded it before
-it is made the last; then it is empty. And no wake-up of an earlier life becomes the last one, for
-nobody would heed it: ``open()`` changes ``_ring``, which a thread looks at once more, and there is
-no step between that look and the next.
-
-The end, and a call that meets it:
-
-1. The caller finds the bridge open.
-2. The reactor thread closes the bridge and answers all that is in flight.
-3. The caller enters its call, which no one will come for.
-4. The caller finds the bridge closed, and takes its call back.
-
-Verdict: between 3 and 4 lies no gap. A call entered before step 2 is answered by it; one entered
-after it sees the bridge closed. Should both act, the call was not yet in its owner's hands, and
-nobody can tell. (test_bridge.py steps it.)
-
-Twisted's own queue is another than ours, and each is looked at in its turn. So while the bridge
-carries calls, ``call_from_thread()`` stands where ``reactor.callFromThread`` is looked up, and what
-is handed to that is put on our deque, as a ``_Posted``. (A bound method that a program has looked
-up before goes on using Twisted's queue.) Where the reactor ends, what was posted is handed to
-Twisted, which calls it for as long as it turns; a thread that posts meanwhile sees to that itself,
-as a caller does in 3 and 4. (test_bridge.py steps it.)
-
-Threads: callers submit and cancel; the reactor thread drains and closes. No locks: a deque, a set
-and lists whose every operation is one step of the interpreter. A lock would deadlock when a
-garbage collection or a signal handler calls back into us, and in a child forked while it is held.
-The set is only ever copied, never iterated over, while others may change it.
-
-Why not reactor.callFromThread() per call? It makes a burst of calls ten times slower.
+Threads: callers submit and cancel; the reactor thread drains and closes. No locks, but a deque, a
+set and lists: each of their operations is one step. A lock would deadlock when a garbage collection
+or a signal handler calls back into us, and in a child forked while it is held.
 """
 
 from __future__ import annotations
 
 import threading
-from _thread import LockType, get_ident
+from _thread import TIMEOUT_MAX, get_ident
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -68,25 +34,19 @@ from twisted.logger import Logger
 
 from .. import _errors
 from .._errors import Reason
-from .._threads.clock import monotonic
-from .._threads.handoff import Relay, entries, remove
-from .._threads.primitives import open_own_gates
-from . import call as _starting
-from . import result as _result
+from .._threads import clock, timeouts
+from .._threads.handoff import Handoff
+from .._threads.primitives import Waiter, Waits, discard, entries_of, first_of, pop_first
+from .call import PENDING, Call
 from .failure import Uncollected
-from .result import EventualResult
-from .stash import Stash
-from .timeouts import LONGEST
-
-_log = Logger(namespace="crochet")
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from .._coroutines.futures import ResultFuture, Teller
-    from .._diagnostics.explain import BlockedIn
-    from .._diagnostics.moments import Moments
     from .._threads.fork_mark import Mark
+    from .result import EventualResult
+    from .stash import Stash
+
+_log = Logger(namespace="crochet")
 
 # Builds the error by which a call to the function of that name is refused.
 Refusal = Callable[[str], Exception]
@@ -114,7 +74,7 @@ class _Posted:
     What was given to ``reactor.callFromThread()``.
     """
 
-    __slots__ = ("_made", "args", "function", "kwargs")
+    __slots__ = ("args", "function", "kwargs", "made")
 
     def __init__(
         self,
@@ -122,17 +82,18 @@ class _Posted:
         args: tuple[object, ...],
         kwargs: dict[str, object],
     ) -> None:
-        self._made = monotonic()
+        self.made = clock.monotonic()
         self.function = function
         self.args = args
         self.kwargs = kwargs
 
-    def call_in_reactor(self, queue: deque[_Posted]) -> None:
+    def start(self, queue: deque[Any], handoff: Handoff | None = None) -> None:
         """
         Call the function, as the reactor does: an error of any kind is logged.
 
         Args:
             queue: this is the first in it, and is taken out.
+            handoff: of no use here.
         """
         try:
             queue.popleft()
@@ -157,7 +118,7 @@ class _AtOnce:
         future.call_callbacks()
 
 
-# On its way to the reactor thread until it is emptied there; see the head of this file.
+# On its way to the reactor thread until it is emptied there.
 Wakeup = list[None]
 
 
@@ -165,6 +126,48 @@ def _nobody(wakeup: Wakeup) -> None:
     """
     Wake no reactor, for there is none.
     """
+
+
+class Diagnosis(Protocol):
+    """
+    Tells what is the matter with calls.
+    """
+
+    def begin(self) -> None:
+        """
+        Forget what it knows of an earlier reactor.
+        """
+
+    def explain(self, call: Call) -> Reason:
+        """
+        Tell why a call has no answer yet. From any thread; blocks never.
+        """
+        ...
+
+    def note(self, since: float, until: float, sight: Any) -> None:
+        """
+        Note what has kept the reactor thread for a while that has passed.
+        """
+
+    def warn_if_in_loop(self, name: str) -> None:
+        """
+        Warn of a wait in this thread that has lasted for 0.1 s, if its asyncio loop is running.
+        """
+
+
+class NoDiagnosis:
+    """
+    Knows nothing.
+    """
+
+    def begin(self) -> None: ...
+
+    def explain(self, call: Call) -> Reason:
+        return Reason("queued" if call.is_queued else "waiting", "")
+
+    def note(self, since: float, until: float, sight: Any) -> None: ...
+
+    def warn_if_in_loop(self, name: str) -> None: ...
 
 
 # How many calls the reactor thread starts before it looks at anything else.
@@ -178,6 +181,12 @@ _LOOKING = 50
 
 # At how many calls in flight a look for stranded ones looks.
 _LOOKED_FOR = 1_000
+
+# What of a bridge is another's while that plays the reactor's part.
+_BORROWED = (
+    *("refusal", "reactor_thread", "last_drain", "diagnosis", "new_waiter", "handoff"),
+    *("_queue", "_turns", "_wakeup", "_call_from_thread", "_ring", "_route"),
+)
 
 # How exactly the start of a call is noted, in seconds, and how many lags are remembered.
 _TICK = 0.001
@@ -196,72 +205,106 @@ class Bridge:
         self.refusal: Gatekeeper | None = refusal
         # The ident of the thread the reactor runs in, while it runs.
         self.reactor_thread: int | None = None
-        # Every call accepted and not yet answered, queued ones included. Weak references: who waits
-        # for a call holds it, the queue does, and the Deferred that will answer it; and where none
-        # of those is left, nobody can. To drop one runs no Python code.
-        self.flights: set[ref[EventualResult[object]]] = set()
-        self._forget = self.flights.discard  # one method object for all
+        # Every call accepted and not yet answered, queued ones included. Weak references: a thread
+        # that waits for a call holds it, the queue does, and the Deferred that will answer it; and
+        # where none of those is left, nobody can. To drop one runs no Python code. It is iterated
+        # over in copies, for others may change it.
+        self.in_flight: set[ref[Call]] = set()
+        self._forget = self.in_flight.discard  # one method object for all
         # Those of them that have done callbacks, which hold nothing by that.
-        self.watched: set[EventualResult[object]] = set()
-        # What those threads are blocked on that wait longer than a moment.
-        self.gates: set[LockType] = set()
+        self.watched: set[Call] = set()
+        # Who waits for what.
+        self.waits = Waits()
+        # Makes what a thread waits at.
+        self.new_waiter: Callable[[], Waiter] = Waiter
+        # The call whose body is on the reactor thread's stack, the innermost, which writes it.
+        self.body_of: Call | None = None
         # Is shown each call before it is entered, where tests look for what is left behind.
-        self.on_submit: Callable[[EventualResult[object]], object] | None = None
+        self.on_submit: Callable[[Call], object] | None = None
         self.uncollected: Uncollected = {}
-        self.stash: Callable[[EventualResult[object]], int] = stash.put
-        # Tells of futures that are done, at once. The loop hands in one that has threads for it.
+        self.stash: Callable[[EventualResult[Any]], int] = stash.put
+        # Tells of futures that are done, at once. The lifecycle hands in one with threads for it.
         self.teller: Teller = _AtOnce()
         # When the reactor thread last came to a call, by the monotonic clock, within a _TICK. Calls
         # share the number: one of its own would take each 24 bytes.
-        self.looked_at: float = 0.0  # reactor thread writes, others read
+        self.last_drain: float = 0.0  # reactor thread writes, others read
         # How many seconds the calls that it then came to had waited. Likewise.
         self.lags: deque[float] = deque(maxlen=_LAGS)
-        # Tells what the reactor thread waits for, should it be one that waits for us. Likewise.
-        self.blocked_in: BlockedIn[Bridge] | None = None
-        self.body_in: Callable[[FrameType | None], EventualResult[object] | None] = (
-            _starting.body_in
-        )
-        # What it is at, and has been at: read when a wait ends without an answer. Made by open().
-        self.moments: Moments[Any]
+        # Tells why a call has no answer. The lifecycle hands in one that looks.
+        self.diagnosis: Diagnosis = NoDiagnosis()
         # Wakes what watches the reactor, while that sleeps. Written by it alone; see watchdog.py.
         self.rouse: Callable[[], object] | None = None
-        # Wiped by a fork; then on_fork() is to be called. The loop hands in both; see fork_mark.py.
+        # Wiped by a fork; then on_fork() is to be called. The lifecycle hands in both; see
+        # fork_mark.py.
         self.mark: Mark = [1]
         self.on_fork: Callable[[], object] = int
-        # The calls, and what was posted: EventualResult and _Posted.
+        # The calls, and what was posted: Call and _Posted.
         self._queue: deque[Any] = deque()
         # How many of those may wait before further calls are refused; None for any number.
         self.max_queued: int | None = None
-        # Which of the flights look_for_stranded() is to look at next, in a set's order.
+        # Which of those in flight look_for_stranded() is to look at next, in a set's order.
         self._looked_for = 0
         self._looks = 0  # since it last did
+        # The last wake-up; emptied once that was heeded.
         self._wakeup: Wakeup = []
-        # Lets waiters through whose answers came together.
-        self.relay: Relay = Relay(self._queue, self._wake_for_calls)
-        self._turns = self.relay.turns
+        # Releases waiters whose answers came together.
+        self.handoff: Handoff = Handoff(self._queue, self._wake_for_calls)
+        self._turns = self.handoff.turns
         # Twisted's own; None while there is no reactor. And what has ours looked up instead of it.
         self._call_from_thread: Callable[..., object] | None = None
         self._route: Route | None = None
         self._ring: Callable[[Wakeup], object] = _nobody
 
     @property
-    def in_flight(self) -> set[EventualResult[object]]:
+    def body(self) -> Call | None:
         """
-        The calls accepted and not yet answered. From any thread; blocks never.
+        The call in whose body the reactor thread is, if it is in one. From any thread.
         """
-        found: set[EventualResult[object]] = set()
-        for reference in self.flights.copy():
+        call = self.body_of
+        if call is None or call.outcome is not PENDING or call.running is not None:
+            return None
+        return call
+
+    def calls_in_flight(self) -> set[Call]:
+        """
+        Return the calls accepted and not yet answered. From any thread; blocks never.
+        """
+        found: set[Call] = set()
+        for reference in self.in_flight.copy():
             call = reference()
             if call is not None:
                 found.add(call)
         return found
 
+    def calls_queued(self) -> list[Call]:
+        """
+        Return the calls that have not been started, first the next. From any thread; blocks never.
+        """
+        return [entry for entry in entries_of(self._queue) if type(entry) is not _Posted]
+
+    def first_queued(self, most: int) -> tuple[list[Call], bool]:
+        """
+        Return the first calls that have not been started, and whether there are more. From any
+        thread; blocks never.
+        """
+        for _ in range(5):
+            try:
+                entries = [*islice(self._queue, most)]
+            except RuntimeError:
+                # Another thread has changed it: before CPython 3.12 a garbage collection may come
+                # in the middle of a copy, and let other threads run.
+                continue
+            is_longer = len(self._queue) > len(entries)
+            return [entry for entry in entries if type(entry) is not _Posted], is_longer
+        return [], False
+
     @property
-    def queued(self) -> list[EventualResult[object]]:
+    def oldest(self) -> float | None:
         """
-        The calls that have not been started, first the next. From any thread; blocks never.
+        When what is first in the queue was made, by the monotonic clock. From any thread.
         """
-        return [entry for entry in entries(self._queue) if type(entry) is not _Posted]
+        entry = first_of(self._queue)
+        return None if entry is None else entry.made
 
     def open(
         self,
@@ -279,9 +322,7 @@ class Bridge:
                 *call_from_thread* does.
             route: puts ``call_from_thread()`` where the program looks up the reactor's.
         """
-        from .._diagnostics.moments import Moments  # setup() has loaded it
-
-        self.moments = Moments()
+        self.diagnosis.begin()
         self._call_from_thread = call_from_thread
         self.lags.clear()
         self._ring = partial(call_from_thread, self.drain_in_reactor)
@@ -292,9 +333,9 @@ class Bridge:
         if route is not None:
             self._route = route  # before it is used
             route(self.call_from_thread)
-        # An earlier life may have left gates, and calls, entered by a thread that found the bridge
-        # open then, and may have woken that reactor.
-        self.relay.open_all()
+        # An earlier life may have left waiters, and calls: of a thread that found the bridge open
+        # then, and may have woken that reactor.
+        self.handoff.release_all()
 
     def ring_with(self, ring: Callable[[Wakeup], object]) -> None:
         """
@@ -311,14 +352,16 @@ class Bridge:
         Have the reactor thread call something, in its turn among the calls. From any thread, and
         from a signal handler; blocks never.
 
-        This is what ``reactor.callFromThread`` is while the bridge carries calls.
+        This is what ``reactor.callFromThread`` is while the bridge carries calls: the order of two
+        queues would be lost. (A bound method that a program has looked up before uses Twisted's.)
         """
         self.notice_fork()
         posted = _Posted(function, args, kwargs)
         self._queue.append(posted)
         if self._route is None:
-            # The reactor has ended, or is about to: see the head of this file.
-            if remove(self._queue, posted):
+            # The reactor has ended, or is about to: close() may have looked at the queue before
+            # this was in it. The one that takes it out hands it to Twisted.
+            if discard(self._queue, posted):
                 self._give_to_twisted(posted)
         elif not self._wakeup and not self._turns:
             self._wake()
@@ -335,13 +378,39 @@ class Bridge:
         if route is not None:
             route(None)
 
+    def borrow(self) -> dict[str, Any]:
+        """
+        Let somebody else play the reactor's part, who opens the bridge anew, with nothing queued.
+
+        A reactor that runs meanwhile has its own ``callFromThread`` back, and is given nothing of
+        ours.
+
+        Returns:
+            What ``give_back()`` takes.
+        """
+        borrowed = {name: getattr(self, name) for name in _BORROWED}
+        self._unroute()
+        self._queue = deque()
+        self.handoff = Handoff(self._queue, self._wake_for_calls)
+        self._turns = self.handoff.turns
+        return borrowed
+
+    def give_back(self, borrowed: dict[str, Any]) -> None:
+        """
+        Have all be as it was before it was borrowed.
+        """
+        for name, value in borrowed.items():
+            setattr(self, name, value)
+        if self._route is not None:
+            self._route(self.call_from_thread)
+
     def refuse(self, refusal: Refusal) -> None:
         """
         Accept no more calls; those accepted go on.
         """
         self.refusal = refusal
 
-    def submit(self, result: EventualResult[object]) -> None:
+    def submit(self, call: Call) -> None:
         """
         Have a call run in the reactor thread. From any thread; blocks never.
 
@@ -352,35 +421,40 @@ class Bridge:
             self.on_fork()
         refusal = self.refusal
         if refusal is not None:
-            error = refusal(_result.name_of(result))
+            error = refusal(call.name)
             if error is not None:
                 raise error
         most = self.max_queued
         if most is not None and len(self._queue) >= most:
-            raise _errors.too_many_queued(_result.name_of(result), most, self.explain(result))
+            raise _errors.too_many_queued(call.name, most, self.explain(call))
         on_submit = self.on_submit
         if on_submit is not None:
-            on_submit(result)
-        self.flights.add(ref(result, self._forget))
-        self._queue.append(result)
-        if (
-            not self._wakeup and not self._turns
-        ):  # or else the last of those does; see _threads/handoff.py
+            on_submit(call)
+        self.in_flight.add(ref(call, self._forget))
+        # Before the look at _wakeup, which the reactor thread empties before it looks here: so a
+        # wake-up that is not empty is still on its way, and is for this call, too.
+        self._queue.append(call)
+        if not self._wakeup and not self._turns:  # or else the last of those does; see handoff.py
             self._wake()
-        rouse = self.rouse  # after entering; see _diagnostics/watchdog.py
+        rouse = self.rouse  # after entering; see watchdog.py
         if rouse is not None:
             rouse()
-        # The second look, after entering; see the head of this file.
+        # The bridge may have been closed since the look above. close() sets refusal, then answers
+        # what it finds: a call that it has not found sees that here. If it has found it, too, there
+        # is no difference, for nobody has the call yet.
         if self.refusal is not None:
-            self._take_back(result)
+            self._take_back(call)
 
-    def _take_back(self, result: EventualResult[object]) -> None:
+    def _take_back(self, call: Call) -> None:
         refusal = self.refusal
-        if refusal is not None and _result.withdraw(result):
-            self.flights.discard(ref(result))
-            raise refusal(_result.name_of(result)) or _errors.stopped(_result.name_of(result))
+        if refusal is not None and call.withdraw():
+            self.in_flight.discard(ref(call))
+            raise refusal(call.name) or _errors.stopped(call.name)
 
     def _wake(self) -> None:
+        # It wakes once too often rather than too seldom. While one thread is in here, any other
+        # wakes the reactor, too: a signal handler in the middle of this may wait for its own call.
+        # And an exception that ends this half-way leaves no wake-up behind that nobody heeds.
         ring = self._ring
         wakeup: Wakeup = [None]
         try:
@@ -389,7 +463,10 @@ class Bridge:
             # One that has ended meanwhile has closed what it is woken by.
             if ring is self._ring:
                 raise
-        if ring is self._ring:  # and at once; see the head of this file
+        # It may have been heeded by now, and is empty then. One of an earlier life, which nobody
+        # will heed, does not become the last: open() changes _ring, and nothing comes between this
+        # look and the next step.
+        if ring is self._ring:
             self._wakeup = wakeup
 
     def _wake_for_calls(self) -> None:
@@ -401,50 +478,41 @@ class Bridge:
         Start the calls that are queued, in the reactor thread.
         """
         queue = self._queue
-        start = _starting.start_in_reactor
         try:
-            wakeup.clear()  # before the deque is looked at; see the head of this file
+            wakeup.clear()  # before the queue is looked at; see submit()
             # A burst must not keep the reactor from its other work, nor the thread that makes it
-            # from making the rest: whoever is to get the interpreter's lock from a busy thread
+            # from making the rest: a thread that is to get the interpreter's lock from a busy one
             # waits for 5 ms, and after each batch the reactor looks for other events without it.
             left = len(queue)
             if left > _BATCH:
                 left = _BATCH
-            relay = self.relay if left > _FEW and self.relay.begin() else None
+            handoff = self.handoff if left > _FEW and self.handoff.begin() else None
+            monotonic = clock.monotonic
             # A body that runs the reactor's loop itself may take the rest.
             while left and queue:
                 left -= 1
                 now = monotonic()
-                if now - self.looked_at > _TICK:
-                    self.looked_at = now
-                    self.lags.append(now - queue[0]._made)
-                    self.relay.hurry()  # the last body may have been a long one
+                if now - self.last_drain > _TICK:
+                    self.last_drain = now
+                    self.lags.append(now - queue[0].made)
+                    self.handoff.check(wakes=False)  # the last body may have been a long one
                 # It is taken out where it is begun. And no name for it here, for a traceback of the
                 # body leads back to this frame.
-                if type(queue[0]) is _Posted:
-                    queue[0].call_in_reactor(queue)
-                else:
-                    start(queue, relay)
+                queue[0].start(queue, handoff)
             self.notice_fork()  # the last body's: this is to end, and not to poll the parent's
             self._wake_for_calls()
         except BaseException:
             # Only an exception thrown into this thread from outside gets here.
-            self.relay.open_all()
+            self.handoff.release_all()
             self._wake()
             raise
-
-    def cancel(self, result: EventualResult[object]) -> None:
-        """
-        Have the reactor thread cancel a call that has started. From any thread; blocks never.
-        """
-        self.call(_result.cancel_in_reactor, result)
 
     def call(self, function: Callable[..., object], /, *args: object) -> None:
         """
         Have the reactor thread call something. From any thread; blocks never.
 
-        It is called in the reactor's next turn, before the calls that are queued. Whoever asks has
-        been told of a reactor. One that has ended calls nothing any more.
+        It is called in the reactor's next turn, before the calls that are queued. A reactor that
+        has ended calls nothing any more.
         """
         self.notice_fork()
         if self._call_from_thread is None:
@@ -472,7 +540,7 @@ class Bridge:
         hundredth of a processor for all of them.
         """
         self.notice_fork()  # a signal handler may have forked, in C
-        return LONGEST * max(1.0, len(self.gates) / _LOOKING)
+        return min(timeouts.LONGEST * max(1.0, len(self.waits) / _LOOKING), TIMEOUT_MAX)
 
     def is_reactor_thread(self) -> bool:
         """
@@ -481,14 +549,12 @@ class Bridge:
         self.notice_fork()
         return get_ident() == self.reactor_thread
 
-    def explain(self, result: EventualResult[object]) -> Reason:
+    def explain(self, call: Call) -> Reason:
         """
         Tell why a call has no answer yet. From any thread; blocks never.
         """
         self.notice_fork()
-        from .._diagnostics.explain import explain  # setup() has loaded it
-
-        return explain(self, result, self.blocked_in)
+        return self.diagnosis.explain(call)
 
     def look_for_stranded(self) -> None:
         """
@@ -497,46 +563,49 @@ class Bridge:
         """
         # To copy many takes its time, so it is not done at each look.
         self._looks += 1
-        if self._looks <= len(self.flights) // (10 * _LOOKED_FOR):
+        if self._looks <= len(self.in_flight) // (10 * _LOOKED_FOR):
             return
         self._looks = 0
-        flights = self.flights.copy()
-        first = self._looked_for if self._looked_for < len(flights) else 0
+        in_flight = self.in_flight.copy()
+        first = self._looked_for if self._looked_for < len(in_flight) else 0
         self._looked_for = first + _LOOKED_FOR
-        for reference in islice(flights, first, self._looked_for):
+        for reference in islice(in_flight, first, self._looked_for):
             call = reference()
-            if call is not None and _starting.is_stranded(call):
-                self.call(_starting.answer_stranded, call)
+            if call is not None and call.is_stranded:
+                self.call(call.answer_stranded)
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """
         Wake the reactor for the queue, even if that seems to have been done.
         """
         if self.refusal is None:
             self._wake()
 
-    def disown(self, refusal: Refusal, gatekeeper: Gatekeeper) -> None:
+    def after_fork_in_child(self, refusal: Refusal, gatekeeper: Gatekeeper) -> None:
         """
         Answer all that is in flight, in a forked child, and hand later calls to *gatekeeper*.
         """
         self.refusal = gatekeeper
         self._call_from_thread = None
-        self._ring = _nobody  # the bell is the parent's
+        self._ring = _nobody  # what wakes the reactor is the parent's
         self._unroute()
         self.rouse = None
         self.reactor_thread = None
+        self.body_of = None
         self.uncollected.clear()  # the parent logs its errors itself
         self.watched.clear()  # and calls back itself, and its threads wait there
-        self.gates.clear()
         # A clone of the reactor thread may be at it, and is not to find what comes later.
         self._queue.clear()
         self._queue = deque()
-        self.relay.disown(self._queue)
-        for result in self.in_flight:
-            _result.orphan(result, refusal(_result.name_of(result)))
-        open_own_gates()  # where a signal handler has forked
+        self.handoff.after_fork_in_child(self._queue)
+        for call in self.calls_in_flight():
+            call.after_fork_in_child(refusal(call.name))
+        ident = get_ident()
+        self.waits.release_own(ident)  # where a signal handler has forked
+        for other in self.waits.keys() - {ident}:
+            del self.waits[other]
 
-    def close(self, refusal: Refusal) -> list[Deferred[object]]:
+    def close(self, refusal: Refusal) -> list[Deferred[Any]]:
         """
         Accept no more calls and answer all that are in flight.
 
@@ -545,28 +614,25 @@ class Bridge:
         Returns:
             The Deferreds of the operations that had started, to be cancelled.
         """
-        self.refusal = refusal  # before the copy is made; see the head of this file
-        self._ring = _nobody  # whoever is to close the bell waits until nobody has this any more
-        unfinished: list[Deferred[object]] = []
-        for result in self.in_flight:
-            running = _result.end(result, refusal(_result.name_of(result)))
+        self.refusal = refusal  # before the copy is made; see submit()
+        self._ring = _nobody  # what closes the wake-up waits until no thread has this any more
+        unfinished: list[Deferred[Any]] = []
+        for call in self.calls_in_flight():
+            running = call.end(refusal(call.name))
             if running is not None:
                 unfinished.append(running)
         # What was entered since the copy was made, and withdrawn calls whose waiters may not all
         # have been released.
         self._end_queued(refusal)
-        self._unroute()  # before looking once more; see the head of this file
+        self._unroute()  # before looking once more; see call_from_thread()
         self._end_queued(refusal)
-        self.relay.open_all()
+        self.handoff.release_all()
         return unfinished
 
     def _end_queued(self, refusal: Refusal) -> None:
-        while self._queue:
-            try:
-                entry = self._queue.popleft()
-            except IndexError:
-                break  # taken by another thread that closes: one that starts a life that ends
+        # (Another thread may close, too: one that starts a reactor that ends.)
+        while (entry := pop_first(self._queue)) is not None:
             if type(entry) is _Posted:
                 self._give_to_twisted(entry)
             else:
-                _result.end(entry, refusal(_result.name_of(entry)))
+                entry.end(refusal(entry.name))

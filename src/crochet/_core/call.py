@@ -1,211 +1,466 @@
 """
-How a call starts in the reactor thread, and how its body, wherever that goes on, is known as its.
+One call: from the queue through its body to its answer.
 
 What must always hold:
 
-1. A call that was withdrawn before it started never starts. Whoever deletes ``_work`` has it; see
-   the head of _core/result.py.
-2. A call that has started is answered with what its body returns or raises, or what its Deferred
-   fires with, unless the reactor's end has answered it before. No exception leaves
-   start_in_reactor() but one that is thrown into the reactor thread from outside.
-3. Nothing here keeps alive what was started: neither the frame of start_in_reactor(), to which
-   the body's traceback leads back, nor a context that somebody has kept.
+1. A call is answered once, and then every waiter is released and every done callback called.
+2. A call that was withdrawn before it started never starts.
+3. A call that has started is answered with what its body returns or raises, or what its Deferred
+   fires with, or with what was thrown into the reactor thread meanwhile.
+4. Nothing here holds a lock, and the reactor thread waits for nobody.
+5. Nothing here keeps alive what has run: neither the frame of ``start()``, to which the body's
+   traceback leads back, nor a context that somebody has kept.
 
-Threads: all of it runs in the reactor thread. Calls are started by Bridge.drain_in_reactor(), and a
-body that runs the reactor's loop itself starts others in the middle of it.
+Threads: a call starts, and is answered, in the reactor thread. One that was withdrawn is answered
+by the thread that withdrew it, so that those who wait for it need not wait for a busy reactor; its
+done callbacks are called in the reactor thread, which still has the call in its queue. Everything
+else may come from any thread, a signal handler or a destructor, between any two steps.
 """
 
 from __future__ import annotations
 
-import sys
 from collections import deque
-from contextvars import ContextVar
-from types import CellType, CoroutineType, FrameType, FunctionType
-from typing import Any, Final, cast
+from collections.abc import Callable, Mapping
+from contextvars import Context, ContextVar
+from enum import Enum
+from functools import partial
+from sys import _getframe
+from types import CellType, CodeType, CoroutineType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import ref
 
-from twisted.internet import defer
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .. import _errors
-from .._coroutines.follow import PLAIN, follow, is_a
-from .._coroutines.task import CODES
-from .._threads.handoff import Relay, is_a_handlers
-from .result import PENDING, EventualResult, answer, answer_withdrawn, fail
+from .._coroutines.cancellation import is_cancellation
+from .._coroutines.follow import PLAIN, explained, follow, is_a
+from .._threads import clock
+from .._threads.handoff import Handoff
+from .._threads.primitives import Waiter, claim, entries_of, take
+from .failure import StoredError
 
-# What resumes coroutines and inlineCallbacks.
-_DRIVERS: Final = {cast("FunctionType", vars(defer)["_inlineCallbacks"]).__code__, *CODES}
+if TYPE_CHECKING:
+    from .bridge import Bridge
+
+_log = Logger(namespace="crochet")
+
+# What is to be run: the function, its arguments, and the caller's context variables.
+Work = tuple[Callable[..., object], tuple[object, ...], Mapping[str, object], Context]
+
+# What is done when the answer is there: a thread is released, or a done callback called.
+Callback = Waiter | partial[Any]
+
+
+class _Pending(Enum):
+    """
+    The outcome of a call before it has one.
+    """
+
+    PENDING = "pending"
+
+
+PENDING: Final = _Pending.PENDING
 
 # The call in whose body this is, for what goes on later: coroutines, inlineCallbacks. Not for all:
 # to set it costs a short call a tenth of its time. See current_call(). Weak, for a context may be
 # kept by anybody, and must not keep an answer.
-_current_call: ContextVar[ref[EventualResult[Any]] | None] = ContextVar(
-    "crochet.current_call", default=None
-)
+_current_call: ContextVar[ref[Call] | None] = ContextVar("crochet.current_call", default=None)
 
 
-def start_in_reactor(queue: deque[Any], relay: Relay | None = None) -> None:
+class Call:
     """
-    Run the body of the first call in a queue, in the caller's context, and answer with what comes
-    of it.
+    A call of a decorated function, and its answer.
 
-    Args:
-        queue: the call is taken out of it, once nothing can be lost by that.
-        relay: is where the waiter lines up, if there is an answer at once.
+    Attributes:
+        bridge: carries it.
+        name: of the function called, for texts.
+        outcome: the answer, a value or a StoredError, or ``PENDING``. Written once, before the
+            callbacks are called.
+        callbacks: what is to be called when the answer is there, in this order. A dict, for each
+            takes out its own; changed by single steps only.
+        running: the Deferred to cancel, while there is one. Reactor thread only.
+        cancel_requested: whether it was to be cancelled: then a CancelledError is no news. Only
+            ever set.
+        cancel_delivered: whether the reactor thread has passed that on to the operation. Likewise.
+        made: when it was called, by the monotonic clock, in seconds.
+        started: when it was started, likewise; None before. Reactor thread writes.
+        caller: the code that called the decorated function; None if that was no Python code. No
+            frame: that would keep its locals alive.
+        offset: where in it, in units of two bytes, for small numbers take no memory.
     """
-    result: EventualResult[object] = queue[0]
-    try:
-        try:
-            try:
-                function, args, kwargs, context = result._work
-                del result._work
-            except AttributeError as error:
-                if is_a_handlers(error):
-                    raise
-                # Withdrawn, and answered by the thread that did it, but for its done callbacks, and
-                # unless a signal kept that thread from going through with it.
-                queue.popleft()
-                answer_withdrawn(result)
-                return
-            queue.popleft()
-            result._started = result._home.looked_at
-            if _current_call in context:
-                context.run(_current_call.set, None)  # an outer call's, which is none of this one's
-            # To unpack nothing takes as long as to call.
-            value: Any
-            value = (
-                context.run(function, *args, **kwargs) if args or kwargs else context.run(function)
-            )
-            kind = type(value)  # pyright: ignore[reportUnknownVariableType]
-            if kind is CoroutineType:
-                context.run(_current_call.set, ref(result))
-            is_answer = id(kind) in PLAIN  # pyright: ignore[reportUnknownArgumentType]
-            if not is_answer:
-                value = follow(value, context)
-                is_answer = not is_a(Deferred, value)
-            if is_answer:
-                answer(result, value, relay)
-            else:
-                deferred: Any = value
-                result._running = deferred
-                # In a cell, to be emptied: the frame of a callback that fails before ours leads
-                # back to Twisted's, which has our arguments. And that of a coroutine that has
-                # failed, to this.
-                deferred.addBoth(_settle, CellType(result))
-        except BaseException as error:
-            if not _fail_started(result, error):
-                raise
-    except BaseException as error:
-        # Also one that was thrown in right as another was to be stored, so that none was.
-        _fail_started(result, error)
-        raise
-    finally:
-        # The body's frame leads back to this one, and the result holds the traceback.
-        del result
-        function = args = kwargs = context = value = deferred = None
 
-
-def _fail_started(result: EventualResult[object], error: BaseException) -> bool:
-    """
-    Answer with what the body has raised, or with what was thrown into this thread from outside, if
-    the call has started and there is no answer. Tell whether that was so.
-    """
-    if result._outcome is not PENDING or hasattr(result, "_work"):
-        return False
-    # Leave out the first frame, that of start_in_reactor(): it says nothing of the program.
-    traceback = error.__traceback__
-    fail(result, error, traceback.tb_next if traceback else None)
-    return True
-
-
-def current_call() -> EventualResult[object] | None:
-    """
-    Return the call in whose body this is, in the reactor thread; or None.
-
-    A body that is on the stack has a frame of ours below it, and one that was resumed has Twisted's
-    driver there, or ours, and the call in its context. (A task of asyncio's has none below it.)
-    """
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code is start_in_reactor.__code__:
-            return cast("EventualResult[object] | None", frame.f_locals.get("result"))
-        if frame.f_code in _DRIVERS and (reference := _current_call.get()) is not None:
-            return reference()
-        frame = frame.f_back
-    reference = _current_call.get()
-    return reference() if reference is not None else None
-
-
-def body_in(frame: FrameType | None) -> EventualResult[object] | None:
-    """
-    Return the call in whose body a thread is, given its innermost frame; or None.
-    """
-    while frame is not None and frame.f_code is not start_in_reactor.__code__:
-        frame = frame.f_back
-    if frame is None:
-        return None
-    result = cast("EventualResult[object] | None", frame.f_locals.get("result"))
-    if result is None or result.done() or not hasattr(result, "_started"):
-        return None
-    return result if result._running is None else None
-
-
-def remember_call() -> None:
-    """
-    Have the rest of a body, which will be resumed by Twisted, know its call.
-    """
-    result = current_call()
-    if result is not None:
-        _current_call.set(ref(result))
-
-
-def is_stranded(result: EventualResult[object]) -> bool:
-    """
-    Tell whether the Deferred of a call has fired, and there is no answer. From any thread.
-
-    That is so for a moment as Twisted calls the callbacks; and for good where an exception was
-    thrown into the reactor thread just when it called ours: there was no stack left, say, for the
-    Deferred fired deep in a recursion.
-    """
-    running: Any = result._running
-    return (
-        running is not None
-        and running.called
-        and not running.paused  # it has a Deferred for its result
-        and result._outcome is PENDING
+    __slots__ = (
+        "__weakref__",
+        "bridge",
+        "callbacks",
+        "caller",
+        "cancel_delivered",
+        "cancel_requested",
+        "made",
+        "name",
+        "offset",
+        "outcome",
+        "running",
+        "started",
+        "work",
     )
 
+    def __init__(
+        self, bridge: Bridge, name: str, work: Work, callbacks: dict[Callback, None]
+    ) -> None:
+        self.bridge = bridge
+        self.name = name
+        # The thread that empties this slot starts the call, or withdraws it.
+        self.work: Work = work
+        self.outcome: object = PENDING
+        self.callbacks = callbacks
+        self.running: Deferred[Any] | None = None
+        self.cancel_requested = False
+        self.cancel_delivered = False
+        self.made = clock.monotonic()
+        self.started: float | None = None
+        try:
+            frame = _getframe(2)
+        except ValueError:  # called by no Python code, but as a thread or an exit hook
+            self.caller: CodeType | None = None
+            self.offset = 0
+        else:
+            self.caller = frame.f_code
+            self.offset = frame.f_lasti >> 1
 
-def answer_stranded(result: EventualResult[object]) -> None:
+    @property
+    def is_queued(self) -> bool:
+        """
+        Whether it has neither started nor been withdrawn.
+        """
+        return hasattr(self, "work")
+
+    @property
+    def state(self) -> str:
+        """
+        What has become of it, as a phrase.
+        """
+        if self.outcome is not PENDING:
+            return "answered"
+        if self.is_queued:
+            return "queued"
+        return "runs" if self.running is None else "started, and waits for its Deferred"
+
+    def start(self, queue: deque[Any], handoff: Handoff | None = None) -> None:
+        """
+        Run the body, in the caller's context, and answer with what comes of it. Reactor thread.
+
+        No exception leaves this but one that was thrown into the thread from outside.
+
+        Args:
+            queue: this is the first in it, and taken out once nothing can be lost by that.
+            handoff: where the waiter is queued, if there is an answer at once.
+        """
+        bridge = self.bridge
+        outer = bridge.body_of  # a body may run the reactor's loop itself
+        try:
+            try:
+                work = getattr(self, "work", None)
+                if not claim(self, "work") or work is None:
+                    # Withdrawn, and answered by the thread that did it, but for its done
+                    # callbacks, and unless a signal kept that thread from going through with it.
+                    queue.popleft()
+                    self.answer_withdrawn()
+                    return
+                function, args, kwargs, context = work
+                del work  # the body is to hold its arguments alone
+                queue.popleft()
+                self.started = bridge.last_drain
+                if _current_call in context:
+                    context.run(_current_call.set, None)  # an outer call's, and not of this one
+                bridge.body_of = self
+                # To unpack nothing takes as long as to call.
+                value: Any = (
+                    context.run(function, *args, **kwargs)
+                    if args or kwargs
+                    else context.run(function)
+                )
+                kind = type(value)  # pyright: ignore[reportUnknownVariableType]
+                if kind is CoroutineType:
+                    context.run(_current_call.set, ref(self))
+                is_answer = id(kind) in PLAIN  # pyright: ignore[reportUnknownArgumentType]
+                if not is_answer:
+                    value = follow(value, context)
+                    is_answer = not is_a(Deferred, value)
+                if is_answer:
+                    self.answer(value, handoff)
+                else:
+                    deferred: Any = value
+                    self.running = deferred
+                    # In a cell, to be emptied: the frame of a callback that fails before ours
+                    # leads back to Twisted's, which has our arguments. And that of a coroutine
+                    # that has failed, to this.
+                    deferred.addBoth(_settle, CellType(self))
+            except BaseException as error:
+                if not self._fail_started(error):
+                    raise
+        except BaseException as error:
+            # Also one that was thrown in right as another was to be stored, so that none was.
+            self._fail_started(error)
+            raise
+        finally:
+            bridge.body_of = outer
+            # The body's frame leads back to this one, and the call holds the traceback.
+            del self, outer
+            function = args = kwargs = context = value = deferred = None
+
+    def _fail_started(self, error: BaseException) -> bool:
+        """
+        Answer with what the body has raised, or with what was thrown into this thread from outside,
+        if the call has started and there is no answer. Tell whether that was so.
+        """
+        if self.outcome is not PENDING or self.is_queued:
+            return False
+        # Leave out the first frame, that of start(): it says nothing of the program.
+        traceback = error.__traceback__
+        self.fail(error, traceback.tb_next if traceback else None)
+        return True
+
+    def answer(
+        self, outcome: object, handoff: Handoff | None = None, *, calls_back: bool = True
+    ) -> None:
+        """
+        Store the answer, unless there is one, and release the waiters.
+
+        Args:
+            outcome: the answer.
+            handoff: where waiters are queued; without it they are released at once.
+            calls_back: call the done callbacks, too; else another thread has to.
+        """
+        try:
+            # Stored first. A waiter puts itself into the callbacks, then looks at the outcome: if
+            # that look is too early to see the answer, the waiter is found here.
+            if self.outcome is PENDING:
+                self.outcome = outcome
+                self.running = None
+                self.bridge.in_flight.discard(ref(self))
+            callbacks = self.callbacks
+            if not callbacks:
+                return
+            for callback in entries_of(callbacks):
+                if isinstance(callback, partial):
+                    if not calls_back:
+                        continue
+                    callback()
+                    self.bridge.watched.discard(self)
+                elif handoff is not None:
+                    handoff.enqueue(callback)
+                else:
+                    callback.put(None)
+                # After it was called: should an exception come in between it is called twice, but
+                # not forgotten. (The waiter may have taken itself out.)
+                callbacks.pop(callback, None)
+        except BaseException:
+            # Thrown into this thread from outside. Nobody is to wait for ever because of it.
+            self.answer(outcome, calls_back=calls_back)
+            raise
+
+    def fail(
+        self, error: BaseException, traceback: TracebackType | None, *, calls_back: bool = True
+    ) -> None:
+        """
+        Answer with an error, to be logged if nobody takes it.
+
+        There is an answer, whatever the error is like, and whatever is thrown in meanwhile.
+        """
+        uncollected = self.bridge.uncollected
+        try:
+            error = explained(error, self.name)
+            is_expected = self._is_expected(error)
+            stored = StoredError(self.name, error, traceback, uncollected, is_collected=is_expected)
+        except Exception as problem:
+            # Something about the error, or there is no memory.
+            error = _errors.not_handed_over(self.name, type(error), problem)
+            stored = StoredError(self.name, error, traceback, uncollected)
+        except BaseException:
+            # A signal handler's. It does not come at each attempt.
+            self.fail(error, traceback, calls_back=calls_back)
+            raise
+        self.answer(stored, calls_back=calls_back)
+
+    def _is_expected(self, error: BaseException) -> bool:
+        """
+        Tell whether an error is no news: it comes of a cancellation, or of the reactor's end, which
+        those who wait have learned of.
+        """
+        before = self.outcome
+        by_end = type(before) is StoredError and isinstance(before.error, _errors.ReactorStopped)
+        return self.cancel_requested and is_cancellation(error, of_reactor=by_end)
+
+    def add_callback(self, callback: partial[Any]) -> None:
+        """
+        Have *callback* called once the answer is there: in the reactor thread, or here if it is
+        there already. From any thread. What it raises is logged, but here.
+        """
+        callbacks, watched = self.callbacks, self.bridge.watched
+        watched.add(self)  # it is to be called even if nothing else holds the call
+        wrapped = partial(_call_back, callback, self.name)
+        callbacks[wrapped] = None
+        if self.outcome is PENDING:
+            return
+        # The answer came before, or just now, and may have missed the callback. The thread that
+        # takes it out calls it.
+        watched.discard(self)
+        if take(callbacks, wrapped):
+            try:
+                callback()
+            except Exception:  # Ctrl-C is meant for this thread
+                _log.failure("Error in a done callback of {name}()", name=self.name)
+
+    def end(self, error: BaseException) -> Deferred[Any] | None:
+        """
+        Answer a call that cannot be run to its end any more; return its Deferred if it has one.
+
+        Its waiters learn of it; that nobody waits is no reason to log it.
+        """
+        self.withdraw()
+        self.cancel_requested = True
+        running = self.running
+        self.answer(StoredError(self.name, error, None, self.bridge.uncollected, is_collected=True))
+        return running
+
+    def after_fork_in_child(self, error: BaseException) -> None:
+        """
+        Answer the call in a forked child: the waiters and callbacks are the parent's.
+        """
+        self.callbacks.clear()
+        self.end(error)
+
+    def withdraw(self) -> bool:
+        """
+        Tell whether the call had not started. It never will, then. From any thread.
+        """
+        return claim(self, "work")
+
+    def answer_withdrawn(self, *, calls_back: bool = True) -> None:
+        """
+        Answer a call that was withdrawn, or go on with that.
+        """
+        self.cancel_requested = True  # by the thread that withdrew it
+        if self.outcome is PENDING:
+            error = CancelledError(f"{self.name}() was cancelled before it started")
+            self.fail(error, None, calls_back=calls_back)
+        else:
+            self.answer(self.outcome, calls_back=calls_back)
+
+    def cancel(self) -> None:
+        """
+        Withdraw the call, or have its operation cancelled. From any thread; blocks never.
+        """
+        self.cancel_requested = True
+        if self.withdraw():
+            self.answer_withdrawn(calls_back=False)
+        elif self.outcome is PENDING:
+            self.bridge.call(self.cancel_in_reactor)
+
+    def cancel_in_reactor(self) -> None:
+        """
+        Cancel the Deferred of a call that has started.
+
+        A canceller that raises has answered the call: what it was to cancel may never fire.
+        """
+        running = self.running
+        try:
+            if running is not None:
+                running.cancel()
+        except BaseException as error:
+            if self.outcome is not PENDING:
+                raise
+            traceback = error.__traceback__
+            self.fail(error, traceback.tb_next if traceback else None)
+            del traceback
+        finally:
+            self.cancel_delivered = True
+
+    @property
+    def is_stranded(self) -> bool:
+        """
+        Whether its Deferred has fired, and there is no answer.
+
+        That is so for a moment as Twisted calls the callbacks; and for good where an exception was
+        thrown into the reactor thread just when it called ours: there was no stack left, say, for
+        the Deferred fired deep in a recursion.
+        """
+        running: Any = self.running
+        return (
+            running is not None
+            and running.called
+            and not running.paused  # it has a Deferred for its result
+            and self.outcome is PENDING
+        )
+
+    def answer_stranded(self) -> None:
+        """
+        Answer such a call with what its Deferred has, in the reactor thread.
+        """
+        if self.is_stranded:
+            cast("Any", self.running).addBoth(_settle, CellType(self))
+
+
+def _call_back(callback: partial[Any], name: str) -> None:
     """
-    Answer such a call with what its Deferred has, in the reactor thread.
+    Call a done callback, in the thread that answers. Nothing is raised: others are behind it.
     """
-    if is_stranded(result):
-        cast("Any", result._running).addBoth(_settle, CellType(result))
+    try:
+        try:
+            callback()
+        except Exception:
+            raise
+        except BaseException:
+            # More likely a signal handler's than its own: what it was to do may not be done.
+            callback()
+    except BaseException:  # SystemExit, too
+        _log.failure("Error in a done callback of {name}()", name=name)
 
 
 def _settle(value: object, handed_over: CellType) -> object:
     """
     Answer with what a Deferred fired with, and leave a value to its other callbacks.
     """
-    result: EventualResult[object] = handed_over.cell_contents
+    call: Call = handed_over.cell_contents
     try:
         del handed_over.cell_contents
         if isinstance(value, Failure):
-            # From here on the result answers for the error: nobody else need log it.
+            # From here on the call answers for the error: nobody else need log it.
             failure = cast("Any", value)
             reason = failure.value
             if not isinstance(reason, BaseException):  # errback("text")
-                reason = _errors.no_exception(result._name, reason)
-            fail(result, reason, failure.tb)
+                reason = _errors.no_exception(call.name, reason)
+            call.fail(reason, failure.tb)
             return None
-        answer(result, value)
+        call.answer(value)
         return value
     except BaseException as error:
         # Thrown into this thread from outside.
-        if result._outcome is PENDING:
-            fail(result, error, error.__traceback__)
+        if call.outcome is PENDING:
+            call.fail(error, error.__traceback__)
         raise
     finally:
-        del result
+        del call
+
+
+def current_call(bridge: Bridge) -> Call | None:
+    """
+    Return the call in whose body this is, in the reactor thread; or None.
+
+    The context of what is resumed later, a coroutine or inlineCallbacks, has its call. All other
+    bodies are on the stack, and the bridge has the innermost.
+    """
+    reference = _current_call.get()
+    return bridge.body_of if reference is None else reference()
+
+
+def remember_call(bridge: Bridge) -> None:
+    """
+    Have the rest of a body, which will be resumed by Twisted, know its call.
+    """
+    call = bridge.body_of
+    if call is not None:
+        _current_call.set(ref(call))

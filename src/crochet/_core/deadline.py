@@ -22,14 +22,14 @@ Threads: each has a context of its own, and so has every call. A lock may be loo
 from __future__ import annotations
 
 import math
-from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from contextvars import Context, ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .._threads.clock import monotonic
-from .timeouts import Seconds, seconds
+from .._threads import clock
+from .._threads.primitives import Hold, new_hold
+from .._threads.timeouts import Seconds, seconds
 
 
 class Bound:
@@ -39,9 +39,7 @@ class Bound:
 
     __slots__ = ("end", "held", "outer")
 
-    def __init__(
-        self, end: float, held: LockType | None = None, outer: Bound | None = None
-    ) -> None:
+    def __init__(self, end: float, held: Hold | None = None, outer: Bound | None = None) -> None:
         self.end = end  # by time.monotonic()
         self.held = held  # locked while the block lasts; None is for good
         self.outer = outer  # what holds once it has ended
@@ -133,13 +131,13 @@ class deadline:
 
     def __init__(self, timeout: Seconds) -> None:
         self._limit = seconds(timeout)
-        self._held = allocate_lock()  # locked in the block
+        self._held = new_hold()  # locked in the block
 
-    def _begin_or_end(self) -> LockType:
+    def _begin_or_end(self) -> Hold:
         # `with` looks __exit__ up before it calls __enter__(): each block has a lock of its own, or
         # a task that has the last one's in its context would be bounded by that again.
         if not self._held.locked():
-            self._held = allocate_lock()
+            self._held = new_hold()
         return self._held
 
     def __enter__(self) -> None:
@@ -151,7 +149,7 @@ class deadline:
             )
         bound = _bound.get()
         outer = None if bound is None else bound.lasting()
-        end = min(end_of(outer), monotonic() + self._limit)
+        end = min(end_of(outer), clock.monotonic() + self._limit)
         _bound.set(Bound(end, held, outer))  # of which nothing is seen before the next step
         try:
             held.acquire(False)
@@ -181,4 +179,4 @@ class deadline:
         Call it from any thread; in the body of a call it tells what the caller's deadline leaves.
         Blocks never.
         """
-        return max(get_end() - monotonic(), 0.0)
+        return max(get_end() - clock.monotonic(), 0.0)

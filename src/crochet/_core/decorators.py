@@ -8,14 +8,14 @@ one; see WaitedFunction.
 What must always hold when a wait ends, by an answer, for lack of time or by an exception that a
 signal handler raised anywhere in here: the operation has ended, or it was told to; one that had
 not started never will. The wait and everything after it stand in one ``try``; what leaves it goes
-through ``_patience.abandon()``, which sees to that and is itself guarded against a second signal.
+through ``cancel_interrupted()``, which sees to that and is itself guarded against a second signal.
 """
 
 from __future__ import annotations
 
 import inspect
 import warnings
-from _thread import allocate_lock, get_ident
+from _thread import get_ident
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial, update_wrapper
@@ -24,15 +24,13 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, cast
 
 from .. import _errors
-from .._threads.clock import monotonic
-from . import call as _starting
-from . import waiting as _patience
+from .._threads import clock, timeouts
+from .._threads.timeouts import Seconds, seconds
 from .bridge import Bridge
+from .call import Call, remember_call
 from .deadline import end_of, get_bound, keep_in
-from .failure import Fault
-from .result import PENDING, EventualResult
-from .timeouts import LONGEST, Seconds, seconds
-from .waiting import Expired, OnLate, Terms
+from .result import EventualResult
+from .waiting import OnLate, WaitOptions, cancel_interrupted, run_and_wait
 
 if TYPE_CHECKING:
     from .types import Waiting
@@ -58,7 +56,7 @@ class Decorators:
             warns_at: the ``stacklevel`` of the program, to be warned of a generator function.
         """
         body, put_back = take_out(function, "run in the reactor")
-        return put_back(_decorated(body, self._in_background, warns_at))
+        return put_back(_decorated(self._bridge, body, self._in_background, warns_at))
 
     def wait_for(
         self, timeout: Seconds, *, grace: Seconds = 1.0, on_late: OnLate | None = None
@@ -68,12 +66,12 @@ class Decorators:
         """
         if on_late is not None and not callable(on_late):
             raise TypeError(f"on_late is a function that takes the late value, not {on_late!r}")
-        terms = Terms(_limit(timeout), _limit(grace, "a grace"), on_late)
-        wrap = partial(self._waited_for, terms)
+        options = WaitOptions(_limit(timeout), _limit(grace, "a grace"), on_late)
+        wrap = partial(self._waited_for, options)
 
         def decorate(function: object) -> object:
             body, put_back = take_out(function, "run in the reactor")
-            return put_back(WaitedFunction(_decorated(body, wrap)))
+            return put_back(WaitedFunction(_decorated(self._bridge, body, wrap)))
 
         return cast("Waiting", decorate)
 
@@ -83,40 +81,34 @@ class Decorators:
         bridge = self._bridge
         submit = bridge.submit
 
-        def run_in_reactor(*args: object, **kwargs: object) -> object:
+        def run_in_reactor(*args: object, **kwargs: object) -> EventualResult[object]:
             context = copy_context()
             bound = get_bound()
             if bound is not None and (end := end_of(bound)) != inf:
                 keep_in(context, end)
-            result: EventualResult[object] = EventualResult(
-                bridge, name, (function, args, kwargs, context), {}
-            )
+            call = Call(bridge, name, (function, args, kwargs, context), {})
             try:
-                submit(result)
+                submit(call)
+                return EventualResult(call)
             except BaseException:
                 try:
-                    _patience.abandon(result)
+                    cancel_interrupted(call)
                 except BaseException:
-                    _patience.abandon(result)  # interrupted before it had begun to guard itself
+                    cancel_interrupted(call)  # interrupted before it had begun to guard itself
                     raise
                 raise
-            return result
 
         return run_in_reactor
 
     def _waited_for(
         self,
-        terms: Terms,
+        options: WaitOptions,
         name: str,
         function: Callable[..., object],
         undecorated: Callable[..., object],
     ) -> Callable[..., object]:
         bridge = self._bridge
-        submit = bridge.submit
-        relay = bridge.relay
-        turns = relay.turns
-        pass_on = relay.pass_on
-        first = min(terms.limit, LONGEST)
+        first = min(options.limit, timeouts.LONGEST)
 
         def wait_for_reactor(*args: object, **kwargs: object) -> object:
             if get_ident() == bridge.reactor_thread and bridge.is_reactor_thread():
@@ -125,50 +117,21 @@ class Decorators:
             context = copy_context()
             bound = get_bound()
             if bound is not None and (end := end_of(bound)) != inf:
-                left = end - monotonic()
+                left = end - clock.monotonic()
                 if left <= 0:
                     raise _errors.past_deadline(name, -left)
                 patience = min(first, left)
                 keep_in(context, end)
-            gate = allocate_lock()
-            gate.acquire()
-            opener = gate.release
-            result: EventualResult[object] = EventualResult(
-                bridge,
-                name,
-                (function, args, kwargs, context),
-                {opener: None},
-            )
+            waiter = bridge.new_waiter()
+            call = Call(bridge, name, (function, args, kwargs, context), {waiter: None})
             try:
-                submit(result)
-                gate.acquire(True, patience)
-                outcome = result._outcome  # before it stands in line; see answer()
-                if turns:
-                    pass_on(opener)
-                if outcome is PENDING:  # the time is over; or the gate has opened for an errand
-                    outcome = _patience.stay(result, gate, terms)
-                    pass_on(opener)
-            except BaseException:
-                try:
-                    _patience.abandon(result, gate, terms)
-                except BaseException:
-                    # Interrupted before it had begun to guard itself.
-                    _patience.abandon(result, gate, terms)
-                    raise
-                finally:
-                    del gate, opener  # the traceback holds this frame
-                raise
-            if type(outcome) is not Fault and type(outcome) is not Expired:
-                return outcome
-            try:
-                outcome.throw(is_last=True)
+                return run_and_wait(call, waiter, patience, options)
             finally:
-                # The traceback holds this frame; do not let it hold the fault as well.
-                del outcome, result, gate, opener
+                del call, waiter  # an error's traceback holds this frame
 
         def with_timeout(timeout: Seconds) -> Callable[..., object]:
             # No word of wait_for_reactor, which has this: it would keep itself alive.
-            other = terms._replace(limit=_limit(timeout))
+            other = options._replace(limit=_limit(timeout))
             wrapper = self._waited_for(other, name, function, undecorated)
             return WaitedFunction(_looking_like(undecorated, wrapper, name))
 
@@ -224,12 +187,13 @@ def take_out(
 
 
 def _decorated(
-    function: Callable[..., object], wrap: Wrap, warns_at: int | None = None
+    bridge: Bridge, function: Callable[..., object], wrap: Wrap, warns_at: int | None = None
 ) -> Callable[..., object]:
     """
     Decorate a function.
 
     Args:
+        bridge: carries the calls.
         function: what to decorate.
         wrap: makes the wrapper.
         warns_at: the ``stacklevel`` of the program, to be warned of a generator function; None is
@@ -258,7 +222,7 @@ def _decorated(
             "`async def` without yield, or return a list"
         )
     is_resumed = inspect.isgeneratorfunction(inspect.unwrap(function))  # by inlineCallbacks
-    wrapper = wrap(name, _remembering(function) if is_resumed else function, function)
+    wrapper = wrap(name, _remembering(bridge, function) if is_resumed else function, function)
     return _looking_like(function, wrapper, name)
 
 
@@ -278,9 +242,9 @@ def _looking_like(
     return wrapper
 
 
-def _remembering(function: Callable[..., object]) -> Callable[..., object]:
+def _remembering(bridge: Bridge, function: Callable[..., object]) -> Callable[..., object]:
     def body(*args: object, **kwargs: object) -> object:
-        _starting.remember_call()
+        remember_call(bridge)
         return function(*args, **kwargs)
 
     return body

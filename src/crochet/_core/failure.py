@@ -35,19 +35,19 @@ from __future__ import annotations
 import copy
 import sys
 import weakref
-from asyncio import CancelledError as TaskCancelledError
 from types import TracebackType
-from typing import Any, NoReturn, cast
+from typing import NoReturn
 
-from twisted.internet.defer import CancelledError, FirstError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from .._threads.primitives import claim
 
 _log = Logger(namespace="crochet")
 
 # The faults that nobody has taken yet. Weak references: to be listed keeps nothing alive. Keyed
 # by id, so that entering and leaving are single dict operations that run no Python code.
-Uncollected = dict[int, "weakref.ref[Fault]"]
+Uncollected = dict[int, "weakref.ref[StoredError]"]
 
 
 # An exception's class may refuse to have attributes set, as a frozen dataclass does. The
@@ -105,7 +105,7 @@ class _Reported:
     __slots__ = ("_error", "_key", "_name", "_traceback", "_uncollected")
 
 
-class Fault:
+class StoredError:
     """
     One error, to be raised by any number of takers, or logged if there is none.
     """
@@ -145,6 +145,13 @@ class Fault:
         if not is_collected:
             self._unreported = _Unreported(id(self), name, error, traceback, uncollected)
             uncollected[id(self)] = weakref.ref(self)
+
+    @property
+    def name(self) -> str:
+        """
+        The name of the function that has failed.
+        """
+        return self._name
 
     @property
     def error(self) -> BaseException:
@@ -200,9 +207,7 @@ class Fault:
         _set_suppress(spare, self._suppress)
         _set_traceback(spare, self._traceback)
         original = self._error
-        try:
-            del self._is_fresh  # the step that decides; see the head of this file
-        except AttributeError:
+        if not claim(self, "_is_fresh"):  # the step that decides; see the head of this file
             return spare
         self._error = spare
         return original
@@ -223,65 +228,6 @@ class Fault:
         """
         if self._unreported is not None and not self.is_collected:
             self._unreported.report()
-
-
-# How HostnameEndpoint says that it was cancelled while it looked up a name. One that there is not
-# has "no results".
-_LOOKUP_CANCELLED = "Couldn't find the hostname"
-
-
-def is_cancellation(error: BaseException, *, of_reactor: bool = False, depth: int = 5) -> bool:
-    """
-    Tell whether an error says no more than that the operation was cancelled, however wrapped.
-
-    Twisted's web client puts the CancelledError of a request into one of its own exceptions, as
-    ``reasons``, ``gatherResults()`` into a FirstError, as ``subFailure``, and asyncio's task groups
-    those of several tasks into an exception group, as ``exceptions``.
-
-    Args:
-        error: the error.
-        of_reactor: by the end of the reactor, which closes its connections.
-        depth: so many wrappings are looked into: somebody's reasons may lead round in a circle.
-    """
-    if isinstance(error, (CancelledError, TaskCancelledError)):
-        return True
-    # Every reactor has loaded it.
-    from twisted.internet.error import ConnectingCancelledError, ConnectionClosed, DNSLookupError
-
-    if isinstance(error, DNSLookupError) and error.args:
-        # (Its str() begins otherwise.)
-        return str(error.args[0]).startswith(_LOOKUP_CANCELLED)
-    if isinstance(error, ConnectingCancelledError):
-        return True
-    if of_reactor and isinstance(error, ConnectionClosed):
-        return True
-    wrapped: list[object]
-    if isinstance(error, FirstError):
-        wrapped = [error.subFailure]
-    elif _is_group(error):
-        wrapped = [cast("Any", Failure)(each) for each in cast("Any", error).exceptions]
-    else:
-        try:
-            wrapped = list(getattr(error, "reasons", ()))
-        except Exception:
-            # Some other class's idea of reasons, of no interest to anybody here.
-            return False
-    return (
-        depth > 0
-        and bool(wrapped)
-        and all(
-            isinstance(reason, Failure)
-            and is_cancellation(
-                cast("BaseException", reason.value), of_reactor=of_reactor, depth=depth - 1
-            )
-            for reason in wrapped
-        )
-    )
-
-
-def _is_group(error: BaseException) -> bool:
-    # Groups are new in Python 3.11; this one looks so that 3.10 has no need of the name.
-    return any(kind.__name__ == "BaseExceptionGroup" for kind in type(error).__mro__)
 
 
 def report_all(uncollected: Uncollected) -> None:

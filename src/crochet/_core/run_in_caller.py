@@ -1,57 +1,57 @@
 """
-The other way: from the reactor thread into the thread that waits there.
+The other way: from the reactor thread into the thread that waits for a call.
 
-What is to be run is an errand for whoever waits for the call in whose body this is asked; see
-primitives.py. Which call that is, the stack says, or the context; see ``_starting.current_call()``.
+What must always hold:
 
-An errand that nobody runs, for the waiter has gone, is dropped with the waiter's gate, wherever
-that happens. So it is its ``__del__`` that tells the reactor thread.
+1. A function that is to be run in a waiting thread is run once there, or never.
+2. Its Deferred fires, whatever becomes of that thread.
 
-Threads: run_in_caller() is the reactor thread's, Visit.__call__ the waiter's, and Visit.__del__
-anybody's. The Deferred is touched in the reactor thread only.
+What is to be run is a task, put to the waiter of a thread that waits for the call in whose body
+this is asked for; see ``call.current_call()`` for which call that is. A wait that ends first drops
+its waiter with the task, so it is the task's destructor that tells the reactor thread.
+
+Threads: ``run_in_caller()`` runs in the reactor thread, the task in the one that waits, and its
+``__del__`` in any. The Deferred is touched in the reactor thread only.
 """
 
 from __future__ import annotations
 
-from _thread import LockType, get_ident
+from _thread import get_ident
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import cast
 from weakref import ref
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.python.failure import Failure
 
-from .._threads.primitives import send_errand
-from . import call as _starting
-from . import result as _result
+from .._threads.primitives import Waiter, entries_of, pop_first
 from .bridge import Bridge
-from .result import EventualResult
+from .call import Call, current_call
 
 
-class Visit:
+class CallerTask:
     """
     Something to be done in a waiting thread, and whom to tell what came of it.
     """
 
     def __init__(
         self,
-        result: EventualResult[object],
+        call: Call,
         work: Callable[[], object],
         bridge: Bridge,
         answer: Deferred[object],
     ) -> None:
-        self._name = _result.name_of(result)
-        self._expect_cancellation = partial(_result.expect_cancellation, ref(result))
-        self._work: list[Callable[[], object]] = [work]  # whoever takes it does it, or drops it
+        self._name = call.name
+        self._expect_cancellation = partial(_expect_cancellation, ref(call))
+        self._work: deque[Callable[[], object]] = deque([work])  # taken out to be run, or dropped
         self._bridge = bridge
         self._answer = answer
 
     def __call__(self) -> None:
-        try:
-            work = self._work.pop()
-        except IndexError:
+        work = pop_first(self._work)
+        if work is None:
             return  # cancelled
         try:
             value = work()
@@ -68,7 +68,7 @@ class Visit:
 
     def canceller(self) -> Callable[[object], None]:
         """
-        Return what keeps it from being done. It does not hold the visit, whose end has to come.
+        Return what keeps it from being done. It does not hold the task, whose end has to come.
         """
         work = self._work
         return lambda _: work.clear()
@@ -87,7 +87,7 @@ class Visit:
 
 class _Told:
     """
-    A visit of whose end somebody knows.
+    A task whose end the reactor thread knows of.
     """
 
 
@@ -113,22 +113,30 @@ def run_in_caller(bridge: Bridge, work: Callable[[], object]) -> Deferred[object
             "run_in_caller() is for the reactor thread, to reach the thread that waits there. "
             "This is another thread: call the function as it is."
         )
-    result = _starting.current_call()
-    if result is None:
+    call = current_call(bridge)
+    if call is None:
         return fail(_nobody("a callback"))
-    gate = _gate(result)
-    if gate is None:
-        return fail(_nobody(_result.name_of(result)))
+    waiter = _waiter_of(call)
+    if waiter is None:
+        return fail(_nobody(call.name))
     answer: Deferred[object] = Deferred()
-    visit = Visit(result, work, bridge, answer)
-    answer._canceller = visit.canceller()
-    send_errand(gate, visit)
+    task = CallerTask(call, work, bridge, answer)
+    answer._canceller = task.canceller()
+    waiter.put(task)
     return answer
 
 
-def _gate(result: EventualResult[object]) -> LockType | None:
-    for waker in _result.waiters_of(result):
-        gate = getattr(waker, "__self__", None)
-        if hasattr(gate, "locked"):
-            return cast("LockType", gate)
+def _waiter_of(call: Call) -> Waiter | None:
+    for callback in entries_of(call.callbacks):
+        if isinstance(callback, Waiter):
+            return callback
     return None
+
+
+def _expect_cancellation(reference: ref[Call]) -> None:
+    """
+    Note that a CancelledError will be no news, if there still is such a call.
+    """
+    call = reference()
+    if call is not None:
+        call.cancel_requested = True

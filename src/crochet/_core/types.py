@@ -25,8 +25,8 @@ from typing import Concatenate, Generic, ParamSpec, Protocol, overload
 from twisted.internet.defer import Deferred
 from typing_extensions import Never, TypeVar, deprecated
 
+from .._threads.timeouts import Seconds
 from .result import EventualResult
-from .timeouts import Seconds
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

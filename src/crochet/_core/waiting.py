@@ -1,57 +1,47 @@
 """
-The patience of a ``wait_for`` function: how it waits on, gives up, and what it leaves behind then.
+How a thread blocks for the answer to a call: how it waits on, gives up, and what it leaves behind.
 
-A wait gives up for lack of time, which stay() sees, or by an exception that a signal handler
-raised, and abandon() sees to that. What must always hold:
+What must always hold when a wait ends:
 
-1. When a wait ends, the operation has ended, or it was told to; one that had not started never
-   will.
-2. After it was given up a wait goes on for a bounded time: _NOTICE at most, and if the reactor
-   thread has taken notice by then, the grace.
+1. ``run_and_wait()`` ends, whichever way, with the operation ended, or told to; one that had not
+   started never will. ``wait_for_answer()`` leaves the operation as it was.
+2. A wait that was given up goes on for a bounded time: ``_CANCEL_DELIVERY`` at most, and if the
+   reactor thread has passed the cancellation on by then, the grace.
 3. A value that comes after that is handed over once, or dropped.
+4. The thread that waits is listed in ``bridge.waits`` for as long as only an answer, or a task that
+   another thread puts to its waiter, can end its wait.
 
-A call of this kind has one waiter, and nobody else has its result. So one that was withdrawn needs
-no answer: unlisted, it is as if it had never been. One that has started is cancelled in the reactor
-thread, which notes that in ``_is_told``, so that whoever is interrupted while giving up may say it
-twice.
-
-An answer may come at any step of giving up. It is looked for once more, after the reason has been
-asked for and the call could not be withdrawn: then it is the answer that counts.
-
-Threads: all runs in the thread that waits, but for _cancel_in_reactor() and what that adds, in the
-reactor thread. A signal's exception may come between any two steps of this file. A second one that
-interrupts abandon() has the operation cancelled without waiting for its end, and the wrapper calls
-abandon() once more, should that have come before it guards itself. (test_patience.py goes
-through every two steps.)
+Threads: all runs in the thread that waits, but for ``_cancel_in_reactor()`` and ``_hand_over()``. A
+signal's exception may come between any two steps of this file.
 """
 
 from __future__ import annotations
 
 import sys
-from _thread import LockType
+from _thread import get_ident
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import Any, NamedTuple, NoReturn
 from weakref import ref
 
 from .. import _errors
-from .._errors import Limit
-from .._threads.clock import monotonic
-from .._threads.primitives import drop_errands, run_errands
+from .._errors import Limit, TimeoutError
+from .._threads import clock, timeouts
+from .._threads.primitives import Task, Waiter
+from .call import PENDING, Call
 from .deadline import get_end
-from .failure import Fault
-from .result import PENDING, EventualResult, cancel_in_reactor, has_started, withdraw
-from .timeouts import LONGEST, acquire_until
+from .failure import StoredError
 
 # How long a wait that was given up waits for the reactor thread to look up from what it does and
 # pass the cancellation on, in seconds. Only then is it worth waiting for the operation's cleanup.
-_NOTICE = 0.02
+_CANCEL_DELIVERY = 0.02
 
 # What is called, in the reactor thread, with a value that nobody waits for any more.
 OnLate = Callable[[Any], object]
 
 
-class Terms(NamedTuple):
+class WaitOptions(NamedTuple):
     """
     How a ``wait_for`` function waits.
     """
@@ -61,9 +51,9 @@ class Terms(NamedTuple):
     on_late: OnLate | None = None
 
 
-class Expired:
+class TimedOut:
     """
-    What a wait ends with that has no answer. Like a Fault, but nobody is to be told of it twice.
+    What a wait ends with that has no answer. Like a StoredError, but raised once.
     """
 
     __slots__ = ("_error",)
@@ -82,122 +72,226 @@ class Expired:
             del error, self  # its traceback holds this frame
 
 
-def stay(result: EventualResult[object], gate: LockType, terms: Terms) -> object:
+def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptions) -> object:
     """
-    Wait on for the answer to a call whose only waiter has looked for it once, in vain.
+    Have a new call run, and return its value or raise its error. The call has this waiter only.
 
-    Blocks until its time is over. Then the operation is cancelled, which takes 20 ms more at most,
-    for the reactor thread to take notice, and if it does, the grace for the cleanup.
-
-    Returns:
-        The answer: a value or a Fault, or that there is none.
+    Args:
+        call: has not been queued.
+        waiter: this thread's.
+        patience: seconds to the first look at anything else, see ``LONGEST``.
+        options: what the wait ends by.
     """
-    end = result._made + terms.limit
-    limit = Limit(terms.limit)
+    bridge = call.bridge
+    waits, ident = bridge.waits, get_ident()
+    try:
+        bridge.submit(call)
+        waits.enter(ident, waiter, call)
+        task = waiter.wait(patience)
+        outcome = call.outcome  # before it is released; see handoff.py
+        handoff = bridge.handoff
+        if handoff.turns:
+            handoff.wake_next(waiter)
+        if outcome is PENDING:
+            outcome = _wait_on(call, waiter, options, task)
+            handoff.wake_next(waiter)
+        waits.leave(ident, waiter)  # in here: what a signal keeps from it does it below
+    except BaseException:
+        try:
+            cancel_interrupted(call, waiter, options)
+        except BaseException:
+            # Interrupted before it had begun to guard itself.
+            cancel_interrupted(call, waiter, options)
+            raise
+        raise
+    finally:
+        # An error's traceback holds this frame; do not let it hold the call as well.
+        del call, waiter
+    if type(outcome) is not StoredError and type(outcome) is not TimedOut:
+        return outcome
+    try:
+        outcome.throw(is_last=True)
+    finally:
+        del outcome
+
+
+def _wait_on(call: Call, waiter: Waiter, options: WaitOptions, task: Task | None) -> object:
+    """
+    Wait on for the answer, or give up when the time is over; return what the wait ends with.
+    """
+    end = call.made + options.limit
+    limit = Limit(options.limit)
     deadline = get_end()
     if deadline < end:
-        end, limit = deadline, Limit(deadline - result._made, by_deadline=True)
-    gates = result._home.gates
-    gates.add(gate)
-    try:
-        return _stayed(result, gate, terms, limit, end)
-    finally:
-        gates.discard(gate)
-
-
-def _stayed(
-    result: EventualResult[object], gate: LockType, terms: Terms, limit: Limit, end: float
-) -> object:
-    look_up = result._home.look_up
-    until = min(end, result._made + LONGEST)
-    while result._outcome is PENDING:
-        run_errands(gate)
-        if monotonic() < until and acquire_until(gate, until, look_up):
-            continue
-        if until < end:
-            from .._diagnostics.in_loop import warn_if_in_loop  # setup() has loaded it
-
-            until = end
-            warn_if_in_loop(result._name)
-            continue
-        error = _give_up(result, gate, terms, limit)
+        end, limit = deadline, Limit(deadline - call.made, by_deadline=True)
+    _block(call, waiter, end, call.made + timeouts.LONGEST, task)
+    while call.outcome is PENDING:
+        error = _give_up(call, waiter, options, limit)
         if error is not None:
-            return Expired(error)
-    return result._outcome
+            return TimedOut(error)
+    return call.outcome
 
 
-def _give_up(
-    result: EventualResult[object], gate: LockType, terms: Terms, limit: Limit
-) -> TimeoutError | None:
-    had_started = has_started(result)
-    reason = result._home.explain(result)  # before it is cancelled: then it waits on nothing
-    if _withdrawn(result):
-        return _errors.never_started(result._name, limit, reason)
-    if not had_started:
-        reason = result._home.explain(result)
-    if result._outcome is not PENDING:
+def wait_for_answer(call: Call, limit: float, waiter: Waiter | None = None) -> None:
+    """
+    Wait for the answer to any call, and leave its operation as it is.
+
+    Blocks up to *limit* seconds, or until a deadline.
+
+    Args:
+        call: whose answer.
+        limit: seconds.
+        waiter: a new one, to which other threads may put tasks.
+
+    Raises:
+        TimeoutError: the answer was not there in time.
+        DeadlockError: this is the reactor thread.
+    """
+    bridge = call.bridge
+    bridge.notice_fork()
+    ident = get_ident()
+    if ident == bridge.reactor_thread:
+        raise _errors.in_reactor_thread(call.name)
+    now = clock.monotonic()
+    end = get_end()
+    by_deadline = end < now + limit
+    if not by_deadline:
+        end = now + limit
+    handoff = bridge.handoff
+    if waiter is None:
+        waiter = bridge.new_waiter()
+    call.callbacks[waiter] = None
+    try:
+        bridge.waits.enter(ident, waiter, call)
+        _block(call, waiter, end, now + timeouts.LONGEST)
+        # A thread that polls must not leave a waiter behind each time.
+        call.callbacks.pop(waiter, None)
+        if handoff.turns:
+            handoff.wake_next(waiter)
+        bridge.waits.leave(ident, waiter)  # in here, as above
+    except BaseException:
+        bridge.waits.leave(ident, waiter)
+        call.callbacks.pop(waiter, None)
+        handoff.release_all()  # others may wait for this one to wake them
+        raise
+    finally:
+        del waiter  # an error's traceback holds this frame
+    if call.outcome is PENDING:
+        reason = bridge.explain(call)
+        raise _errors.not_answered(call.name, Limit(max(end - now, 0.0), by_deadline), reason)
+
+
+def _block(
+    call: Call, waiter: Waiter, end: float, warns_at: float, task: Task | None = None
+) -> None:
+    """
+    Block until the answer is there, or it is *end*, and run the tasks that come meanwhile.
+
+    Args:
+        call: whose answer.
+        waiter: is among its callbacks. The answer is looked for after that was entered.
+        end: a moment of the monotonic clock, or infinity.
+        warns_at: likewise; from then on it is felt if this is in an asyncio loop.
+        task: one that has come already.
+    """
+    bridge = call.bridge
+    while call.outcome is PENDING:
+        if task is not None:
+            bridge.waits.leave(get_ident(), waiter)  # it is at work for a while
+            task()
+            task = None
+            bridge.waits.enter(get_ident(), waiter, call)
+        now = clock.monotonic()
+        if now >= end:
+            return
+        if now >= warns_at:
+            warns_at = inf
+            bridge.diagnosis.warn_if_in_loop(call.name)
+        # In slices: see LONGEST.
+        task = waiter.wait(min(end - now, bridge.look_up()))
+
+
+def _give_up(call: Call, waiter: Waiter, options: WaitOptions, limit: Limit) -> TimeoutError | None:
+    """
+    Cancel the operation, and return the error that says so, or None: the answer has come.
+
+    It may come at any step. It is looked for once more after the reason has been asked for and the
+    call could not be withdrawn: then it is the answer that counts.
+    """
+    bridge = call.bridge
+    was_queued = call.is_queued
+    reason = bridge.explain(call)  # before it is cancelled: then it waits on nothing
+    bridge.waits.leave(get_ident(), waiter)
+    if _withdrawn(call):
+        return _errors.never_started(call.name, limit, reason)
+    if was_queued:
+        reason = bridge.explain(call)
+    if call.outcome is not PENDING:
         return None
-    has_ended = _cancelled(result, gate, terms)
-    return _errors.gave_up(result._name, limit, reason, ended=has_ended)
+    has_ended = _cancelled(call, waiter, options)
+    return _errors.gave_up(call.name, limit, reason, ended=has_ended)
 
 
-def _withdrawn(result: EventualResult[object]) -> bool:
-    result._is_cancelled = True
-    if not withdraw(result):
+def _withdrawn(call: Call) -> bool:
+    call.cancel_requested = True
+    if not call.withdraw():
         return False
-    # Nobody else has this result. Unlisted, it is as if it had never been; the reactor thread
-    # finds it empty when it comes to it.
-    result._home.flights.discard(ref(result))
+    # There is no handle of it. Unlisted, it is as if it had never been; the reactor thread finds it
+    # empty when it comes to it.
+    call.bridge.in_flight.discard(ref(call))
     return True
 
 
-def _cancelled(result: EventualResult[object], gate: LockType, terms: Terms) -> bool:
+def _cancelled(call: Call, waiter: Waiter, options: WaitOptions) -> bool:
     """
     Have an operation cancelled, wait a moment for its end, and tell whether that came.
     """
-    result._home.call(_cancel_in_reactor, result, terms)
-    drop_errands(gate)
-    if not _ends(result, gate, min(_NOTICE, terms.grace)) and result._is_told:
-        _ends(result, gate, terms.grace)
-    result._waiters.pop(gate.release, None)  # nobody is to be sent here any more
-    drop_errands(gate)
-    return result._outcome is not PENDING
+    call.bridge.call(_cancel_in_reactor, call, options)
+    waiter.clear()  # it is too late for tasks
+    if not _ends(call, waiter, min(_CANCEL_DELIVERY, options.grace)) and call.cancel_delivered:
+        _ends(call, waiter, options.grace)
+    call.callbacks.pop(waiter, None)  # no task is to be sent here any more
+    waiter.clear()
+    return call.outcome is not PENDING
 
 
-def _ends(result: EventualResult[object], gate: LockType, patience: float) -> bool:
-    end = monotonic() + patience
-    while result._outcome is PENDING and acquire_until(gate, end):
-        drop_errands(gate)  # it is too late for those
-    return result._outcome is not PENDING
+def _ends(call: Call, waiter: Waiter, patience: float) -> bool:
+    end = clock.monotonic() + patience
+    while call.outcome is PENDING and (left := end - clock.monotonic()) > 0:
+        waiter.wait(min(left, timeouts.LONGEST))
+    return call.outcome is not PENDING
 
 
-def abandon(
-    result: EventualResult[object], gate: LockType | None = None, terms: Terms | None = None
+def cancel_interrupted(
+    call: Call, waiter: Waiter | None = None, options: WaitOptions | None = None
 ) -> None:
     """
     See to it that a call whose caller was interrupted ends, or never starts.
 
-    To be called while that exception is handled, which is told what became of the call. Blocks
-    like stay() after the timeout, or never without a gate.
+    To be called while that exception is handled, which gets a note of what became of the call.
+    Blocks as after a timeout, or never without a waiter. A second interruption has the operation
+    cancelled without waiting for its end.
     """
+    bridge = call.bridge
     try:
-        if gate is None or terms is None:
-            result.cancel()
-        elif not result._is_told:
-            is_accepted = ref(result) in result._home.flights  # or else it was refused, or answered
-            started = not _withdrawn(result)
-            ended = _cancelled(result, gate, terms) if started else True
+        if waiter is None or options is None:
+            call.cancel()
+        elif not call.cancel_delivered:
+            bridge.waits.leave(get_ident(), waiter)
+            is_accepted = ref(call) in bridge.in_flight  # or else it was refused, or answered
+            started = not _withdrawn(call)
+            ended = _cancelled(call, waiter, options) if started else True
             if is_accepted:
-                _annotate(_errors.how_it_ended(result._name, started=started, ended=ended))
+                _annotate(_errors.how_it_ended(call.name, started=started, ended=ended))
     except BaseException:
-        # A second interruption, before it was told or while waiting for its end.
-        if not withdraw(result):
-            result._home.call(_cancel_in_reactor, result, terms)
+        # A second interruption, before the cancellation or while waiting for the end.
+        if not call.withdraw():
+            bridge.call(_cancel_in_reactor, call, options)
         raise
     finally:
-        # The first may have cut a wake-up short, or kept others waiting; see _threads/handoff.py.
-        result._home.relay.open_all()
-        result._home.nudge()
+        # The first may have cut a wake-up short, or kept others waiting; see handoff.py.
+        bridge.handoff.release_all()
+        bridge.wake()
 
 
 def _annotate(text: str) -> None:
@@ -207,22 +301,22 @@ def _annotate(text: str) -> None:
         add_note(text)
 
 
-def _cancel_in_reactor(result: EventualResult[object], terms: Terms | None) -> None:
+def _cancel_in_reactor(call: Call, options: WaitOptions | None) -> None:
     """
     Cancel the Deferred of a call that has started.
 
     Args:
-        result: the call.
-        terms: those of its only waiter, who has given up.
+        call: the call.
+        options: those of its only waiter, which has given up.
     """
-    if terms is not None:
-        if result._is_told:
-            return  # whoever is interrupted while giving up says it twice
-        if terms.on_late is not None:
-            result.add_done_callback(partial(_hand_over, terms.on_late))
-    cancel_in_reactor(result)
+    if options is not None:
+        if call.cancel_delivered:
+            return  # a thread that is interrupted while giving up says it twice
+        if options.on_late is not None:
+            call.add_callback(partial(_hand_over, options.on_late, call))
+    call.cancel_in_reactor()
 
 
-def _hand_over(on_late: OnLate, result: EventualResult[object]) -> None:
-    if type(result._outcome) is not Fault:
-        on_late(result._outcome)
+def _hand_over(on_late: OnLate, call: Call) -> None:
+    if type(call.outcome) is not StoredError:
+        on_late(call.outcome)

@@ -28,9 +28,8 @@ from typing import Any, Protocol, TypeVar, cast
 from twisted.internet.defer import Deferred
 
 from .. import _errors
-from .._core.deadline import get_end
 from .._errors import Limit, Reason
-from .._threads.clock import monotonic
+from .._threads import clock
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -52,6 +51,7 @@ def awaiting(
     reactor_thread: int | None,
     call_in_reactor: Callable[..., object],
     explain: Callable[[], Reason],
+    end: float,
 ) -> Generator[Any, Any, T_co]:
     """
     Let other tasks run until the answer is there; return the value or raise the error.
@@ -62,9 +62,10 @@ def awaiting(
         reactor_thread: the ident of that thread, if any runs.
         call_in_reactor: has it call something.
         explain: tells why there is no answer yet.
+        end: the moment, by the monotonic clock, at which the await is over; or infinity.
     """
     if not result.done():
-        left = max(get_end() - monotonic(), 0.0)
+        left = max(end - clock.monotonic(), 0.0)
         is_reactor = get_ident() == reactor_thread
         trio = cast("Any", sys.modules.get("trio"))
         try:

@@ -29,7 +29,7 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from .._core.failure import is_cancellation
+from .cancellation import is_cancellation
 
 Wakeup = Callable[[Any], object]
 

@@ -14,14 +14,12 @@ The decision: ``_fates`` is a list, and what was appended first counts. To appen
 interpreter, so ``cancel()`` in one thread and whoever first sees the answer in another need no lock
 between them.
 
-``result()`` waits at a gate, as ``EventualResult.wait()`` does (primitives.py), and ``cancel()``
-sends an errand there:
+``result()`` waits as ``EventualResult.wait()`` does, and ``cancel()`` ends that:
 
-1. A waiter puts its gate into ``_gates``, then looks whether the future is cancelled, and waits.
-2. ``cancel()`` decides, then sends an errand to each gate, which raises CancelledError there.
+1. ``result()`` puts its waiter into ``_at``, then looks whether the future is cancelled, and waits.
+2. ``cancel()`` decides, then puts a task to each waiter, which raises CancelledError there.
 
-Verdict: either 1 sees the decision, or 2 finds the gate. An errand for a wait that is over reaches
-nobody.
+Either 1 sees the decision, or 2 finds the waiter. A task for a wait that is over is dropped.
 
 The base class's state is guarded by ``_condition``, which is Python code: a signal's exception can
 leave it locked for ever. So only one thread of ours takes it, the worker "crochet-futures", which
@@ -34,19 +32,18 @@ those.
 from __future__ import annotations
 
 import threading
-from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from concurrent import futures
 from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from .._core.failure import is_cancellation
-from .._core.timeouts import Seconds
 from .._errors import TimeoutError
-from .._threads.clock import monotonic
-from .._threads.primitives import send_errand
+from .._threads import clock
+from .._threads.primitives import Waiter
 from .._threads.threads import StartThread
+from .._threads.timeouts import Seconds
 from .._threads.worker import Worker
+from .cancellation import is_cancellation
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -107,7 +104,7 @@ class ResultFuture(futures.Future[T]):
         source: the result.
         error_of: returns the error that it was answered with, if any.
         is_running: tells whether its body has started.
-        block: waits for the answer, up to a number of seconds, at a gate.
+        block: waits for the answer, up to a number of seconds, at a waiter.
         teller: tells others.
     """
 
@@ -116,7 +113,7 @@ class ResultFuture(futures.Future[T]):
         source: Source[T],
         error_of: Callable[[], BaseException | None],
         is_running: Callable[[], bool],
-        block: Callable[[Seconds, LockType], object],
+        block: Callable[[Seconds, Waiter], object],
         teller: Teller,
     ) -> None:
         self._teller = teller
@@ -127,7 +124,7 @@ class ResultFuture(futures.Future[T]):
         self._is_running = is_running
         self._block = block
         self._fates: list[str] = []  # only ever appended to; the first counts
-        self._gates: list[LockType] = []
+        self._at: list[Waiter] = []
         self._is_told = False  # whether the operation has been told to end
         self._tries = 0
         source.add_done_callback(lambda _: teller.post(self))
@@ -156,8 +153,8 @@ class ResultFuture(futures.Future[T]):
         if not self._is_told:
             self._source.cancel()
             self._is_told = True
-        for gate in self._gates.copy():
-            send_errand(gate, _raise_cancelled)
+        for waiter in self._at.copy():
+            waiter.put(_raise_cancelled)
         self._teller.post(self)
         return True
 
@@ -208,16 +205,15 @@ class ResultFuture(futures.Future[T]):
     def _wait(self, timeout: float | None) -> None:
         if self.done():
             return
-        gate = allocate_lock()
-        gate.acquire()
-        self._gates.append(gate)
+        waiter = Waiter()
+        self._at.append(waiter)
         try:
             if not self.cancelled():  # looked at after that; see the head of this file
-                self._block(timeout, gate)
+                self._block(timeout, waiter)
         except TimeoutError as error:
             raise futures.TimeoutError(str(error)) from None  # another class on Python 3.10
         finally:
-            self._gates.remove(gate)
+            self._at.remove(waiter)
 
     # What the base class does, and functions that go by its state.
 
@@ -334,6 +330,6 @@ class Deliveries:
         """
         Have the threads end when they have nothing more to do. Blocks up to *timeout* seconds.
         """
-        end = monotonic() + timeout
+        end = clock.monotonic() + timeout
         self._futures.stop(timeout)  # which sees to it that all callbacks begin
-        self._callbacks.stop(max(end - monotonic(), 0.0))
+        self._callbacks.stop(max(end - clock.monotonic(), 0.0))

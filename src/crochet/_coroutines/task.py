@@ -33,13 +33,12 @@ from collections.abc import Coroutine
 from contextvars import Context
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from .._core.failure import is_cancellation
-from . import deferreds as _drivers
+from .cancellation import is_cancellation
 from .deferreds import Driver, TaskFactory, accept_deferreds
 
 
@@ -48,7 +47,7 @@ class _Body(Driver):
     The coroutine that a body returned.
     """
 
-    __slots__ = ("end", "operation")
+    __slots__ = ("end", "operation", "traceback")
 
     def __init__(
         self, coroutine: Coroutine[object, object, object], loop: AbstractEventLoop
@@ -58,14 +57,18 @@ class _Body(Driver):
         self.loop = loop
         self.awaited = None
         # What is to be answered. There is none during the first step, which may be the last; how
-        # that has ended is kept.
+        # that has ended is kept, and where.
         self.operation: _Operation | None = None
         self.end: BaseException | None = None
+        self.traceback: TracebackType | None = None
 
     def note_end(self, end: BaseException) -> None:
         operation = self.operation
+        traceback = end.__traceback__
+        # The first frame is that of send(), which says nothing of the program.
+        traceback = None if traceback is None else traceback.tb_next
         if operation is None:
-            self.end = end
+            self.end, self.traceback = end, traceback
         else:
             task = operation.task
             self.operation = operation.body = operation.task = None
@@ -76,7 +79,7 @@ class _Body(Driver):
                 else:
                     operation.callback(value)
             else:
-                task.add_done_callback(partial(_answer, operation, end))
+                task.add_done_callback(partial(_answer, operation, end, traceback))
             del task  # it will hold the error, whose frames lead back to here
         if isinstance(end, (SystemExit, KeyboardInterrupt)):
             raise TaskCancelledError(repr(end)) from None
@@ -106,23 +109,14 @@ class _Operation(Deferred[object]):
             awaited.deferred.cancel()
 
 
-_FILES: Final = (__file__, _drivers.__file__)
-
-
-def _frames_of(error: BaseException) -> TracebackType | None:
-    """
-    Return an error's traceback without our frames, which say nothing of the program.
-    """
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename in _FILES:
-        traceback = traceback.tb_next
-    return traceback
-
-
-def _answer(operation: _Operation, error: BaseException, task: Task[object]) -> None:
+def _answer(
+    operation: _Operation,
+    error: BaseException,
+    traceback: TracebackType | None,
+    task: Task[object],
+) -> None:
     if not task.cancelled():
         task.exception()  # so that asyncio does not log it, too
-    traceback = _frames_of(error)
     if operation.is_cancelled and is_cancellation(error):
         if isinstance(error, TaskCancelledError):
             error = CancelledError(*error.args)
@@ -131,10 +125,6 @@ def _answer(operation: _Operation, error: BaseException, task: Task[object]) -> 
     error.__traceback__ = traceback
     operation.errback(Failure(error, type(error), traceback))  # type: ignore[no-untyped-call]
     del error, traceback
-
-
-# What runs the coroutines.
-CODES: Final = (Driver.send.__code__,)
 
 
 def start_task(
@@ -151,6 +141,7 @@ def start_task(
     body = _Body(coroutine, loop)
     task = _start(body, context, loop)
     end, body.end = body.end, None
+    traceback, body.traceback = body.traceback, None
     try:
         if isinstance(end, StopIteration):
             return end.value
@@ -159,11 +150,11 @@ def start_task(
             operation.body, operation.task = body, task
             body.operation = operation
         else:
-            _answer(operation, end, task)
+            _answer(operation, end, traceback, task)
         return operation
     finally:
         # An error's frames lead back to this one.
-        del end, task
+        del end, task, traceback
 
 
 if sys.version_info >= (3, 12):

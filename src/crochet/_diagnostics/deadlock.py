@@ -1,23 +1,25 @@
 """
 What a thread is blocked in, seen from another thread.
 
-Nothing is recorded for this: a call pays nothing for it. The interpreter tells where each thread
-is (``sys._current_frames()``), and the frames of whoever blocks have in their locals what he waits
-for: ``Thread.join()`` the thread, a wait of ours its result, an import the module's lock, and that
-knows its owner. So we can go from thread to thread until we come back to where we began, which is
-a deadlock, or to a thread that is at work, or to something that does not say who could end it.
+A wait of ours is listed in ``bridge.waits``. What else a thread of the program is blocked in, the
+interpreter tells (``sys._current_frames()``): the frames of what blocks have in their locals what
+is waited for: ``Thread.join()`` the thread, an import the module's lock, and that knows its owner.
+So we can go from thread to thread until we come back to where we began, which is a deadlock, or to
+a thread that is at work, or to something that does not say which thread could end it.
 
 When a circle is certain, and why one look is enough for that. All frames are taken in one step of
-the interpreter, so there was a moment at which each thread of the circle was where we found it.
+the interpreter, so there was a moment at which each thread of the circle was where we found it. A
+wait counts that was listed before that moment and is afterwards, and whose thread was not in code
+of the program at that moment: a signal handler, or a destructor, goes on by itself.
 
 1. The thread we ask about was in a wait without a timeout for the next one, and so on.
 2. The last of them waits for a call of ours, and has no answer when we look, so it had none then.
 3. The reactor thread, which would have to answer, is the one that we began with.
 
-Verdict: none of them can move before another does, but for what comes from outside: a signal's
-exception, the timeout of a wait of ours (which is what a DeadlockError saves one from waiting for),
-and a ``cancel()`` by a thread that has no part in it. A timeout anywhere else in the circle, or a
-lock whose owner is unknown, and nothing is certain.
+So none of them can move before another does, but for what comes from outside: a signal's exception,
+the timeout of a wait of ours (which is what a DeadlockError saves one from waiting for), and a
+``cancel()`` by a thread that has no part in it. A timeout anywhere else in the circle, or a lock
+whose owner is unknown, and nothing is certain.
 
 Nothing of the program is called here: no attribute that may be a property, no ``repr()`` of its
 objects. Locals of a frame are looked at only if it is blocked in something that is listed here;
@@ -33,18 +35,17 @@ import queue
 import re
 import sys
 import threading
-from _thread import LockType, RLock, get_ident
+from _thread import RLock, get_ident
 from functools import lru_cache
 from itertools import islice
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, cast
 
-from .._core import call as _starting
-from .._core import result as _result
 from .._core.bridge import Bridge
-from .._core.call import body_in
+from .._core.call import PENDING, Call
+from .._threads.primitives import Waiter
 from .._threads.threads import frames_of_threads, known_name
-from .frames import MACHINERY, line_in, owner_of, place_of_frame
+from .frames import MACHINERY, is_ours, line_in, owner_of, place_of_frame
 
 
 class Wait(NamedTuple):
@@ -54,7 +55,7 @@ class Wait(NamedTuple):
 
     ident: int  # of the thread that waits
     name: str  # of the function called
-    gate: LockType  # what the thread is blocked on
+    waiter: Waiter  # what the thread is blocked on
     reactor_thread: int | None  # which would have to answer
 
 
@@ -87,7 +88,6 @@ class _Link(NamedTuple):
 _REMEDY = "Blocking code in the reactor thread belongs in a thread, with deferToThread()."
 
 _JOIN = threading.Thread.join.__code__
-_START = _starting.start_in_reactor.__code__
 # What runs a reactor's loop, or asyncio's, and whose it is.
 _LOOPS = {"mainLoop": "twisted", "_run_once": "asyncio"}
 _IMPORT = cast("Any", importlib)._bootstrap._ModuleLock.acquire.__code__
@@ -114,9 +114,7 @@ _LOCKS_IN_SOURCE = (
     r"(?:\bwith|,)\s+(?P<name>[\w.]+)\s*(?=[,:]|as\b)|\b(?P<acquired>[\w.]+)\.acquire\((?P<args>.?)"
 )
 _OWNER = r"owner=(\d+)"
-_CROCHET = __name__.partition(".")[0]
 _NOT_THE_PROGRAM = {*sys.stdlib_module_names, "crochet", "twisted"}
-_GIVING_UP = {"_ends", "_cancelled", "_give_up", "abandon"}
 
 
 def blocked_in(
@@ -138,6 +136,7 @@ def blocked_in(
         reads_source: look for locks, too. Whoever does that over and over, with a thread that is
             at work, keeps the source of all that it does in memory.
     """
+    waits = bridge.waits.copy()  # before the frames
     if frames is None:
         frames = frames_of_threads()
     frames.pop(get_ident(), None)  # this one leads back here, and waits for nobody
@@ -145,13 +144,14 @@ def blocked_in(
     here: int | None = ident
     try:
         while here is not None and here not in links:
-            link = _link_of(here, frames, reads_source)
+            link = _link_of(here, frames, waits, bridge, reads_source)
             if link is None or link.to == here:
                 break  # at work, or in the middle of giving back what it has itself
             links[here] = link
             here = link.to
     finally:
         frames.clear()
+        waits.clear()
     if not links:
         return None
     return _told(links, here == ident, bridge)
@@ -172,17 +172,25 @@ def _told(links: dict[int, _Link], is_circle: bool, bridge: Bridge) -> Blocked:
     return Blocked(text, is_certain, waits)
 
 
-def is_in_wait(frame: FrameType | None) -> bool:
+def wait_of(ident: int, bridge: Bridge) -> Wait | None:
     """
-    Tell whether the thread of an innermost frame is in a wait of ours.
+    Return the wait that a thread is in, for a call that has no answer yet; or None.
     """
-    return _frame_of_wait(frame) is not None
+    waiter = bridge.waits.get(ident)
+    call: Call | None = None if waiter is None else waiter.call
+    if waiter is None or call is None or call.outcome is not PENDING:
+        return None
+    return Wait(ident, call.name, waiter, bridge.reactor_thread)
 
 
-def place_of(frame: FrameType | None) -> str:
+def place_of(frame: FrameType | None, body: Call | None = None) -> str:
     """
     Return the file, line and function of the program's that a frame is in, or was called from; for
-    want of such a package's; or the name of the call whose body it is.
+    want of such a package's.
+
+    Args:
+        frame: the innermost.
+        body: the call in whose body it is, to be named for want of any.
     """
     found: FrameType | None = None
     owner = MACHINERY
@@ -195,9 +203,8 @@ def place_of(frame: FrameType | None) -> str:
             if whose < owner:
                 found, owner = here, whose
         here = here.f_back
-    body = body_in(here) if found is None else None
-    if body is not None:
-        return f"{_result.name_of(body)}()"
+    if body is not None and found is None:
+        return f"{body.name}()"
     found = found or _outside_of_crochet(frame) or frame
     if found is None:
         return "an unknown place"
@@ -207,14 +214,14 @@ def place_of(frame: FrameType | None) -> str:
 
 def is_loop(frame: FrameType) -> bool:
     """
-    Tell whether a frame is what calls the reactor's callbacks, or the bodies of our calls.
+    Tell whether a frame is what calls the reactor's callbacks.
     """
     name = frame.f_code.co_name
-    return frame.f_code is _START or (name in _LOOPS and _package_of(frame) == _LOOPS[name])
+    return name in _LOOPS and _package_of(frame) == _LOOPS[name]
 
 
 def _outside_of_crochet(frame: FrameType | None) -> FrameType | None:
-    while frame is not None and _package_of(frame) == _CROCHET:
+    while frame is not None and is_ours(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
 
@@ -252,32 +259,43 @@ def _quoted(ident: int | None) -> str:
     return "another thread" if name is None else f"thread {name!r}"
 
 
-def _link_of(ident: int, frames: dict[int, FrameType], reads_source: bool) -> _Link | None:
+def _link_of(
+    ident: int,
+    frames: dict[int, FrameType],
+    waits: dict[int, Waiter],
+    bridge: Bridge,
+    reads_source: bool,
+) -> _Link | None:
     """
-    Tell what a thread waits for, by its innermost frames.
+    Tell what a thread waits for: what is listed, or else by its innermost frames.
     """
     innermost = frames.get(ident)
     if innermost is None:
         return None
-    if _package_of(innermost) == _CROCHET:
-        return _wait_in(ident, innermost)
+    if is_ours(innermost.f_code.co_filename):  # and not the program's
+        wait = wait_of(ident, bridge)
+        if wait is None or waits.get(ident) is not wait.waiter:
+            return None
+        what = f"for {wait.name}()"
+        return _Link(what, place_of(innermost), to=wait.reactor_thread, wait=wait)
+    body = bridge.body if ident == bridge.reactor_thread else None
     found: _Link | None = None
     frame: FrameType | None = innermost
     while frame is not None:
         code = frame.f_code
         if code is _JOIN:
-            return _join_in(frame)
+            return _join_in(frame, body)
         if code is _IMPORT:
-            return _import_in(frame)
+            return _import_in(frame, body)
         if _name_in(frame) == _RESULT:
-            return _result_in(frame, frames)
+            return _result_in(frame, frames, body)
         if code in _OTHERS:
             timeout = _local(frame, "timeout") is not None
-            found = _Link(f"for {_OTHERS[code]}", place_of(frame), has_timeout=timeout)
+            found = _Link(f"for {_OTHERS[code]}", place_of(frame, body), has_timeout=timeout)
         elif frame.f_globals.get("__name__") not in _BLOCKING_MODULES:
             break
         frame = frame.f_back
-    return found or (_lock_in(innermost) if reads_source else None)
+    return found or (_lock_in(innermost, body) if reads_source else None)
 
 
 def _name_in(frame: FrameType) -> tuple[str, str]:
@@ -288,55 +306,28 @@ def _local(frame: FrameType, name: str) -> Any:
     return frame.f_locals.get(name)
 
 
-def _frame_of_wait(frame: FrameType | None) -> FrameType | None:
-    while frame is not None and _package_of(frame) == _CROCHET:
-        code = frame.f_code
-        if code.co_name in _GIVING_UP:
-            return None  # it ends by itself in a moment
-        if "gate" in code.co_varnames:
-            return frame
-        frame = frame.f_back
-    return None
-
-
-def _wait_in(ident: int, innermost: FrameType) -> _Link | None:
-    frame = _frame_of_wait(innermost)
-    if frame is None:
-        return None
-    result = _local(frame, "result") or _local(frame, "self")
-    gate = _local(frame, "gate")
-    if not isinstance(result, _result.EventualResult) or gate is None:
-        return None
-    result = cast("_result.EventualResult[object]", result)
-    if result.done():
-        return None
-    thread = _result.reactor_thread_of(result)
-    wait = Wait(ident, _result.name_of(result), gate, thread)
-    return _Link(f"for {wait.name}()", place_of(frame), to=thread, wait=wait)
-
-
-def _join_in(frame: FrameType) -> _Link:
+def _join_in(frame: FrameType, body: Call | None) -> _Link:
     thread = cast("threading.Thread", _local(frame, "self"))
     return _Link(
         f"for the end of {_quoted(thread.ident)}",
-        place_of(frame),
+        place_of(frame, body),
         to=thread.ident,
         has_timeout=_local(frame, "timeout") is not None,
     )
 
 
-def _import_in(frame: FrameType) -> _Link:
+def _import_in(frame: FrameType, body: Call | None) -> _Link:
     lock = _local(frame, "self")
     owner = cast("int | None", lock.owner)
     return _Link(
         f"to import the module {lock.name!r}, which {_quoted(owner)} is importing",
-        place_of(frame),
+        place_of(frame, body),
         to=owner,
         remedy="Move the call out of the import, into a function that is called after it.",
     )
 
 
-def _result_in(frame: FrameType, frames: dict[int, FrameType]) -> _Link:
+def _result_in(frame: FrameType, frames: dict[int, FrameType], body: Call | None) -> _Link:
     """
     Find the thread of a pool that is at work on a future.
     """
@@ -349,12 +340,12 @@ def _result_in(frame: FrameType, frames: dict[int, FrameType]) -> _Link:
             work = _local(here, "self") if _name_in(here) == _WORK_ITEM else None
             if work is not None and getattr(work, "future", None) is future:
                 what = f"for a future that {_quoted(ident)} works on"
-                return _Link(what, place_of(frame), to=ident, has_timeout=has_timeout)
+                return _Link(what, place_of(frame, body), to=ident, has_timeout=has_timeout)
             here = here.f_back
-    return _Link("for a future", place_of(frame), has_timeout=has_timeout)
+    return _Link("for a future", place_of(frame, body), has_timeout=has_timeout)
 
 
-def _lock_in(frame: FrameType) -> _Link | None:
+def _lock_in(frame: FrameType, body: Call | None) -> _Link | None:
     """
     Find a lock by the source line, for a thread that is blocked in one leaves no frame behind.
 
@@ -370,10 +361,10 @@ def _lock_in(frame: FrameType) -> _Link | None:
             owner = int(found[1]) if found else 0
             if owner:
                 what = f"for the lock {name!r}, which {_quoted(owner)} has"
-                return _Link(what, place_of(frame), to=owner, has_timeout=has_timeout)
+                return _Link(what, place_of(frame, body), to=owner, has_timeout=has_timeout)
         elif isinstance(lock, _LOCK) and lock.locked():
             what = f"for the lock {name!r}, which does not say who has it"
-            return _Link(what, place_of(frame), has_timeout=has_timeout)
+            return _Link(what, place_of(frame, body), has_timeout=has_timeout)
     return None
 
 

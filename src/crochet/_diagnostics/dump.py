@@ -9,11 +9,6 @@ whatever the other threads hold or wait for. So
 2. it looks at copies, each made in one step of the interpreter; a thread that ends meanwhile, or
    a call that is answered, is shown as it was or not at all;
 3. its length is bounded, and the reactor and those who wait for it come first.
-
-Which call a thread waits for is found in its stack, in the locals of our own functions: to note it
-in the call would cost each call something. Before CPython 3.13 to look at the locals of a frame
-leaves a copy of them in it, for as long as it lasts. It holds a result, so one that failed and was
-looked at while it was waited for goes with a garbage collection.
 """
 
 from __future__ import annotations
@@ -28,10 +23,9 @@ from itertools import islice
 from types import FrameType
 from typing import Protocol, cast
 
-from .._core import decorators as _calls
-from .._core import result as _result
+from .. import _errors
 from .._core.bridge import Bridge
-from .._core.result import EventualResult
+from .._core.call import Call
 from .._threads.threads import frames_of_threads, name_of_thread
 
 # How much is shown: calls in flight, threads, frames of each, characters of a line and of it all.
@@ -45,17 +39,18 @@ _LENGTH = 100_000
 _TRIES = 50
 _PAUSE = 0.01
 
-# Why calls are refused, by the name of what refuses them. To ask it may have effects.
-_REASONS = {
-    "not_set_up": "setup() has not been called",
-    "stopped": "the reactor has stopped",
-    "crashed": "the reactor has crashed",
-    "shut_down": "shutdown() was called",
-    "exiting": "the interpreter is exiting",
-    "ended_with": "the reactor thread has ended with an error",
-    "_set_up_in_child": "this process was forked; the first call will start the reactor",
-    "not_run_in_child": "this process was forked, and does not run the reactor",
+# Why calls are refused, by what refuses them. To ask it may have effects.
+_REASONS: dict[object, str] = {
+    _errors.not_set_up: "setup() has not been called",
+    _errors.stopped: "the reactor has stopped",
+    _errors.crashed: "the reactor has crashed",
+    _errors.shut_down: "shutdown() was called",
+    _errors.exiting: "the interpreter is exiting",
+    _errors.ended_with: "the reactor thread has ended with an error",
+    _errors.not_run_in_child: "this process was forked, and does not run the reactor",
 }
+# What else does so is there in a forked child only.
+_IN_CHILD = "this process was forked; the first call will start the reactor"
 
 
 class Writable(Protocol):
@@ -102,14 +97,14 @@ def dump(bridge: Bridge, file: Writable | int | None, caller: FrameType) -> None
 
 def _compose(bridge: Bridge, page: _Page, frames: dict[int, FrameType]) -> None:
     # Copied at once. In a set, so in no order.
-    calls = bridge.in_flight.copy()
+    calls = bridge.calls_in_flight()
     reactor_thread = bridge.reactor_thread
     page.add(f"crochet: {_state_of(bridge)}")
     page.add(f"calls in flight: {len(calls)}")
     page.extend(f"  {_describe(call)}" for call in islice(calls, _CALLS))
     if len(calls) > _CALLS:
         page.add(f"  ... and {len(calls) - _CALLS} more")
-    waiting = {ident: _awaited_in(frame) for ident, frame in frames.items()}
+    waiting = {ident: wait_of(ident, bridge) for ident in frames}
 
     def rank(ident: int) -> int:
         return 0 if ident == reactor_thread else 1 if waiting[ident] else 2
@@ -119,8 +114,9 @@ def _compose(bridge: Bridge, page: _Page, frames: dict[int, FrameType]) -> None:
         notes = [name_of_thread(ident)]
         if ident == reactor_thread:
             notes.append("the reactor's")
-        if waiting[ident]:
-            notes.append(f"waits for {waiting[ident]}()")
+        wait = waiting[ident]
+        if wait is not None:
+            notes.append(f"waits for {wait.name}()")
         if ident == get_ident():
             notes.append("called dump()")
         page.add("")
@@ -161,36 +157,14 @@ def _state_of(bridge: Bridge) -> str:
     if refusal is None:
         return f"{where}, calls are accepted"
     function: object = getattr(refusal, "func", refusal)  # of a partial object
-    name = str(getattr(function, "__name__", function))
-    return f"{where}, calls are refused: {_REASONS.get(name, name)}"
+    return f"{where}, calls are refused: {_REASONS.get(function, _IN_CHILD)}"
 
 
-def _describe(call: EventualResult[object]) -> str:
+def _describe(call: Call) -> str:
     """
     Return a line on a call in flight.
     """
-    return f"{_result.name_of(call)}(): {_result.state_of(call)}"
-
-
-def _awaited_in(frame: FrameType | None) -> str | None:
-    """
-    Return the name of the function whose call is waited for in a stack, if there is one.
-    """
-    for _ in range(_FRAMES):
-        if frame is None:
-            break
-        code = frame.f_code
-        if code is EventualResult._block.__code__:
-            return _result.name_of(cast("EventualResult[object]", frame.f_locals["self"]))
-        if code.co_name == _WRAPPER and code.co_filename == _FILE_OF_CALLS:
-            return str(frame.f_locals.get("name"))
-        frame = frame.f_back
-    return None
-
-
-# The function that @wait_for makes, which is another for each function.
-_WRAPPER = "wait_for_reactor"
-_FILE_OF_CALLS = _calls.Decorators.wait_for.__code__.co_filename
+    return f"{call.name}(): {call.state}"
 
 
 def _stack(frame: FrameType | None) -> Iterator[str]:

@@ -25,19 +25,21 @@ Whether it is busy at all its stack tells. A thread that polls has nothing to do
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
-from types import FrameType
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
 
 from twisted.internet.defer import getDebugging
 
 from .. import _errors
-from .._errors import Reason
-from .._threads.clock import monotonic
+from .._core.bridge import Bridge
+from .._core.call import Call
+from .._errors import Place, Reason
+from .._threads import clock
 from .._threads.threads import frames_of_threads
-from .frames import Place, worth_telling
-from .moments import BodyIn, Moments, Sight, Spell, see
+from .deadlock import Blocked, blocked_in
+from .frames import worth_telling
+from .in_loop import warn_if_in_loop
+from .moments import Moments, Sight, Spell, see
 from .waits_on import awaits, is_unknown, told
 
 T = TypeVar("T")
@@ -67,89 +69,54 @@ _QUEUED_SEEN = 1000
 _BETWEEN_LOOKS = 0.25
 
 
-class Call(Protocol):
+class Diagnosis:
     """
-    What is read of an EventualResult.
-    """
-
-    _name: str
-    _made: float
-    _started: float
-
-    @property
-    def _running(self) -> object: ...
-
-
-class Queue(Protocol):
-    """
-    What is read of a deque of calls.
-    """
-
-    def __iter__(self) -> Iterator[Call]: ...
-    def __len__(self) -> int: ...
-
-
-class Carrier(Protocol):
-    """
-    What is read of a bridge.
-    """
-
-    reactor_thread: int | None
-    looked_at: float
-
-    @property
-    def refusal(self) -> Callable[[str], object] | None: ...
-    @property
-    def body_in(self) -> BodyIn: ...
-    @property
-    def moments(self) -> Moments[Any]: ...
-    @property
-    def _queue(self) -> Queue: ...
-
-
-class Blocked(Protocol):
-    """
-    What the reactor thread is blocked in, if that waits, in turn, for those who wait for it.
-    """
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def waits(self) -> Sequence[object]: ...
-
-
-Bridged = TypeVar("Bridged", bound=Carrier)
-# Given the reactor thread's ident, and where each thread is, by its ident.
-BlockedIn = Callable[[int, Bridged, "dict[int, FrameType]"], Blocked | None]
-
-
-def explain(
-    bridge: Bridged,
-    call: Call,
-    blocked_in: BlockedIn[Bridged] | None = None,
-) -> Reason:
-    """
-    Tell why a call has not been answered. Never raises.
-
-    Call it from any thread but the reactor's, before the call is cancelled. Blocks never.
+    Explains the calls of one bridge.
 
     Args:
-        bridge: carries the call.
-        call: has not been answered.
-        blocked_in: looks whether the reactor thread, given its ident, waits for those who wait
-            for it.
+        bridge: carries them.
     """
-    try:
-        return _explained(bridge, call, blocked_in)
-    except Exception:
-        # The caller is about to raise an error of its own, which must not be replaced by one of
-        # this module's. All that is lost is the cause.
-        if hasattr(call, "_started"):
-            return Reason(WAITING, "It has started.")
-        return Reason(QUEUED, "It has not started.")
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self.begin()
+
+    def begin(self) -> None:
+        """
+        Forget what was seen of an earlier reactor.
+        """
+        # What the reactor thread is at, and has been at.
+        self.moments: Moments[Any] = Moments()
+
+    def note(self, since: float, until: float, sight: Sight) -> None:
+        """
+        Note that the reactor thread did not get out of one function for that long.
+        """
+        self.moments.note(since, until, sight)
+
+    def warn_if_in_loop(self, name: str) -> None:
+        """
+        Warn of a wait in this thread that has lasted for 0.1 s, if its asyncio loop is running.
+        """
+        warn_if_in_loop(name)
+
+    def explain(self, call: Call) -> Reason:
+        """
+        Tell why a call has not been answered. Never raises.
+
+        Call it from any thread but the reactor's, before the call is cancelled. Blocks never.
+        """
+        try:
+            return _explained(self._bridge, call, self.moments)
+        except Exception:
+            # The caller is about to raise an error of its own, which must not be replaced by one of
+            # this module's. All that is lost is the cause.
+            if call.started is not None:
+                return Reason(WAITING, "It has started.")
+            return Reason(QUEUED, "It has not started.")
 
 
-def _explained(bridge: Bridged, call: Call, blocked_in: BlockedIn[Bridged] | None) -> Reason:
+def _explained(bridge: Bridge, call: Call, moments: Moments[Any]) -> Reason:
     refusal = bridge.refusal
     if refusal is not None:
         if is_crash(refusal):
@@ -162,29 +129,29 @@ def _explained(bridge: Bridged, call: Call, blocked_in: BlockedIn[Bridged] | Non
             "The reactor is not running yet: after crochet.no_setup() the program itself has to "
             "call reactor.run().",
         )
-    now = monotonic()
-    waited = now - call._made
+    now = clock.monotonic()
+    waited = now - call.made
     shared = min(max(waited * _SHARED, _SHARED_LEAST), _SHARED_MOST)
-    moment: _Moment = bridge.moments.get(
-        now - shared, now - waited * _TOLERABLE, lambda: _look(bridge, ident, blocked_in)
+    moment: _Moment = moments.get(
+        now - shared, now - waited * _TOLERABLE, lambda: _look(bridge, ident, moments)
     )
     sight, blocked, busy = moment.sight, moment.blocked, moment.busy
     is_long = busy is not None and busy.seconds >= waited / 2
     if blocked and (is_long or busy is None or moment.is_circle):
         so_long = "" if busy is None else f" It has been busy for {busy.length}."
-        return Reason(BLOCKED, f"{blocked}{so_long}", sight.stack, awaits(call._running))
+        return Reason(BLOCKED, f"{blocked}{so_long}", sight.stack, awaits(call.running))
     if busy is not None and is_long:
         end = ": that is the function's own body, which blocks" if busy.body == id(call) else ""
-        return Reason(BUSY, f"{busy.text}{end}.", sight.stack, awaits(call._running))
-    before = _before(bridge.moments.spells.copy(), call._made, now)
+        return Reason(BUSY, f"{busy.text}{end}.", sight.stack, awaits(call.running))
+    before = _before(moments.spells.copy(), call.made, now)
     if before is not None:
         text = f"{before.text} {blocked}".rstrip()
-        return Reason(BUSY, text, before.stack, awaits(call._running))
-    started = getattr(call, "_started", None)
+        return Reason(BUSY, text, before.stack, awaits(call.running))
+    started = call.started
     if started is None:
         return Reason(QUEUED, _queued(moment, call), sight.stack)
-    chain = awaits(call._running)
-    text = _started(call._made, max(started, call._made), now, chain)
+    chain = awaits(call.running)
+    text = _started(call.made, max(started, call.made), now, chain)
     if busy is not None and busy.seconds >= _LONG:
         text = f"{text} {busy.text}."
     if is_unknown(chain) and not getDebugging():
@@ -212,14 +179,14 @@ class _Moment:
     """
 
     def __init__(
-        self, at: float, sight: Sight, blocked: Blocked | None, busy: _Busy | None, queue: Queue
+        self, at: float, sight: Sight, blocked: Blocked | None, busy: _Busy | None, bridge: Bridge
     ) -> None:
         self.at = at
         self.sight = sight._replace(body=None)  # no result is kept
         self.blocked = "" if blocked is None else blocked.text
         self.is_circle = blocked is not None and bool(blocked.waits)
         self.busy = busy
-        self._queue = queue
+        self._bridge = bridge
         self._ahead: tuple[float, dict[int, int], int, bool] | None = None
 
     def ahead(self, call: Call) -> tuple[int, bool]:
@@ -231,56 +198,56 @@ class _Moment:
         if self._ahead is None:
             ahead: dict[int, int] = {}
             counted = 0
-            for one in copied(lambda: islice(self._queue, _QUEUED_SEEN)):
+            calls, is_longer = self._bridge.first_queued(_QUEUED_SEEN)
+            for one in calls:
                 ahead[id(one)] = counted
-                counted += hasattr(one, "_work")
-            self._ahead = monotonic(), ahead, counted, len(self._queue) > len(ahead)
+                counted += one.is_queued
+            self._ahead = clock.monotonic(), ahead, counted, is_longer
         at, ahead, counted, is_longer = self._ahead
         # An id is that of another call, if this one has come since. It is behind all the others.
-        number = ahead.get(id(call)) if call._made <= at else None
+        number = ahead.get(id(call)) if call.made <= at else None
         if number is not None:
             return number, False
         # One that is not there, though all of them were looked at, has just been taken out.
-        return (counted, is_longer) if is_longer or call._made > at else (0, False)
+        return (counted, is_longer) if is_longer or call.made > at else (0, False)
 
 
-def _look(bridge: Bridged, ident: int, blocked_in: BlockedIn[Bridged] | None) -> _Moment:
+def _look(bridge: Bridge, ident: int, moments: Moments[Any]) -> _Moment:
     frames = frames_of_threads()
     try:
-        sight = see(frames.get(ident), bridge.body_in)
-        now = monotonic()
+        sight = see(frames.get(ident), bridge.body)
+        now = clock.monotonic()
         blocked = None
-        if blocked_in is not None and not sight.is_idle:
+        if not sight.is_idle:
             blocked = blocked_in(ident, bridge, frames)
     finally:
         frames.clear()  # this frame's own locals hold it
-    busy = None if sight.is_idle else _busy(bridge, sight, now)
-    return _Moment(now, sight, blocked, busy, bridge._queue)
+    busy = None if sight.is_idle else _busy(bridge, sight, now, moments)
+    return _Moment(now, sight, blocked, busy, bridge)
 
 
-def _busy(bridge: Carrier, sight: Sight, now: float) -> _Busy | None:
+def _busy(bridge: Bridge, sight: Sight, now: float, moments: Moments[Any]) -> _Busy | None:
     """
     Tell for how long the reactor thread has been busy, and with what, if that can be known.
     """
-    looked_at = bridge.looked_at
-    oldest = next(iter(copied(lambda: islice(bridge._queue, 1))), None)
-    spell = bridge.moments.spells[-1] if bridge.moments.spells else None
+    last_drain, oldest = bridge.last_drain, bridge.oldest
+    spell = moments.spells[-1] if moments.spells else None
     if spell is not None and (
         now - spell.until > _BETWEEN_LOOKS or spell.function != sight.function
     ):
         spell = None
     at_least = ""
-    if sight.body is not None:
-        since = sight.body._started
+    if sight.body is not None and sight.body.started is not None:
+        since = sight.body.started
     elif oldest is None:
         if spell is None:
             return None
         since = spell.since
-    elif oldest._made > looked_at:
-        since = oldest._made
+    elif oldest > last_drain:
+        since = oldest
         at_least = "at least "
     else:
-        since = looked_at
+        since = last_drain
     if spell is not None and spell.since < since and sight.body is None:
         since, at_least = spell.since, ""
     length = f"{at_least}{seconds_told(now - since)}"

@@ -12,11 +12,11 @@ import os
 import re
 import sys
 from types import CodeType, FrameType
-from typing import NamedTuple
 
 import twisted
 import zope.interface  # type: ignore[import-untyped]
 
+from .._errors import Place, short
 from .._threads.threads import frames_of_threads
 
 # How many frames of a thread are looked at, innermost first.
@@ -24,32 +24,6 @@ _DEEPEST = 200
 
 # How many lines of the program's a text names.
 _TOLD = 3
-
-
-class Place(NamedTuple):
-    """
-    A line of a function that is being carried out, or waits there.
-
-    Args:
-        function: its name, with its class's.
-        file: the file's whole name.
-        line: counted from 1.
-    """
-
-    function: str
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        line = f"{os.path.basename(self.file)}:{self.line}"
-        return line if self.function == "<module>" else f"{line} {self.function}()"
-
-
-def short(qualified_name: str) -> str:
-    """
-    Return a name without the function in which it was defined, which is of no use in a message.
-    """
-    return qualified_name.rpartition("<locals>.")[2]
 
 
 def line_of(code: CodeType, offset: int) -> int:
@@ -187,8 +161,6 @@ _POLLING = (
     os.path.join(_TWISTED, "internet", ""),
     os.path.join(_STDLIB, "selectors.py"),
     os.path.join(_STDLIB, "asyncio", ""),
-    os.path.join(_CROCHET, "_reactor/wakeup.py"),
-    os.path.join(_CROCHET, "_reactor/idle.py"),
 )
 
 
@@ -197,10 +169,13 @@ def is_polling(called: tuple[Place, ...]) -> bool:
     Tell whether the reactor waits for something to happen.
 
     It has called nothing of the program's then. What its own code does at the moment, between two
-    waits, is none of the program's business, and soon over.
+    waits, is none of the program's business, and soon over; nor is ours. (A function in C that is
+    called there has no frame. Of a body the bridge knows; see ``Bridge.body``.)
 
     Args:
         called: what the reactor has called, see ``above_the_reactor()``.
     """
     # (No generator: to drop one half-way runs code, and Python lets no signal out of that.)
-    return not [place for place in called if not place.file.startswith(_POLLING)]
+    return not [
+        place for place in called if not place.file.startswith(_POLLING) and not is_ours(place.file)
+    ]

@@ -5,11 +5,11 @@ When the reactor thread blocks, all who wait for it run out of time together. To
 takes a time that grows with the number of threads, so that each of them looking would make the
 outage worse by the square of that. The first to come looks, the others take what it has found:
 
-1. Whoever finds nothing that is new enough makes a gate, locked, and looks.
-2. Others find the gate, and wait for it to open; each that is through lets the next through.
+1. Whoever finds nothing that is new enough makes a latch, and looks.
+2. Others find the latch, and wait for it to open.
 
 Verdict: nobody depends on the first. One that a signal's exception takes away on its way, or that a
-fork leaves behind, has the others wait for 0.25 s; the next one makes a gate of its own.
+fork leaves behind, has the others wait for 0.25 s; the next one makes a latch of its own.
 (test_moments.py steps it.)
 
 Threads: any may ask; spells are the watch's to note. Nothing here keeps a result or a frame.
@@ -17,13 +17,15 @@ Threads: any may ask; spells are the watch's to note. Nothing here keeps a resul
 
 from __future__ import annotations
 
-from _thread import LockType, allocate_lock
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from .frames import Place, above_the_reactor, is_polling, stack_from, told, worth_telling
+from .._core.call import Call
+from .._errors import Place
+from .._threads.primitives import Latch
+from .frames import above_the_reactor, is_polling, stack_from, told, worth_telling
 
 # Seconds that others wait for the first to have looked: it may lose the interpreter's lock
 # meanwhile, to thousands that want it as well. While they wait here they do not.
@@ -31,18 +33,6 @@ _PATIENCE = 0.25
 
 # How many spells are remembered.
 _SPELLS = 100
-
-
-class Body(Protocol):
-    """
-    What is read of a call.
-    """
-
-    _name: str
-
-
-# Returns the call in whose body a thread is, given its innermost frame.
-BodyIn = Callable[["FrameType | None"], "Body | None"]
 
 
 class Sight(NamedTuple):
@@ -53,7 +43,7 @@ class Sight(NamedTuple):
     stack: tuple[Place, ...]  # what the reactor has called, innermost first
     is_idle: bool
     where: str  # the same in a phrase
-    body: Any = None  # the call in whose body it is
+    body: Call | None = None  # the call in whose body it is
 
     @property
     def function(self) -> object:
@@ -64,31 +54,31 @@ class Sight(NamedTuple):
         return (lines[0].function, lines[0].file) if lines else self.where
 
 
-def see(frame: FrameType | None, body_in: BodyIn) -> Sight:
+def see(frame: FrameType | None, body: Call | None) -> Sight:
     """
     Look where a thread is that runs the reactor. From any thread; blocks never.
 
     Args:
         frame: the thread's innermost, or None if it has ended.
-        body_in: finds the call in whose body it is.
+        body: the call in whose body it is, if it is in one.
     """
-    return sight_of(above_the_reactor(stack_from(frame)), body_in(frame))
+    return sight_of(above_the_reactor(stack_from(frame)), body)
 
 
-def sight_of(stack: tuple[Place, ...], body: Body | None) -> Sight:
+def sight_of(stack: tuple[Place, ...], body: Call | None) -> Sight:
     """
     Tell in a phrase where a thread is, and whether it has nothing to do.
     """
     where = told(stack)
     if not where and body is not None:
-        where = f"{body._name}()"  # it is not written in Python, or has just begun
+        where = f"{body.name}()"  # it is not written in Python, or has just begun
     elif not where:
         # No generator: to drop one half-way runs code, and Python lets no signal out of that.
         for place in stack:
             if not place.file.startswith("<"):
                 where = str(place)
                 break
-    return Sight(stack, is_polling(stack), where, body)
+    return Sight(stack, body is None and is_polling(stack), where, body)
 
 
 class Spell(NamedTuple):
@@ -123,7 +113,7 @@ class Moments(Generic[T]):
     def __init__(self) -> None:
         self._last: T | None = None
         # Opens when whoever is looking has looked.
-        self._gate: LockType | None = None
+        self._latch: Latch | None = None
         self.spells: deque[Spell] = deque(maxlen=_SPELLS)  # the watch writes, others read
 
     def get(self, oldest: float, tolerable: float, look: Callable[[], T]) -> T:
@@ -135,28 +125,25 @@ class Moments(Generic[T]):
             tolerable: an earlier one, to which what was seen may go back while another looks.
             look: is called by several threads at once, but rarely.
         """
-        gate = self._gate  # before what its owner writes
+        latch = self._latch  # before what its owner writes
         last = self._last
-        if last is None or last.at < (oldest if gate is None else tolerable):
-            if gate is None:
+        if last is None or last.at < (oldest if latch is None else tolerable):
+            if latch is None:
                 return self._look(look)
-            if gate.acquire(True, _PATIENCE):
-                gate.release()
+            latch.wait(_PATIENCE)
             last = self._last
             if last is None or last.at < tolerable:
                 return self._look(look)
         return last
 
     def _look(self, look: Callable[[], T]) -> T:
-        gate = allocate_lock()
-        gate.acquire()
-        self._gate = gate
+        self._latch = latch = Latch()
         try:
             self._last = last = look()
         finally:
-            if self._gate is gate:
-                self._gate = None
-            gate.release()
+            if self._latch is latch:
+                self._latch = None
+            latch.open()
         return last
 
     def note(self, since: float, at: float, sight: Sight) -> None:

@@ -22,12 +22,13 @@ from typing import Literal, NamedTuple, final
 
 from .. import _errors
 from .._core.bridge import Bridge
-from .._core.result import EventualResult
+from .._core.call import Call
+from .._errors import Place
 from .._reactor.reactor import Reactor
-from .._threads.clock import monotonic
+from .._threads import clock
 from .._threads.threads import known_name
 from .explain import copied, is_crash, seconds_told
-from .frames import Place, line_of
+from .frames import line_of
 from .waits_on import awaits, told
 
 State = Literal[
@@ -52,7 +53,7 @@ _STATES: dict[Callable[[str], object], State] = {
 # How many calls the readable page shows.
 _ROWS = 50
 
-_made = attrgetter("_made")
+_made = attrgetter("made")
 
 
 class Lag(NamedTuple):
@@ -74,7 +75,7 @@ class CallInFlight:
     ``file`` and ``line``, and ``waits_on``, are worked out when they are looked at.
     """
 
-    __slots__ = ("_age", "_caller", "_function", "_offset", "_result", "_state")
+    __slots__ = ("_age", "_call", "_caller", "_function", "_offset", "_state")
 
     def __init__(
         self,
@@ -83,14 +84,14 @@ class CallInFlight:
         offset: int,
         age: float,
         state: Literal["queued", "running"],
-        result: weakref.ref[EventualResult[object]],
+        call: weakref.ref[Call],
     ) -> None:
         self._function = function
         self._caller = caller
         self._offset = offset
         self._age = age
         self._state: Literal["queued", "running"] = state
-        self._result = result
+        self._call = call
 
     def __repr__(self) -> str:
         return f"<{self._state} call of {self._function}(), {seconds_told(self._age)} old>"
@@ -136,8 +137,8 @@ class CallInFlight:
         Where the operation waits now, while this is being looked at: outermost function first, and
         last the Deferred that has not fired. Empty if it waits on nothing, or has been answered.
         """
-        result = self._result()
-        return awaits(result._running) if result is not None else ()
+        call = self._call()
+        return awaits(call.running) if call is not None else ()
 
 
 @final
@@ -184,8 +185,8 @@ def snapshot(bridge: Bridge, reactor: Reactor | None) -> Status:
     Look at a bridge. From any thread; blocks never.
     """
     # Before the time is taken: none of them is younger than nothing, then.
-    results = sorted(bridge.in_flight.copy(), key=_made)
-    now = monotonic()
+    calls = sorted(bridge.calls_in_flight(), key=_made)
+    now = clock.monotonic()
     reference = weakref.ref
     ident = bridge.reactor_thread
     return Status(
@@ -197,14 +198,14 @@ def snapshot(bridge: Bridge, reactor: Reactor | None) -> Status:
         tuple(
             [
                 CallInFlight(
-                    result._name,
-                    result._caller,
-                    result._offset,
-                    now - result._made,
-                    "running" if hasattr(result, "_started") else "queued",
-                    reference(result),
+                    call.name,
+                    call.caller,
+                    call.offset,
+                    now - call.made,
+                    "queued" if call.started is None else "running",
+                    reference(call),
                 )
-                for result in results
+                for call in calls
             ]
         ),
     )

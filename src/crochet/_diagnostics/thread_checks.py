@@ -49,6 +49,7 @@ from twisted.internet.defer import Deferred, getDebugging, setDebugging
 from .. import _errors
 from .._core.bridge import Bridge
 from .._threads.threads import name_of_thread
+from .frames import is_ours
 from .in_loop import wants_debug
 
 # The reactor's methods that are for its thread only. callWhenRunning() calls at once, in whatever
@@ -204,7 +205,7 @@ def _line_of(frame: FrameType | None) -> str:
     innermost = frame
     while frame is not None:
         package = str(frame.f_globals.get("__name__")).partition(".")[0]
-        if package not in ("twisted", __name__.partition(".")[0]):
+        if package != "twisted" and not is_ours(frame.f_code.co_filename):
             break
         frame = frame.f_back
     frame = frame or innermost

@@ -34,7 +34,8 @@ from typing import Any, cast
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
-from .frames import Place, is_ours, short, worth_telling
+from .._errors import Place, short
+from .frames import is_ours, worth_telling
 
 # How many steps down are made at most, and how many are then told, of the first and of the last.
 _STEPS = 1000

@@ -36,12 +36,10 @@ from twisted.logger import Logger
 
 from .. import _errors
 from .._core.bridge import Bridge
-from .._core.call import body_in
-from .._core.result import name_of
+from .._core.call import Call
 from .._reactor.idle import IdleProbe
 from .._reactor.pool import PoolGrowth
 from .._threads.clock import monotonic
-from .._threads.primitives import has_errands, send_errand
 from .._threads.threads import StartThread, frames_of_threads
 from .._threads.worker import Worker
 from .deadlock import blocked_in, is_loop, place_of
@@ -84,11 +82,11 @@ class Watchdog:
     ) -> None:
         self._reactor = reactor
         self._bridge = bridge
-        self._relay = bridge.relay
+        self._handoff = bridge.handoff
         self.stall_warning = stall_warning  # written by setup(), in any thread
         self._clock = clock
         self._idle_probe = IdleProbe(reactor, self._on_stir, clock)
-        self._pool_growth = PoolGrowth(reactor)
+        self._pool_growth = PoolGrowth(reactor, bridge)
         self._worker: Worker[None] = Worker(
             start_thread, "crochet-watch", lambda _: None, self._step, lingers=None
         )
@@ -155,8 +153,8 @@ class Watchdog:
             return None
 
     def _watch(self) -> Generator[float | None, None, None]:
-        bridge, relay = self._bridge, self._relay
-        relay.watcher = self
+        bridge, handoff = self._bridge, self._handoff
+        handoff.watchdog = self
         try:
             while True:
                 # A call is entered, and then ``rouse`` is read, and called. This is written, and
@@ -179,13 +177,13 @@ class Watchdog:
         finally:
             if bridge.rouse == self.wake:  # and not another's, of the reactor's next run
                 bridge.rouse = None
-            if relay.watcher is self:
-                relay.watcher = None
-            relay.open_all()
+            if handoff.watchdog is self:
+                handoff.watchdog = None
+            handoff.release_all()
 
     def _is_needed(self) -> bool:
-        is_carrying = bool(self._bridge.flights)  # first: what leaves it may line up
-        if self._relay.is_under_way():
+        is_carrying = bool(self._bridge.in_flight)  # first: what leaves it may line up
+        if self._handoff.is_under_way():
             return True
         if is_carrying:
             return not self._idle_probe.is_quiet
@@ -194,7 +192,7 @@ class Watchdog:
     def _may_rest(self) -> bool:
         # The reactor has answered, and was not asked again; see _look().
         is_at_work = self._asked_at is not None or self._has_warned or self._pool_growth.has_grown
-        return self._idle_probe.is_blind and not is_at_work and not self._relay.is_under_way()
+        return self._idle_probe.is_blind and not is_at_work and not self._handoff.is_under_way()
 
     def _pause(self) -> float:
         wait = min(_INTERVAL, max(self.stall_warning, _SHORTEST))
@@ -205,10 +203,10 @@ class Watchdog:
         return wait
 
     def _look(self) -> None:
-        self._relay.mind()
+        self._handoff.check()
         has_asked = self._asked_at is not None
         self._check_stall()
-        if self._bridge.flights:
+        if self._bridge.in_flight:
             self._bridge.look_for_stranded()
             self._check_deadlock()
             is_answered = has_asked and self._idle_probe.is_blind  # rest before asking again
@@ -236,8 +234,8 @@ class Watchdog:
         if blocked is None or not blocked.is_certain:
             return
         for wait in blocked.waits:
-            if wait.reactor_thread == ident and not has_errands(wait.gate):
-                send_errand(wait.gate, partial(_raise_deadlock, wait.name, blocked.text))
+            if wait.reactor_thread == ident and wait.waiter.empty():
+                wait.waiter.put(partial(_raise_deadlock, wait.name, blocked.text))
 
     # Stalls.
 
@@ -265,10 +263,10 @@ class Watchdog:
         ident = self._bridge.reactor_thread
         if ident is None:
             return
-        sight = see(frames_of_threads().get(ident), body_in)
+        sight = see(frames_of_threads().get(ident), self._bridge.body)
         # If it has not turned by now, that is what it has been at since.
         if not sight.is_idle and not self._has_turned():
-            self._bridge.moments.note(since, self._clock(), sight)
+            self._bridge.diagnosis.note(since, self._clock(), sight)
         del sight  # it has a result
         if self._has_warned or self._clock() - since < self.stall_warning:
             return
@@ -282,8 +280,8 @@ class Watchdog:
             "The reactor thread has been busy for {seconds:.1f} s in {place}; no call is answered "
             "meanwhile. Move what blocks to a thread, with deferToThread(). It is here:\n{stack}",
             seconds=self._clock() - since,
-            place=place_of(frame),
-            stack=stack_of(frame),
+            place=place_of(frame, self._bridge.body),
+            stack=stack_of(frame, self._bridge.body),
         )
         del frame
 
@@ -296,20 +294,20 @@ def _raise_deadlock(name: str, text: str) -> None:
 _LOOP = ("threading", "contextvars", "crochet", "twisted", "asyncio", "selectors")
 
 
-def stack_of(frame: FrameType) -> str:
+def stack_of(frame: FrameType, body: Call | None) -> str:
     """
     Return the stack of a reactor's callback, without the loop's frames and ours above it.
     """
     frames = [each for each, _ in traceback.walk_stack(frame)]
     # A program that runs the reactor itself is above the loop, too.
     frames = frames[: next((index for index, each in enumerate(frames) if is_loop(each)), None)]
-    if not frames:
-        body = body_in(frame)
-        if body is None:
-            return "  (no Python code)"
-        return f"  {name_of(body)}(), which is not written in Python"
     frames.reverse()
     names = [str(each.f_globals.get("__name__", "")).partition(".")[0] for each in frames]
-    first = next((index for index, name in enumerate(names) if name not in _LOOP), 0)
+    first = next((index for index, name in enumerate(names) if name not in _LOOP), None)
+    if first is None and body is not None:
+        return f"  {body.name}(), which is not written in Python"
+    if not frames:
+        return "  (no Python code)"
+    first = first or 0
     stack = traceback.StackSummary.extract((each, line_in(each)) for each in frames[first:])
     return "".join(stack.format()).rstrip()

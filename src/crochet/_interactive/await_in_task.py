@@ -30,7 +30,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from .._core.decorators import Decorators
-from .._core.result import EventualResult, withdraw
+from .._core.result import EventualResult, call_of
 
 # Seconds that a cancelled task leaves what it awaited for its cleanup.
 _GRACE = 1.0
@@ -90,7 +90,7 @@ class Awaiting:
         """
         # What the Deferred stands for is under way, even if the reactor thread has not looked at
         # the Deferred yet; and then it never would.
-        if withdraw(result):
+        if call_of(result).withdraw():
             return self._cancel(deferred)
         result.cancel()
         return result

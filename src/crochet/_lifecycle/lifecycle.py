@@ -27,19 +27,8 @@ from .. import _errors
 from .._core.bridge import Bridge, CallFromThread
 from .._core.decorators import Decorators
 from .._core.failure import report_all
-from .._core.timeouts import (
-    EXIT_PATIENCE,
-    MAX_QUEUED,
-    STALL_WARNING,
-    Seconds,
-    exit_seconds,
-    left_until,
-    most_queued,
-    seconds,
-    stall_seconds,
-)
 from .._coroutines.futures import Deliveries
-from .._diagnostics.deadlock import blocked_in
+from .._diagnostics.explain import Diagnosis
 from .._diagnostics.status import Status, snapshot
 from .._diagnostics.thread_checks import ThreadCheck
 from .._diagnostics.watchdog import Watchdog
@@ -52,8 +41,19 @@ from .._reactor.pool import is_pool_worker, work_in_pool
 from .._reactor.reactor import Reactor
 from .._threads.clock import monotonic
 from .._threads.fork_mark import ForkWatch, new_mark
-from .._threads.handoff import is_a_handlers
+from .._threads.primitives import is_a_handlers
 from .._threads.threads import StartThread, expect_ghosts, in_subinterpreter
+from .._threads.timeouts import (
+    EXIT_PATIENCE,
+    MAX_QUEUED,
+    STALL_WARNING,
+    Seconds,
+    exit_seconds,
+    left_until,
+    most_queued,
+    seconds,
+    stall_seconds,
+)
 from .fork import AtFork, ForkPause
 from .program_reactor import ProgramReactor
 from .reactor_thread import GRACE, ReactorThread, took
@@ -127,7 +127,7 @@ class EventLoop:
         self.calls = Decorators(bridge)
         self._thread_check = check_threads(bridge)
         self._deliveries = bridge.teller = Deliveries(start_thread)
-        bridge.blocked_in = blocked_in
+        bridge.diagnosis = Diagnosis(bridge)
         self._setup_lock = threading.RLock()
         self._hooks_ticket = [None]  # the thread that takes it registers the hooks
         # All below are written under _setup_lock, in a forked child's only thread, or where said.
@@ -477,11 +477,11 @@ class EventLoop:
         reactor_thread, program_reactor = self._reactor_thread, self._program_reactor
         if reactor_thread is not None:
             self._is_set_up = False
-            self.bridge.disown(_errors.forked, self._set_up_in_child)
+            self.bridge.after_fork_in_child(_errors.forked, self._set_up_in_child)
             reactor_thread.after_fork_in_child()
         elif self.bridge.reactor_thread is not None:
             # The program's reactor ran. Whether it will here is the program's business.
-            self.bridge.disown(_errors.forked, _errors.not_run_in_child)
+            self.bridge.after_fork_in_child(_errors.forked, _errors.not_run_in_child)
             # There is none while a test's clock takes the reactor's place.
             if program_reactor is not None:
                 program_reactor.after_fork_in_child()

@@ -94,7 +94,7 @@ class ProgramReactor:
         self._bridge.reactor_thread = threading.get_ident()
         with suppress(OSError):  # no descriptor is left; calls go without
             self._wakeup = install_wakeup(
-                self.reactor, self._bridge.drain_in_reactor, self._bridge.relay
+                self.reactor, self._bridge.drain_in_reactor, self._bridge.handoff
             )
         if self._wakeup is not None:
             self._bridge.ring_with(self._wakeup.wake)

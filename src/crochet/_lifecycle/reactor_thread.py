@@ -105,7 +105,7 @@ class ReactorThread:
         undo = ExitStack()
         try:
             self._wakeup = install_wakeup(
-                reactor, self._bridge.drain_in_reactor, self._bridge.relay
+                reactor, self._bridge.drain_in_reactor, self._bridge.handoff
             )
             if self._wakeup is not None:
                 undo.callback(self._wakeup.close)

@@ -27,8 +27,8 @@ from typing import Any, Protocol, cast
 
 from twisted.internet.interfaces import IReactorThreads
 
-from .._diagnostics.deadlock import is_in_wait
-from .._diagnostics.frames import short
+from .._core.bridge import Bridge
+from .._errors import short
 from .._threads.threads import frames_of_threads
 from .reactor import Reactor
 
@@ -131,8 +131,9 @@ class PoolGrowth:
     Adds threads to the pool of one reactor.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, bridge: Bridge) -> None:
         self._reactor = reactor
+        self._waits = bridge.waits
         # How many were added. Written in the reactor thread, read by any.
         self.added = 0
 
@@ -163,11 +164,7 @@ class PoolGrowth:
         """
         Count the workers that are in waits of ours.
         """
-        frames = frames_of_threads()
-        try:
-            return sum(is_in_wait(frames.get(thread.ident)) for thread in list(pool.threads))
-        finally:
-            frames.clear()  # this one is among them
+        return sum(thread.ident in self._waits for thread in list(pool.threads))
 
     def _grow_in_reactor(self, pool: Any, number: int) -> None:
         # Another look may have asked for the same before this was called.

@@ -34,7 +34,7 @@ from twisted.internet.base import ReactorBase
 
 from .._core.bridge import Wakeup as Request
 from .._threads.clock import monotonic
-from .._threads.handoff import MOMENT, Relay
+from .._threads.handoff import MOMENT, Handoff
 from .asyncio_loop import loop_of
 from .reactor import Reactor
 
@@ -128,14 +128,14 @@ class Wakeup:
                 self._descriptor.close()
 
 
-def install_wakeup(reactor: Reactor, answer: Answer, relay: Relay) -> Wakeup | None:
+def install_wakeup(reactor: Reactor, answer: Answer, handoff: Handoff) -> Wakeup | None:
     """
     Install a wakeup, in the reactor thread or before it runs; return None where there is none.
 
     Args:
         reactor: the reactor.
         answer: called in its thread with each request, to empty it.
-        relay: is minded in its thread from now on.
+        handoff: is minded in its thread from now on.
 
     Raises:
         OSError: there is no descriptor left.
@@ -143,13 +143,13 @@ def install_wakeup(reactor: Reactor, answer: Answer, relay: Relay) -> Wakeup | N
     has_eventfd = hasattr(os, "eventfd")
     loop = loop_of(reactor)
     if loop is not None:
-        return _install_in_loop(loop, answer, relay) if has_eventfd else None
+        return _install_in_loop(loop, answer, handoff) if has_eventfd else None
     if getattr(type(reactor), "mainLoop", None) is not ReactorBase.mainLoop:
         return None
     poller: Any = getattr(reactor, "_poller", None)
     if has_eventfd and isinstance(poller, select.epoll):
-        return _install_in_epoll(reactor, poller, answer, relay)
-    return _install_in_main_loop(reactor, answer, relay)
+        return _install_in_epoll(reactor, poller, answer, handoff)
+    return _install_in_main_loop(reactor, answer, handoff)
 
 
 def _drain(pending: deque[Request], answer: Answer) -> None:
@@ -170,11 +170,11 @@ def _drain(pending: deque[Request], answer: Answer) -> None:
 
 
 def _drain_after_polls(
-    reactor: Any, pending: deque[Request], answer: Answer, relay: Relay
+    reactor: Any, pending: deque[Request], answer: Answer, handoff: Handoff
 ) -> Callable[[], None]:
     """
     Have the reactor drain *pending* each time that it has polled, and not poll for long beside a
-    relay.
+    handoff.
 
     Returns:
         What undoes this.
@@ -182,26 +182,26 @@ def _drain_after_polls(
     names = cast("dict[str, object]", vars(reactor))
     before = names.get("doIteration")  # if none, there is that of the class
     iterate = reactor.doIteration
-    calls = relay.calls
+    calls = handoff.calls
 
     def do_iteration(delay: float | None) -> None:
-        if calls or relay.is_under_way():
+        if calls or handoff.is_under_way():
             iterate(0 if pending else MOMENT if delay is None else min(delay, MOMENT))
-            relay.mind(is_woken=bool(pending))
+            handoff.check(wakes=not pending)
         else:
             iterate(0 if pending else delay)
         if pending:
             _drain(pending, answer)
 
     def undo() -> None:
-        relay.minder = None
+        handoff.minder = None
         if names.get("doIteration") is do_iteration:
             del reactor.doIteration
             if before is not None:
                 reactor.doIteration = before
 
     reactor.doIteration = do_iteration
-    relay.minder = lambda: None  # do_iteration() looks
+    handoff.minder = lambda: None  # do_iteration() looks
     return undo
 
 
@@ -209,7 +209,9 @@ def _eventfd() -> _Descriptor:
     return _Descriptor(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
 
 
-def _install_in_epoll(reactor: Any, poller: select.epoll, answer: Answer, relay: Relay) -> Wakeup:
+def _install_in_epoll(
+    reactor: Any, poller: select.epoll, answer: Answer, handoff: Handoff
+) -> Wakeup:
     descriptor = _eventfd()
     fd = descriptor.fd
     poller.register(fd, select.EPOLLIN | select.EPOLLET)
@@ -224,26 +226,26 @@ def _install_in_epoll(reactor: Any, poller: select.epoll, answer: Answer, relay:
         with suppress(OSError, ValueError):  # closed already
             poller.unregister(fd)
 
-    undo = _drain_after_polls(reactor, pending, answer, relay)
+    undo = _drain_after_polls(reactor, pending, answer, handoff)
     return Wakeup(wake, pending, uninstall, undo, descriptor)
 
 
-def _install_in_main_loop(reactor: Any, answer: Answer, relay: Relay) -> Wakeup:
+def _install_in_main_loop(reactor: Any, answer: Answer, handoff: Handoff) -> Wakeup:
     pending: deque[Request] = deque()
 
     def wake(request: Request) -> None:
         pending.append(request)
         reactor.wakeUp()
 
-    undo = _drain_after_polls(reactor, pending, answer, relay)
+    undo = _drain_after_polls(reactor, pending, answer, handoff)
     return Wakeup(wake, pending, lambda: None, undo)
 
 
-def _install_in_loop(loop: Any, answer: Answer, relay: Relay) -> Wakeup:
+def _install_in_loop(loop: Any, answer: Answer, handoff: Handoff) -> Wakeup:
     descriptor = _eventfd()
     fd = descriptor.fd
     read, write = os.eventfd_read, os.eventfd_write
-    calls = relay.calls
+    calls = handoff.calls
     minding: list[Any] = []  # one, or none
     pending: deque[Request] = deque()
 
@@ -261,9 +263,9 @@ def _install_in_loop(loop: Any, answer: Answer, relay: Relay) -> Wakeup:
     def mind() -> None:
         minding.clear()
         try:
-            relay.mind(is_woken=bool(pending))
+            handoff.check(wakes=not pending)
         finally:
-            if calls or relay.is_under_way():
+            if calls or handoff.is_under_way():
                 mind_later()
 
     def mind_later() -> None:
@@ -279,7 +281,7 @@ def _install_in_loop(loop: Any, answer: Answer, relay: Relay) -> Wakeup:
             loop.remove_reader(fd)
 
     def undo() -> None:
-        relay.minder = None
+        handoff.minder = None
         while minding:
             minding.pop().cancel()
 
@@ -288,5 +290,5 @@ def _install_in_loop(loop: Any, answer: Answer, relay: Relay) -> Wakeup:
     loop.remove_reader(fd)
     # In a context of its own, or it would hold whatever the caller's holds.
     Context().run(loop.add_reader, fd, drain)
-    relay.minder = mind_later
+    handoff.minder = mind_later
     return Wakeup(wake, pending, uninstall, undo, descriptor)

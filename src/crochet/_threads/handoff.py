@@ -1,64 +1,39 @@
 """
-How threads whose answers came together are let through: one after the other.
+How threads whose answers came together are released: one after the other.
 
-Only one of them can have the interpreter's lock. Had the reactor thread opened all their gates,
-each would be given a processor, find the lock taken, and be put to sleep once more, which takes
-longer than its call. So it opens the first, and whoever has been let through opens the next.
+Only one thread at a time can have the GIL. If the reactor thread released all of them, each would
+be given a processor, find the GIL taken and sleep again, which takes longer than its call. So it
+releases the first, and each thread that comes through releases the next.
 
-The gates whose answers are there stand in ``line``, but for those whose turn it is: these are in
-``turns``, and open, until their waiters have come through. Mostly that is one.
+What must always hold:
 
-1. The reactor thread puts a gate in line, and lets the next through if ``turns`` is empty.
-2. A waiter whose turn it was lets the next through, takes its own gate out of ``turns``, and lets
-   the next through if that is empty then.
-3. Whoever lets the next through puts its gate into ``turns``, takes it out of its line, and opens
-   it. If another thread has taken it out, it is taken back from ``turns``, and the next is tried.
-4. Whoever opens all gates takes each out of where it stands, and looks at all places again.
+1. ``line`` has the waiters whose turn has not come, ``turns`` those that were released and whose
+   threads have not come through; mostly that is one. On its way from one to the other a waiter is
+   in both, never in neither, so a look goes through ``line`` first.
+2. While ``turns`` is not empty, a new call wakes no reactor; the last thread to come through does.
+3. A thread that does not come, because it gave up, is in a signal handler or waits for the GIL,
+   holds up the others for a moment. Then all are released, by the next thread that comes, by the
+   reactor thread, or by the watchdog, if the reactor thread is blocked.
 
-Verdict: each writes before it looks. A gate that the reactor thread has left to somebody in
-``turns`` is seen when that one's gate has been taken out of there. If both look, both find gates
-to open, which does no harm. In 3 a gate is always in one place or the other, and whoever looks for
-it in ``line`` first finds it. A waiter that has given up takes its own out of the line, or does
-as in 2.
-
-While it is somebody's turn, new calls wake no reactor; the last to come through does that, for all
-of them. The same holds here: a call is entered, then ``turns`` is looked at; whoever takes out the
-last looks for calls afterwards.
-
-But who waits for other threads may wait for long, or for ever. One may be stopped by a signal
-handler in the middle of 2, or give up just when its gate is put in line, and never come; beside a
-thread that computes each takes 5 ms to get the interpreter's lock. So a relay is a matter of
-moments, one for each turn, and who finds that one took longer opens all gates. Three find it:
-whoever comes late; the reactor thread, between two calls, and after its polls, which are no longer
-than a moment while a relay is under way, or there are calls; and, should both be blocked, the
-watch, within 0.1 s (_diagnostics/watchdog.py). And who leaves by an exception opens all gates, too.
-(test_relay.py does one of these things in the middle of another, at each step of it.)
-
-Threads: the reactor thread adds gates, the waiters take them out, any may open them. No locks, for
-the same reasons as in _core/bridge.py: deques whose every operation is one step of the interpreter.
+Threads: the reactor thread adds waiters, the threads that wait take them out, any may release them.
+No locks, but deques: each of their operations is one step. (test_handoff.py steps each pair.)
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sized
-from typing import TypeVar
+from collections.abc import Callable, Sized
 
-from .clock import monotonic
+from . import clock
+from .primitives import Waiter, discard, first_of
 
-# How long it may take from when a gate was opened until its waiter is here, in seconds.
+# How long it may take from when a waiter was released until its thread is here, in seconds.
 MOMENT = 0.002
 
-T = TypeVar("T")
 
-# Opens a gate. One that is open already makes it a RuntimeError.
-Opener = Callable[[], object]
-Gates = deque[Opener]
-
-
-class Relay:
+class Handoff:
     """
-    Lets waiting threads through, each of which lets the next through.
+    Releases waiting threads, each of which releases the next.
 
     Args:
         calls: what is for the reactor thread, and may wait there for the last to come through.
@@ -66,187 +41,118 @@ class Relay:
     """
 
     __slots__ = (
-        "_opened",
+        "_released",
         "_wake",
         "calls",
         "line",
         "minder",
         "turns",
-        "watcher",
+        "watchdog",
     )
 
     def __init__(self, calls: Sized, wake: Callable[[], object]) -> None:
-        self.turns: Gates = deque()
-        self.line: Gates = deque()
+        self.turns: deque[Waiter] = deque()
+        self.line: deque[Waiter] = deque()
         self.calls: Sized = calls
-        # Nobody lines up without the two that see to those who do not come. Has mind() called in
-        # the reactor thread, a MOMENT later and until all is over. Written there.
+        # No waiter is queued without the two that see to threads that do not come. Has check()
+        # called in the reactor thread, a MOMENT later and until all is over. Written there.
         self.minder: Callable[[], object] | None = None
-        # Calls mind() now and then, in a thread of its own. Written by itself.
-        self.watcher: object = None
+        # Calls check() now and then, in a thread of its own. Written by itself.
+        self.watchdog: object = None
         self._wake = wake
-        # When somebody last came through, or else when there was nobody in line.
-        self._opened = 0.0
+        # When a thread last came through, or else when none was in line.
+        self._released = 0.0
 
     def begin(self) -> bool:
         """
-        Tell whether gates may be lined up from now on. Reactor thread only.
+        Tell whether waiters may be queued from now on. Reactor thread only.
         """
         minder = self.minder
-        if minder is None or self.watcher is None:
+        if minder is None or self.watchdog is None:
             return False
         minder()
         if not self.is_under_way():
-            self._opened = monotonic()
+            self._released = clock.monotonic()
         return True
 
     def is_under_way(self) -> bool:
         """
-        Tell whether somebody whose answer is there has not come through.
+        Tell whether a thread whose answer is there has not come through.
         """
-        return bool(self.line) or bool(self.turns)  # in the order in which a gate moves
+        return bool(self.line) or bool(self.turns)  # in the order in which a waiter moves
 
-    def line_up(self, opener: Opener) -> None:
+    def enqueue(self, waiter: Waiter) -> None:
         """
-        Let a waiter through when it is its turn. Reactor thread only; blocks never.
-
-        Args:
-            opener: opens its gate.
+        Release a waiter when it is its turn. Reactor thread only; blocks never.
         """
-        self.line.append(opener)
+        # 1. It is in line before this looks. A thread takes itself out of turns before it looks in
+        # line. So one of the two finds it; if both do, both release one, which does no harm.
+        self.line.append(waiter)
         if not self.turns:
-            self._let_next()
+            self._release_next()
 
-    def pass_on(self, opener: Opener) -> None:
+    def wake_next(self, waiter: Waiter) -> None:
         """
-        Let the next through, in the thread that *opener* was for. Blocks never.
+        Release the next, in the thread that was to be released by *waiter*. Blocks never.
         """
         turns = self.turns
-        # In the order in which a gate moves, for it may do so meanwhile.
-        if opener not in turns and (remove(self.line, opener) or opener not in turns):
+        # In the order in which a waiter moves, for it may do so meanwhile.
+        if waiter not in turns and (discard(self.line, waiter) or waiter not in turns):
             return
-        self._let_next()
-        remove(turns, opener)
+        self._release_next()  # before this leaves turns, or a call would wake the reactor meanwhile
+        discard(turns, waiter)
         if not turns:
-            self._let_next()
-        now = monotonic()
-        if now - self._opened > MOMENT:
-            self.open_all()
-        self._opened = now
+            self._release_next()  # 2. one that enqueue() has left to this thread
+        now = clock.monotonic()
+        if now - self._released > MOMENT:
+            self.release_all()
+        self._released = now
+        # After it has left turns. A call is entered before its thread looks at turns: one wakes.
         if not turns and self.calls:
             self._wake()
 
-    def _let_next(self) -> None:
+    def _release_next(self) -> None:
+        # Several threads may be here at once. The one that takes a waiter out of line releases it.
         line, turns = self.line, self.turns
-        while (opener := _first(line)) is not None:
-            turns.append(opener)
-            if remove(line, opener):
-                open_gate(opener)
+        while (waiter := first_of(line)) is not None:
+            turns.append(waiter)  # before it leaves line: it is never in neither
+            if discard(line, waiter):
+                waiter.put(None)
                 return
-            remove(turns, opener)  # another thread was faster
+            discard(turns, waiter)  # another thread was faster
 
-    def hurry(self) -> None:
+    def check(self, *, wakes: bool = True) -> None:
         """
-        Go on where somebody does not come. From any thread; blocks never.
-        """
-        if self.is_under_way() and monotonic() - self._opened > MOMENT:
-            self.open_all()
+        Release all if a thread has not come for a moment. From any thread; blocks never.
 
-    def mind(self, *, is_woken: bool = False) -> None:
+        Args:
+            wakes: wake the reactor for calls, too, unless a thread that is to come does that.
         """
-        The same; and have the reactor go on with the calls, unless it *is_woken* for them.
-        """
-        self.hurry()
-        if not is_woken and not self.turns and self.calls:
+        if self.is_under_way() and clock.monotonic() - self._released > MOMENT:
+            self.release_all()
+        if wakes and not self.turns and self.calls:
             self._wake()
 
-    def open_all(self) -> None:
+    def release_all(self) -> None:
         """
-        Let all through at once, and wake the reactor for calls. From any thread; blocks never.
+        Release all at once, and wake the reactor for calls. From any thread; blocks never.
         """
+        # Until nothing is left: the reactor thread may add one, or a thread move one, meanwhile.
         while self.is_under_way():
-            for gates in (self.line, self.turns):
-                while (opener := _first(gates)) is not None:
-                    # Before it is taken out: it may be opened twice, but must not be forgotten.
-                    open_gate(opener)
-                    remove(gates, opener)
+            for waiters in (self.line, self.turns):
+                while (waiter := first_of(waiters)) is not None:
+                    # Before it is taken out: it may be released twice, but must not be forgotten.
+                    waiter.put(None)
+                    discard(waiters, waiter)
         if self.calls:
             self._wake()
 
-    def disown(self, calls: Sized) -> None:
+    def after_fork_in_child(self, calls: Sized) -> None:
         """
         Begin anew in a forked child, with other calls: there are none of those threads.
         """
-        for gates in (self.line, self.turns):
-            gates.clear()
+        for waiters in (self.line, self.turns):
+            waiters.clear()
         self.calls = calls
         self.minder = None
-        self.watcher = None
-
-
-def _first(gates: Gates) -> Opener | None:
-    try:
-        return gates[0]
-    except IndexError as error:
-        if is_a_handlers(error):
-            raise
-        return None
-
-
-def open_gate(opener: Opener) -> None:
-    """
-    Open a gate, unless it is open: for an errand (see primitives.py), or by another thread.
-    """
-    try:
-        opener()
-    except RuntimeError as error:
-        if is_a_handlers(error):
-            raise
-
-
-def remove(items: list[T] | deque[T], item: T) -> bool:
-    """
-    Take something out, if it is still there.
-    """
-    try:
-        items.remove(item)
-    except ValueError as error:
-        if is_a_handlers(error):
-            raise
-        return False
-    return True
-
-
-def took(entries: dict[T, None], entry: T) -> bool:
-    """
-    Take something out, and tell whether it was still there.
-    """
-    try:
-        del entries[entry]
-    except KeyError as error:
-        if is_a_handlers(error):
-            raise
-        return False
-    return True
-
-
-def entries(of: Iterable[T]) -> list[T]:
-    """
-    Return what is there now, in its order, while others change it.
-    """
-    while True:
-        try:
-            return list(of)
-        except RuntimeError as error:
-            # A garbage collection came in between, and with it somebody who has changed it.
-            if is_a_handlers(error):
-                raise
-
-
-def is_a_handlers(error: BaseException) -> bool:
-    """
-    Tell whether an exception comes out of a function that interrupted us, as a signal handler does,
-    rather than out of a function of C that we called.
-    """
-    traceback = error.__traceback__
-    return traceback is not None and traceback.tb_next is not None
+        self.watchdog = None

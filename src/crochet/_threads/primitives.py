@@ -1,85 +1,253 @@
 """
-How a thread blocks for an answer, and what it can be asked to do meanwhile.
+Operations that nothing can interrupt halfway, and what a thread blocks on.
 
-A waiter is a locked raw lock of its own, its *gate*, which the answer opens. A gate that opens
-although there is no answer means an errand: a function that somebody wants run in the waiting
-thread, to end its wait by an exception, say. (A thread cannot be interrupted from outside while
-it is blocked, and the answer must not be written by two.)
+CPython runs a signal handler, a garbage collection or another thread between two steps of Python
+code, never within one function of C. So what several threads touch is changed here by one such
+function each, which tells whether it was the first: no lock is needed, and none can be left held
+by an exception, or in a forked child.
 
-1. The sender appends the errand to the gate's list, then opens the gate.
-2. The waiter, let through, looks for the answer, and finding none runs what is in the list.
-
-Verdict: an errand whose gate was opened is seen, or the answer was there first and it is dropped
-with the gate. Both may open the gate, and the second to do so finds it open: releasing a lock that
-is not held is a RuntimeError, which says that the waiter is up already.
-
-Whoever stops waiting without an answer drops the list, and the gate in a moment, and with that an
-errand that comes later, or was just being appended. Its sender finds out by ``__del__``.
-
-Threads: any may send. The lists are kept by gate, weakly: an errand for a wait that has ended, or
-for another wait of the same thread, can reach nobody.
+A function of C that finds nothing to do raises an exception, of a class that a signal handler may
+raise, too, just then. One that comes out of a handler belongs to the program, and goes on.
 """
 
 from __future__ import annotations
 
-import sys
-from _thread import LockType
-from collections.abc import Callable
-from contextlib import suppress
-from types import FrameType
-from weakref import WeakKeyDictionary
+from _thread import LockType, allocate_lock
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
-Errand = Callable[[], object]
+T = TypeVar("T")
 
-_ROOT = __name__.partition(".")[0] + "."
+# Says by being locked that something lasts. Whoever ends that calls a single function of C.
+Hold = LockType
+new_hold = allocate_lock
 
-# What each waiter is to do. Single dict operations only.
-_errands: WeakKeyDictionary[LockType, list[Errand]] = WeakKeyDictionary()
+# What a waiting thread can be asked to do.
+Task = Callable[[], object]
 
 
-def send_errand(gate: LockType, errand: Errand) -> None:
+class Waiter:
     """
-    Have *errand* called by the thread that waits at *gate*. From any thread; blocks never.
+    What one thread blocks on, until it is released or has something to do.
 
-    What it raises ends the wait. A wait that has its answer runs no errands any more.
+    Any thread, signal handler or destructor may ``put()``: ``None`` to release the waiter, or a
+    function that is to be called in it. What is put once the wait is over is dropped with the
+    waiter.
+
+    1. Who puts something appends it, then opens the lock.
+    2. The thread that waits takes the lock, then looks at what there is.
+
+    Verdict: what was put before 2 is found by it; for what comes later the lock is open, and the
+    next wait looks at once, once too often at worst. A signal's exception between the two steps of
+    1 leaves it to be found when the wait's time is over, so no wait should be a long one.
+
+    Why not a ``SimpleQueue``? Up to CPython 3.12 its ``get()`` with a timeout waits for ever once a
+    signal handler has taken longer than was left of that.
+
+    Attributes:
+        call: what is waited for; set while the thread waits.
+        outer: the same thread's wait that this one has interrupted, if any.
     """
-    _errands.setdefault(gate, []).append(errand)
-    with suppress(RuntimeError):  # open: the waiter is on its way
-        gate.release()
+
+    __slots__ = ("_items", "_lock", "call", "outer")
+
+    call: Any
+    outer: Waiter | None
+
+    def __init__(self) -> None:
+        self._items: list[Task | None] = []  # any thread appends, the one that waits takes out
+        lock = self._lock = allocate_lock()
+        lock.acquire()
+
+    def put(self, item: Task | None) -> None:
+        """
+        Release the thread, or have it do something. From any thread; blocks never.
+        """
+        self._items.append(item)
+        try:
+            self._lock.release()
+        except RuntimeError as error:
+            # It is open.
+            if is_a_handlers(error):
+                raise
+
+    def empty(self) -> bool:
+        """
+        Tell whether nothing was put that has not been taken.
+        """
+        return not self._items
+
+    def wait(self, seconds: float) -> Task | None:
+        """
+        Block until something is put, for so many seconds at most. Return the task, if it is one.
+        """
+        items = self._items
+        self._lock.acquire(True, 0 if items else seconds)
+        return items.pop(0) if items else None
+
+    def clear(self) -> None:
+        """
+        Drop what has been put. (The destructor of a dropped task may put to other waiters.)
+        """
+        while self._items:
+            self._items.pop()
 
 
-def has_errands(gate: LockType) -> bool:
+class Latch:
     """
-    Tell whether the thread that waits at *gate* has something to do that it has not begun.
+    Keeps any number of threads waiting until it is opened, for good.
+
+    Any thread, signal handler or destructor may ``open()`` it. Those who wait go through one after
+    the other, each of which lets the next through.
     """
-    return bool(_errands.get(gate))
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._lock.acquire()
+
+    def open(self) -> None:
+        """
+        Let all through, now and later.
+        """
+        try:
+            self._lock.release()
+        except RuntimeError as error:
+            # It is open.
+            if is_a_handlers(error):
+                raise
+
+    def wait(self, seconds: float) -> bool:
+        """
+        Block until it is open, for so many seconds at most. Tell whether it is.
+        """
+        if not self._lock.acquire(True, seconds):
+            return False
+        self.open()
+        return True
 
 
-def drop_errands(gate: LockType) -> None:
+class Waits(dict[int, Waiter]):
     """
-    Drop what the thread that waited at *gate*, and has given up, was still to do.
+    Who waits for what: the innermost wait of each thread, by the thread's ident.
+
+    Each thread writes its own entry only, any may read: ``get()`` and ``copy()`` are one step. A
+    thread is listed right before it blocks, so what is read says that it is about to, or does.
     """
-    _errands.pop(gate, None)
+
+    def enter(self, ident: int, waiter: Waiter, call: Any) -> None:
+        """
+        Note that this thread waits at *waiter* for a call.
+        """
+        waiter.outer = self.get(ident)
+        waiter.call = call  # from here on leave() acts
+        self[ident] = waiter
+
+    def leave(self, ident: int, waiter: Waiter) -> None:
+        """
+        Note that it does no more, if it did.
+        """
+        if getattr(waiter, "call", None) is None:
+            return
+        outer = waiter.outer
+        if outer is None:
+            self.pop(ident, None)
+        else:
+            self[ident] = outer
+        waiter.call = None  # which has the waiter
+
+    def release_own(self, ident: int) -> None:
+        """
+        Release all waits of this thread, should this be a signal handler in the middle of one.
+        """
+        waiter = self.get(ident)
+        while waiter is not None:
+            waiter.put(None)
+            waiter = waiter.outer
 
 
-def run_errands(gate: LockType) -> None:
+def claim(owner: object, slot: str) -> bool:
     """
-    Do what the thread that waits at *gate*, this one, has been asked to do.
+    Empty a slot of an object, and tell whether it was this that did so.
     """
-    errands = _errands.get(gate)
-    while errands:
-        errands.pop(0)()
+    try:
+        delattr(owner, slot)
+    except AttributeError as error:
+        if is_a_handlers(error):
+            raise
+        return False
+    return True
 
 
-def open_own_gates() -> None:
+def take(entries: dict[T, Any], entry: T) -> bool:
     """
-    Let this thread through the gates at which it waits, should this be a signal handler meanwhile.
+    Take something out of a dict, and tell whether it was still there.
     """
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if str(frame.f_globals.get("__name__")).startswith(_ROOT):
-            gate = frame.f_locals.get("gate")
-            if isinstance(gate, LockType):
-                with suppress(RuntimeError):  # open: it is on its way
-                    gate.release()
-        frame = frame.f_back
+    try:
+        del entries[entry]
+    except KeyError as error:
+        if is_a_handlers(error):
+            raise
+        return False
+    return True
+
+
+def discard(items: list[T] | deque[T], item: T) -> bool:
+    """
+    Take something out of a list or deque, and tell whether it was still there.
+    """
+    try:
+        items.remove(item)
+    except ValueError as error:
+        if is_a_handlers(error):
+            raise
+        return False
+    return True
+
+
+def first_of(items: deque[T]) -> T | None:
+    """
+    Return what comes first, if there is anything.
+    """
+    try:
+        return items[0]
+    except IndexError as error:
+        if is_a_handlers(error):
+            raise
+        return None
+
+
+def pop_first(items: deque[T]) -> T | None:
+    """
+    Take out what comes first, if there is anything.
+    """
+    try:
+        return items.popleft()
+    except IndexError as error:
+        if is_a_handlers(error):
+            raise
+        return None
+
+
+def entries_of(entries: Iterable[T]) -> list[T]:
+    """
+    Return what is there now, in its order, while others change it.
+    """
+    while True:
+        try:
+            return list(entries)
+        except RuntimeError as error:
+            # A garbage collection came in between, and a destructor has changed it.
+            if is_a_handlers(error):
+                raise
+
+
+def is_a_handlers(error: BaseException) -> bool:
+    """
+    Tell whether an exception comes out of a function that interrupted us, as a signal handler does,
+    rather than out of a function of C that we called.
+    """
+    traceback = error.__traceback__
+    return traceback is not None and traceback.tb_next is not None

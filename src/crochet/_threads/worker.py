@@ -35,7 +35,7 @@ from typing import Any, Generic, TypeVar
 from twisted.logger import Logger
 
 from .clock import monotonic
-from .handoff import is_a_handlers
+from .primitives import is_a_handlers
 from .threads import StartThread
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from typing import cast
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from .._core.result import EventualResult
+from .._core.result import EventualResult, call_of
 from .._diagnostics.waits_on import awaits
 from .._errors import TimeoutError
 from .._lifecycle.lifecycle import EventLoop
@@ -93,7 +93,7 @@ def _describe(returned: list[object], result: EventualResult[object]) -> str:
             "It has not come back from its call, or has not been called yet: look for what blocks "
             "the reactor thread.\n"
         )
-    lines = "".join(f"  {place}\n" for place in awaits(result._running))
+    lines = "".join(f"  {place}\n" for place in awaits(call_of(result).running))
     return f"It awaits, the innermost last:\n{lines}" if lines else "It awaits nothing.\n"
 
 

@@ -11,43 +11,34 @@ The bridge is opened on a reactor of ours, which runs what it is told at once, i
 tells it: the test's. While it does, that thread passes for the reactor's, so a wait in a body is
 refused as ever. What is told to it meanwhile comes next, as in the reactor.
 
-A thread that waits would block on a raw lock, and nobody else is there to release it. So the
-function that makes such locks, in each module that waits, is replaced by one that makes gates: a
-gate that is waited at lets the clock advance, from one timed call to the next, until it opens or
-the time is over. The time that waits are measured by is the clock's, too.
+A thread that waits would block, and no other is there to release it. So the bridge's waiters are
+replaced by such as let the clock advance, from one timed call to the next, until they are released
+or the time is over. The time that waits are measured by is the clock's, too.
 
-Threads: all this is for one, the one that made it. Others that wait get real locks, and their calls
-are refused. A reactor that runs in this process goes on: what it carried before it answers, and it
+Threads: all this is for one, the one that made it. Others that wait get real waiters, and their
+calls are refused. A reactor that runs in this process goes on: what it carried before it answers, and it
 is given back its bridge and its queue at the end.
 """
 
 from __future__ import annotations
 
 import _thread
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from threading import TIMEOUT_MAX
-from types import ModuleType
-from typing import Any, cast
 
 from twisted.internet.base import DelayedCall
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 
 from .. import _errors
-from .._core import bridge as _bridge
-from .._core import deadline as _deadline
-from .._core import decorators as _calls
-from .._core import result as _result
-from .._core import timeouts as _timeouts
-from .._core import waiting as _patience
-from .._coroutines import futures as _futures
-from .._diagnostics import explain as _diagnosis
-from .._diagnostics import status as _status
+from .._core.bridge import Bridge
+from .._diagnostics.explain import Diagnosis
 from .._lifecycle.lifecycle import EventLoop
-from .._threads.clock import monotonic as real_monotonic
-from .._threads.handoff import Relay
+from .._threads import clock as _clock
+from .._threads import timeouts
+from .._threads.primitives import Task, Waiter
 from ._leaks import LeakCheck
 
 _log = Logger(namespace="crochet")
@@ -55,19 +46,6 @@ _log = Logger(namespace="crochet")
 # How many timed calls one wait, or one advance(), runs at most: code that calls itself again and
 # again would keep it for ever.
 _MOST = 100_000
-
-# The modules that block threads, and measure how long.
-_WAITING: tuple[ModuleType, ...] = (
-    _bridge,
-    _calls,
-    _deadline,
-    _diagnosis,
-    _futures,
-    _patience,
-    _result,
-    _status,
-    _timeouts,
-)
 
 
 class CrochetClock(Clock):
@@ -127,7 +105,7 @@ class CrochetClock(Clock):
         """
         return self._leaks.take_errors()
 
-    # What follows is called by the bridge and by gates.
+    # What follows is called by the bridge and by waiters.
 
     def call_at_once(self, function: Callable[..., object], *args: object) -> None:
         """
@@ -158,7 +136,7 @@ class CrochetClock(Clock):
         for _ in self._turns(end):
             if is_over():
                 return
-        if end == float("inf"):
+        if end == math.inf:
             raise _errors.DeadlockError(
                 "this wait has no timeout, and nothing is scheduled on crochet_clock: it could "
                 "only last for ever. Give it a timeout, or have the code under test schedule its "
@@ -204,28 +182,21 @@ def _run(call: DelayedCall) -> None:
     call.func(*call.args, **call.kw)
 
 
-class Gate:
+class ClockedWaiter(Waiter):
     """
-    A raw lock, as far as waiters use one. To wait for it lets virtual time pass.
+    To wait at it lets virtual time pass.
     """
+
+    __slots__ = ("_clock",)
 
     def __init__(self, clock: CrochetClock) -> None:
+        super().__init__()
         self._clock = clock
-        self._is_locked = False
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        if self._is_locked and blocking:
-            limit = timeout if 0 <= timeout < TIMEOUT_MAX else float("inf")
-            self._clock.advance_until(lambda: not self._is_locked, limit)
-        if self._is_locked:
-            return False
-        self._is_locked = True
-        return True
-
-    def release(self) -> None:
-        if not self._is_locked:
-            raise RuntimeError("release unlocked lock")
-        self._is_locked = False
+    def wait(self, seconds: float) -> Task | None:
+        limit = seconds if seconds < timeouts.LONGEST else math.inf  # which is as long as can be
+        self._clock.advance_until(lambda: not self.empty(), limit)
+        return super().wait(0)
 
 
 @contextmanager
@@ -234,8 +205,7 @@ def clocked(loop: EventLoop, leaks: LeakCheck) -> Generator[CrochetClock, None, 
     Have an event loop run on a clock, in this thread, for the length of a ``with`` block.
     """
     clock = CrochetClock(leaks)
-    bridge = cast("Any", loop.bridge)
-    before = {name: getattr(bridge, name, None) for name in _BORROWED}
+    bridge = loop.bridge
     flags = {name: getattr(loop, name) for name in ("_is_set_up", "_reactor_thread", "_has_logs")}
 
     def on_turn(is_turning: bool) -> None:
@@ -243,45 +213,22 @@ def clocked(loop: EventLoop, leaks: LeakCheck) -> Generator[CrochetClock, None, 
         bridge.reactor_thread = clock._owner if is_turning else -1
 
     clock._on_turn = on_turn
-    # What a reactor that runs is given meanwhile is for Twisted to call.
-    route = bridge._route
-    bridge._unroute()
-    with _waiting_by(clock):
-        # Its own queue: a reactor that runs is not to start what is not for it.
-        queue: deque[object] = deque()
-        bridge._queue = queue
-        bridge.relay = Relay(queue, bridge._wake_for_calls)
-        bridge._turns = bridge.relay.turns
-        bridge.reactor_thread = -1
-        bridge.looked_at = clock.seconds()  # a reactor that ran before has noted it by its own time
-        bridge.open(clock.call_at_once)
-        # setup() and shutdown() in the code under test find nothing to do.
-        vars(loop).update(_is_set_up=True, _reactor_thread=None, _has_logs=False)
-        try:
+    # A reactor that runs is not to start what is not for it.
+    borrowed = bridge.borrow()
+    try:
+        with _waiting_by(clock, bridge):
+            bridge.reactor_thread = -1
+            bridge.diagnosis = Diagnosis(bridge)
+            # A reactor that ran before has noted it by its own time.
+            bridge.last_drain = clock.seconds()
+            bridge.open(clock.call_at_once)
+            # setup() and shutdown() in the code under test find nothing to do.
+            vars(loop).update(_is_set_up=True, _reactor_thread=None, _has_logs=False)
             yield clock
-        finally:
-            vars(loop).update(flags)
-            for name, value in before.items():
-                setattr(bridge, name, value)
-            if route is not None:
-                bridge._route = route
-                route(bridge.call_from_thread)
-            _catch_up(loop)
-
-
-# What of a bridge is another's meanwhile.
-_BORROWED = (
-    "refusal",
-    "reactor_thread",
-    "looked_at",
-    "moments",
-    "_queue",
-    "relay",
-    "_turns",
-    "_wakeup",
-    "_call_from_thread",
-    "_ring",
-)
+    finally:
+        vars(loop).update(flags)
+        bridge.give_back(borrowed)
+        _catch_up(loop)
 
 
 def _catch_up(loop: EventLoop) -> None:
@@ -293,32 +240,25 @@ def _catch_up(loop: EventLoop) -> None:
         loop._is_set_up = False
         loop.bridge.close(_errors.stopped)
         loop.bridge.reactor_thread = None
-    loop.bridge.nudge()  # a wake-up may have found nothing
+    loop.bridge.wake()  # a wake-up may have found nothing
 
 
 @contextmanager
-def _waiting_by(clock: CrochetClock) -> Generator[None, None, None]:
+def _waiting_by(clock: CrochetClock, bridge: Bridge) -> Generator[None, None, None]:
     owner = _thread.get_ident()
-
-    def allocate_lock() -> object:
-        return Gate(clock) if _thread.get_ident() == owner else _thread.allocate_lock()
+    new_waiter, real_monotonic, longest = bridge.new_waiter, _clock.monotonic, timeouts.LONGEST
 
     def monotonic() -> float:
         return clock.seconds() if _thread.get_ident() == owner else real_monotonic()
 
-    replacements = {
-        "allocate_lock": allocate_lock,
-        "monotonic": monotonic,
-        "LONGEST": TIMEOUT_MAX,  # one wait is one step of virtual time
-    }
-    undo: list[tuple[ModuleType, str, object]] = []
+    def new_clocked_waiter() -> Waiter:
+        return ClockedWaiter(clock) if _thread.get_ident() == owner else new_waiter()
+
+    bridge.new_waiter = new_clocked_waiter
+    _clock.monotonic = monotonic
+    timeouts.LONGEST = _thread.TIMEOUT_MAX  # one wait is one step of virtual time
     try:
-        for module in _WAITING:
-            for name, replacement in replacements.items():
-                if hasattr(module, name):
-                    undo.append((module, name, getattr(module, name)))
-                    setattr(module, name, replacement)
         yield
     finally:
-        for module, name, original in undo:
-            setattr(module, name, original)
+        _clock.monotonic = real_monotonic
+        timeouts.LONGEST = longest

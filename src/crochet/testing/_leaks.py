@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import gc
 import time
-from _thread import allocate_lock
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakSet, ref
 
@@ -31,11 +31,11 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
-from .._core import result as _result
 from .._core.bridge import Bridge
-from .._core.failure import Fault
-from .._core.result import EventualResult
+from .._core.call import Call
+from .._core.failure import StoredError
 from .._diagnostics.waits_on import awaits
+from .._threads.primitives import Latch
 
 T = TypeVar("T")
 
@@ -77,8 +77,8 @@ class LeakCheck:
         self._allowed: set[str] = set()
         self._events: list[LogEvent] = []  # appended to by any thread
         self._observer = cast("ILogObserver", self._note)
-        self._operations: WeakSet[EventualResult[object]] = WeakSet(bridge.in_flight.copy())
-        self._uncollected: dict[int, ref[Fault]] = bridge.uncollected.copy()
+        self._operations: WeakSet[Call] = WeakSet(bridge.calls_in_flight())
+        self._uncollected: dict[int, ref[StoredError]] = bridge.uncollected.copy()
         # By id. They are held, or some other object might get the id of one.
         self._delayed_calls: dict[int, object] = {}
         self._selectables: dict[int, object] = {}
@@ -90,7 +90,7 @@ class LeakCheck:
         with suppress(Busy):
             self._delayed_calls, self._selectables = self._look()
         # What is watched is not forgotten before it has ended, however forgotten it is.
-        self._bridge.on_submit = lambda result: result.add_done_callback(bool)
+        self._bridge.on_submit = lambda call: call.add_callback(partial(bool))
         globalLogPublisher.addObserver(self._observer)
 
     def _note(self, event: LogEvent) -> None:
@@ -159,10 +159,10 @@ class LeakCheck:
             *(f"a reader or writer: {selectable!r}" for selectable in selectables),
         ]
 
-    def _new_operations(self) -> list[EventualResult[object]]:
+    def _new_operations(self) -> list[Call]:
         if "operations" in self._allowed:
             return []
-        return [each for each in self._bridge.in_flight.copy() if each not in self._operations]
+        return [each for each in self._bridge.calls_in_flight() if each not in self._operations]
 
     def _new(self) -> tuple[list[Any], list[Any]]:
         delayed_calls, selectables = self._look()
@@ -194,18 +194,17 @@ class LeakCheck:
     def _in_reactor(self, reactor: Any, function: Callable[[], T]) -> T:
         if self._whereabouts is None:
             return function()
-        gate = allocate_lock()
-        gate.acquire()
+        has_looked = Latch()
         outcome: list[T] = []
 
         def run() -> None:
             try:
                 outcome.append(function())
             finally:
-                gate.release()
+                has_looked.open()
 
         reactor.callFromThread(run)
-        if not gate.acquire(True, _PATIENCE):
+        if not has_looked.wait(_PATIENCE):
             raise Busy(
                 f"the reactor thread, which has done nothing else for {_PATIENCE:g} s. It is "
                 f"here:\n{self._whereabouts()}"
@@ -242,16 +241,16 @@ class LeakCheck:
             if fault is not None and self._uncollected.get(key) is not reference:
                 failure = cast("Any", fault.failure())
                 leaks.append(
-                    f"an error of {fault._name}() that nobody has taken: "
+                    f"an error of {fault.name}() that nobody has taken: "
                     f"{_indented(failure.getTraceback())}"
                 )
         return leaks
 
 
-def _operation(result: EventualResult[object]) -> str:
-    where = awaits(result._running)
+def _operation(call: Call) -> str:
+    where = awaits(call.running)
     at = "".join(f"\n    {place}" for place in where)
-    return f"an operation that has not ended: {_result.name_of(result)}(){at}"
+    return f"an operation that has not ended: {call.name}(){at}"
 
 
 def _delayed_call(call: Any, now: float) -> str:

@@ -1,20 +1,19 @@
 """
-Seconds, as a caller gives them and as a raw lock takes them.
+Seconds, as a caller gives them.
 """
 
 from __future__ import annotations
 
 import math
-from _thread import TIMEOUT_MAX, LockType
-from collections.abc import Callable
+from _thread import TIMEOUT_MAX
 from typing import SupportsFloat, SupportsIndex
 
-from .._threads.clock import monotonic
+from . import clock
 
 # What callers may give: any real number, or None for no limit.
 Seconds = SupportsFloat | SupportsIndex | None
 
-# The longest single wait on a lock, in seconds. A longer one is made of several, for a thread that
+# The longest single wait, in seconds. A longer one is made of several, for a thread that
 # is blocked in one does not see
 #
 # - a signal that came just before it fell asleep, after the interpreter's last look for one;
@@ -124,25 +123,4 @@ def left_until(end: float) -> float:
     """
     Return the seconds until a moment of ``time.monotonic()``, or infinity, as a lock takes them.
     """
-    return min(max(end - monotonic(), 0.0), TIMEOUT_MAX)
-
-
-def acquire_until(lock: LockType, end: float, look: Callable[[], float] | None = None) -> bool:
-    """
-    Acquire a raw lock by *end*, a moment of ``time.monotonic()``, or infinity for whenever.
-
-    Blocks for as long; tells whether it succeeded. If it is past already, this only looks.
-
-    Args:
-        lock: the lock.
-        end: the moment.
-        look: is called before each of the waits that this is made of, and returns how many seconds
-            that may take at most, if not LONGEST.
-    """
-    while True:
-        each = LONGEST if look is None else look()
-        left = end - monotonic()
-        if lock.acquire(True, min(max(left, 0.0), each)):
-            return True
-        if left <= each or monotonic() >= end:
-            return False
+    return min(max(end - clock.monotonic(), 0.0), TIMEOUT_MAX)
