@@ -24,7 +24,6 @@ _SOURCE = Path(crochet.__file__).parent
 _PROJECT = Path(__file__).parent.parent
 
 
-
 def _functions_imports(path: Path) -> Iterator[str]:
     """
     Yield the names of all modules that the functions of one import.

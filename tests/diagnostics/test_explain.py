@@ -123,9 +123,7 @@ def stack(bridge: OpenBridge, monkeypatch: pytest.MonkeyPatch) -> list[Place]:
     The reactor thread's stack: that of one which polls, unless filled.
     """
     stack: list[Place] = []
-    monkeypatch.setattr(
-        _diagnosis, "see", lambda frame, body: sight_of(tuple(stack), body)
-    )
+    monkeypatch.setattr(_diagnosis, "see", lambda frame, body: sight_of(tuple(stack), body))
     return stack
 
 

@@ -238,7 +238,7 @@ class TestChecking:
         Before it runs, while it does, and no other.
         """
         for _ in range(2):
-            with pytest.raises(RuntimeError, match=r"reactor=<support\.reactor\.FakeReactor>\) came too late"):
+            with pytest.raises(RuntimeError, match=r"=<support\.reactor\.FakeReactor>\) came too"):
                 process.loop.setup(reactor=FakeProcess().reactor)
             process.loop.setup(reactor=process.reactor)
             process.loop.setup()

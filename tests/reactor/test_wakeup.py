@@ -55,7 +55,7 @@ def _nothing(wakeup: list[None]) -> None:
     wakeup.clear()
 
 
-def _relay() -> Relay:
+def _relay() -> Handoff:
     """
     Return one that has nothing to do.
     """

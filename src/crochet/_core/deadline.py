@@ -39,9 +39,7 @@ class Bound:
 
     __slots__ = ("end", "held", "outer")
 
-    def __init__(
-        self, end: float, held: Hold | None = None, outer: Bound | None = None
-    ) -> None:
+    def __init__(self, end: float, held: Hold | None = None, outer: Bound | None = None) -> None:
         self.end = end  # by time.monotonic()
         self.held = held  # locked while the block lasts; None is for good
         self.outer = outer  # what holds once it has ended
