@@ -1,5 +1,5 @@
 """
-The package as a whole: its names, its rooms, and what importing it does.
+The package as a whole: its names, and what importing it does. (Who imports whom: test_rules.py.)
 """
 
 from __future__ import annotations
@@ -23,132 +23,22 @@ from support.programs import run_python
 _SOURCE = Path(crochet.__file__).parent
 _PROJECT = Path(__file__).parent.parent
 
-# Each room may use those above it.
-_ROOMS = [
-    {"_clock"},
-    {"_threads", "_forks"},
-    {
-        "_timeouts",
-        "_waiting",
-        "_relay",
-        "_places",
-        "_faults",
-        "_log_writer",
-        "_children",
-        "_turns",
-        "_cells",
-        "_prompts",
-        "mypy",
-    },
-    {"_waited", "_deadline", "_errors", "_awaits", "_drivers", "_logs", "_worker", "_moments"},
-    {"_diagnosis", "_in_loop", "_awaiting", "_tasks", "_futures", "_event_loops"},
-    {"_coroutines"},
-    {"_result", "_reactors"},
-    {"_stash", "_choice", "_bell", "_starting", "_patience", "_eventloop"},
-    {"_bridge", "_signatures"},
-    {
-        "_status",
-        "_calls",
-        "_caller",
-        "_parking",
-        "_debug",
-        "_blocking",
-        "_companions",
-        "_inheritance",
-        "_leaks",
-        "_ways_in",
-    },
-    {"_life"},
-    {"_host"},
-    {"_guards", "_dump", "_lending", "_loop", "_foreign", "_carried", "_legacy", "_registered"},
-    {"_watch", "_ipython", "_repl", "_body", "_clocked"},
-    {"_entrance"},
-    {"__init__", "testing", "__main__"},
-]
 
-
-def _tree(module: str) -> ast.Module:
-    (path,) = _SOURCE.glob(f"{module}.py*")  # one that is for type checkers only is a .pyi
-    return ast.parse(path.read_text())
-
-
-def _imports(module: str, *, in_functions: bool = False) -> Iterator[str]:
+def _functions_imports(path: Path) -> Iterator[str]:
     """
-    Yield the names of all that a module imports, anywhere in it, for typing only or not.
-
-    Args:
-        module: the module.
-        in_functions: those that its functions import only.
+    Yield the names of all modules that the functions of one import.
     """
-    tree = _tree(module)
-    bodies = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    for node in (node for body in (bodies if in_functions else [tree]) for node in ast.walk(body)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            dots = "." * node.level
-            for alias in node.names:
-                yield f"{dots}{node.module}.{alias.name}" if node.module else f"{dots}{alias.name}"
-
-
-class TestRooms:
-    """
-    The modules, and who uses whom.
-    """
-
-    def test_are_all_told(self) -> None:
-        """
-        A new one has to be given its place.
-        """
-        assert set().union(*_ROOMS) == {path.stem for path in _SOURCE.glob("*.py*")}
-
-    @pytest.mark.parametrize("row", range(len(_ROOMS)))
-    def test_use_those_above_only(self, row: int) -> None:
-        """
-        So that there are no cycles.
-        """
-        above = set().union(*_ROOMS[:row])
-        for module in _ROOMS[row]:
-            used = {name[1:].split(".")[0] for name in _imports(module) if name.startswith(".")}
-            assert used <= above, f"{module} uses {used - above}"
-
-    def test_do_not_import_the_reactor(self) -> None:
-        """
-        But for one function of one: the first import installs it, and that is the program's choice.
-        """
-        who = {
-            module
-            for module in set().union(*_ROOMS)
-            for name in _imports(module)
-            if name.startswith("twisted.internet.reactor")
-        }
-        assert who == {"_reactors"}
-        (function,) = (
-            node
-            for node in ast.walk(_tree("_reactors"))
-            if isinstance(node, ast.FunctionDef) and node.name == "import_reactor"
-        )
-        assert "from twisted.internet import reactor" in ast.unparse(function)
-        assert [*_imports("_reactors")].count("twisted.internet.reactor") == 1
-
-    def test_do_not_name_themselves_absolutely(self) -> None:
-        """
-        So that the order can be seen.
-        """
-        for module in set().union(*_ROOMS):
-            assert not [name for name in _imports(module) if name.split(".")[0] == "crochet"]
-
-    def test_look_at_other_threads_by_one_function(self) -> None:
-        """
-        In a child that Python does not know for one, CPython crashes as it looks at some.
-        """
-        users = {
-            module
-            for module in set().union(*_ROOMS)
-            for node in ast.walk(_tree(module))
-            if "_current_frames" in {getattr(node, "attr", None), getattr(node, "name", None)}
-        }
-        assert users == {"_threads"}
+    package = ["crochet", *path.relative_to(_SOURCE).parent.parts]
+    for function in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        for node in ast.walk(function):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                base = package[: len(package) + 1 - node.level] if node.level else []
+                base += node.module.split(".") if node.module else []
+                yield from (".".join([*base, alias.name]) for alias in node.names)
 
 
 class TestNames:
@@ -263,11 +153,11 @@ class TestNames:
         """
         All of them that are there, public or not.
         """
-        for module in set().union(*_ROOMS):
-            for node in ast.walk(_tree(module)):
+        for path in [*_SOURCE.rglob("*.py"), *_SOURCE.rglob("*.pyi")]:
+            for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
                     docstring = ast.get_docstring(node, clean=False)
-                    assert docstring is None or docstring.startswith("\n"), (module, node)
+                    assert docstring is None or docstring.startswith("\n"), (path, node)
 
 
 class TestVersion:
@@ -517,11 +407,12 @@ class TestLoading:
         By setup(), unless they are what a program asks for by name, as its other modules.
         """
         names = {
-            f"crochet.{name.lstrip('.')}" if name.startswith(".") else name
-            for module in set().union(*_ROOMS) - {"mypy", "__init__", "_prompts", "_ipython"}
-            for name in _imports(module, in_functions=True)
+            name
+            for path in _SOURCE.rglob("*.py")
+            if path.stem not in {"mypy", "__init__", "prompts", "ipython"}
+            for name in _functions_imports(path)
         }
-        assert {"crochet._diagnostics.explain.explain", "secrets"} < names
+        assert {"crochet._coroutines.futures.ResultFuture", "secrets"} < names
         finished = run_python(
             """
             import sys

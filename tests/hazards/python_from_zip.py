@@ -5,6 +5,7 @@ Everything works when the package is imported from a zip archive.
 import os
 import tempfile
 import zipfile
+from pathlib import Path
 
 from _everything import PROGRAM
 from _verdict import check, judge, run_python
@@ -17,9 +18,8 @@ def hazard():
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "packages.zip")
         with zipfile.ZipFile(path, "w") as archive:
-            for name in os.listdir(package):
-                if not name.startswith("__pycache__") and name.endswith(".py"):
-                    archive.write(os.path.join(package, name), f"crochet/{name}")
+            for file in Path(package).rglob("*.py"):
+                archive.write(file, f"crochet/{file.relative_to(package)}")
         first = f"import sys; sys.path.insert(0, {path!r}); import crochet; "
         first += "assert 'packages.zip' in crochet.__file__\n"
         ended = run_python(first + PROGRAM).check_clean()

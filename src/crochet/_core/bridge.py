@@ -265,6 +265,14 @@ class Bridge:
             return None
         return call
 
+    def awaited_by(self, ident: int) -> Call | None:
+        """
+        Return the call that a thread waits for, if it has no answer yet. From any thread.
+        """
+        waiter = self.waits.get(ident)
+        call: Call | None = None if waiter is None else waiter.call
+        return None if call is None or call.outcome is not PENDING else call
+
     def calls_in_flight(self) -> set[Call]:
         """
         Return the calls accepted and not yet answered. From any thread; blocks never.

@@ -42,7 +42,7 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple, cast
 
 from .._core.bridge import Bridge
-from .._core.call import PENDING, Call
+from .._core.call import Call
 from .._threads.primitives import Waiter
 from .._threads.threads import frames_of_threads, known_name
 from .frames import MACHINERY, is_ours, line_in, owner_of, place_of_frame
@@ -176,9 +176,8 @@ def wait_of(ident: int, bridge: Bridge) -> Wait | None:
     """
     Return the wait that a thread is in, for a call that has no answer yet; or None.
     """
-    waiter = bridge.waits.get(ident)
-    call: Call | None = None if waiter is None else waiter.call
-    if waiter is None or call is None or call.outcome is not PENDING:
+    waiter, call = bridge.waits.get(ident), bridge.awaited_by(ident)
+    if waiter is None or call is None or waiter.call is not call:
         return None
     return Wait(ident, call.name, waiter, bridge.reactor_thread)
 

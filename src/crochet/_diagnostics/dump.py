@@ -104,19 +104,19 @@ def _compose(bridge: Bridge, page: _Page, frames: dict[int, FrameType]) -> None:
     page.extend(f"  {_describe(call)}" for call in islice(calls, _CALLS))
     if len(calls) > _CALLS:
         page.add(f"  ... and {len(calls) - _CALLS} more")
-    waiting = {ident: wait_of(ident, bridge) for ident in frames}
+    awaited = {ident: bridge.awaited_by(ident) for ident in frames}
 
     def rank(ident: int) -> int:
-        return 0 if ident == reactor_thread else 1 if waiting[ident] else 2
+        return 0 if ident == reactor_thread else 1 if awaited[ident] else 2
 
     idents = sorted(frames, key=rank)
     for ident in idents[:_THREADS]:
         notes = [name_of_thread(ident)]
         if ident == reactor_thread:
             notes.append("the reactor's")
-        wait = waiting[ident]
-        if wait is not None:
-            notes.append(f"waits for {wait.name}()")
+        call = awaited[ident]
+        if call is not None:
+            notes.append(f"waits for {call.name}()")
         if ident == get_ident():
             notes.append("called dump()")
         page.add("")

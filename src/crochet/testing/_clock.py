@@ -16,8 +16,8 @@ replaced by such as let the clock advance, from one timed call to the next, unti
 or the time is over. The time that waits are measured by is the clock's, too.
 
 Threads: all this is for one, the one that made it. Others that wait get real waiters, and their
-calls are refused. A reactor that runs in this process goes on: what it carried before it answers, and it
-is given back its bridge and its queue at the end.
+calls are refused. A reactor that runs in this process goes on: it answers what it carried before,
+and is given back its bridge and its queue at the end.
 """
 
 from __future__ import annotations
