@@ -27,11 +27,12 @@ _PLUGIN = _SOURCE.parent / "_crochet_pytest.py"
 # from the rows below here, and none from its own row.
 _ORDER = (
     ("__init__", "__main__"),
+    ("_legacy",),
     ("_api",),
     ("_interactive", "testing"),
     ("_streams", "_stash"),
     ("_lifecycle",),
-    ("_diagnostics", "_legacy"),
+    ("_diagnostics",),
     ("_reactor",),
     ("_core",),
     ("_coroutines", "_logs"),
@@ -39,7 +40,7 @@ _ORDER = (
 )
 
 # What stands with another, as if it were in a folder with it. Those are its types and old names.
-_STANDS_WITH = {"_eventloop": "_api", "_ways_in": "_api"}
+_STANDS_WITH = {"_eventloop": "_api"}
 
 
 class Module(NamedTuple):
@@ -107,9 +108,7 @@ def _imports(module: Module, modules: list[Module]) -> Iterator[Import]:
     yield from look(module.tree, is_typing_only=False)
 
 
-_ORDER_ALLOWED = {
-    ("_core.signatures", "_reactor.reactor"): "what in_reactor() hands on, for type checkers only",
-}
+_ORDER_ALLOWED: dict[tuple[str, str], str] = {}
 
 
 def _order(modules: list[Module]) -> Iterator[str]:
@@ -236,13 +235,6 @@ _RAW_ALLOWED = {
     ("_lifecycle.lifecycle", "RLock"): "setup() and shutdown() by several threads, and within one",
     ("_lifecycle.lifecycle", "is_a_handlers"): "of that lock, which may not have been acquired",
     ("_lifecycle.lifecycle", "release()"): "the same",
-    ("_logs.observer", "allocate_lock"): "hands the writer its locks, for tests to step",
-    ("_logs.writer", "allocate_lock"): "what its thread sleeps at",
-    ("_logs.writer", "release()"): "the same",
-    ("_logs.writer", "popleft()"): "runs in one thread at a time, where no handler is called",
-    ("_diagnostics.watchdog", "LockType"): "what its thread sleeps at",
-    ("_diagnostics.watchdog", "allocate_lock"): "the same",
-    ("_diagnostics.watchdog", "release()"): "the same",
     ("_lifecycle.fork", "LockType"): "where threads stand while others fork",
     ("_lifecycle.fork", "allocate_lock"): "the same",
     # Tricks of a few lines, each with its own verdict.
@@ -315,10 +307,11 @@ def _texts(tree: ast.Module) -> Iterator[str]:
 
 
 _FRAMES_ALLOWED = {
-    ("_api", "Entrance._load.__code__"): "a note could be left behind by a signal's exception",
+    ("_api", "__package__"): "the package, in a text",
+    ("_legacy", "__package__"): "the same",
     ("_diagnostics.frames", "__file__"): "is_ours(), by the package's root folder",
     ("_diagnostics.deadlock", "f_locals"): "of Thread.join(), imports and the program's locks",
-    ("_reactor.reactor", "f_locals"): "of Twisted's, which has what its pool's worker was given",
+    ("_reactor.pool", "f_locals"): "of Twisted's, which has what its pool's worker was given",
     ("_logs.writer", "__file__"): "where a record of its own is made; it is compared with nothing",
     ("_logs.observer", "__name__"): "leaves itself out as it looks for who has logged something",
     ("__main__", "__name__"): "whether it is run as a program",
@@ -392,16 +385,14 @@ def _others_names(modules: list[Module]) -> Iterator[str]:
 
 
 _OTHERS_NAMES_ALLOWED = {
-    ("_api", "_event_loop"): "a name in the package, for its tests and its plugin",
-    ("_reactor.reactor", "_exit"): "of the module os",
-    ("_reactor.reactor", "_selectables"): "of Twisted's reactors that poll",
+    ("_reactor.forked", "_exit"): "of the module os",
+    ("_reactor.forked", "_selectables"): "of Twisted's reactors that poll",
     ("_diagnostics.waits_on", "_callbacks"): "of Deferreds and asyncio's futures",
     ("testing._clock", "_is_set_up"): "setup() is to do nothing on a clock: the loop lends it none",
     ("testing._clock", "_life"): "the same",
     ("testing._clock", "_has_logs"): "the same",
     ("_crochet_pytest", "_is_set_up"): "whether the suite has started the reactor by itself",
     ("_crochet_pytest", "_life"): "what runs it, for where it is when a test leaves something",
-    ("_crochet_pytest", "_host"): "the same",
 }
 
 

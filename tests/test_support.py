@@ -366,7 +366,7 @@ def test_logs_are_started_and_stopped(make: Callable[[], Any]) -> None:
     logs.start()
     assert logs.finish(BOUND) is True
     assert logs.stop(BOUND) is True
-    logs.reset_after_fork()
+    logs.after_fork_in_child()
     logs.start()
     assert logs.stop(BOUND) is True
 
@@ -386,7 +386,7 @@ def test_children_are_watched(make: Callable[[Any], Any]) -> None:
         children.stop()
     children.stop()
     children.start()
-    children.forget_after_fork()
+    children.after_fork_in_child()
     children.stop()
 
 

@@ -332,7 +332,7 @@ class TestCallbacks:
         """
         In one thread, not the reactor's. Another may take the future's lock meanwhile.
         """
-        monkeypatch.setattr(_futures, "_BLOCKS", BOUND)
+        monkeypatch.setattr(_futures, "_BLOCKS", 2.0)
         all_held = [_held(running) for _ in range(100)]
         seen: SimpleQueue[tuple[int, int | None]] = SimpleQueue()
 

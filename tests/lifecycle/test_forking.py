@@ -1049,7 +1049,7 @@ class TestBehindPythonsBack:
     def test_waits_are_watched_without_a_look_at_threads(self) -> None:
         """
         Of those that Python lists, some are not there, and CPython crashes as it looks at one. What
-        a timeout says is true, if less.
+        a timeout says is known without.
         """
         self.run(
             """
@@ -1065,7 +1065,7 @@ class TestBehindPythonsBack:
                 text = raised(crochet.TimeoutError, wait)
                 assert "wait() has not answered in 0.5 s" in text and "busy" not in text, text
                 text = raised(crochet.TimeoutError, block)
-                assert "It started" in text, text
+                assert "busy for 0.5 s in block()" in text, text
                 assert add(1, 2) == 3
                 assert "wait()" not in str(crochet.status())
 

@@ -654,8 +654,10 @@ def test_import_imports_no_processes() -> None:
     The module loads where Twisted's POSIX processes do not, and starts nothing.
     """
     program = (
-        "import sys, threading; sys.modules['twisted.internet.process'] = None\n"
-        "import crochet._reactor.children\n"
+        "import importlib, sys, threading\n"
+        "import crochet._reactor.children as children\n"
+        "sys.modules['twisted.internet.process'] = None\n"
+        "importlib.reload(children)\n"
         "assert 'twisted.internet.reactor' not in sys.modules\n"
         "assert threading.active_count() == 1\n"
     )
