@@ -9,9 +9,11 @@ import signal
 
 from _operations import check_alive
 from _verdict import PATIENCE, check, judge, needs
+from twisted.internet.task import deferLater
 
 import crochet
 
+LONGEST = 1e-3  # seconds between two signals
 choose = random.Random(1)
 reading, writing = os.pipe()
 texts = []
@@ -22,8 +24,15 @@ def double(number):
     return 2 * number
 
 
+@crochet.wait_for(timeout=PATIENCE)
+def pause():
+    from twisted.internet import reactor
+
+    return deferLater(reactor, 2 * LONGEST)
+
+
 def arm():
-    signal.setitimer(signal.ITIMER_REAL, choose.uniform(1e-5, 1e-3))
+    signal.setitimer(signal.ITIMER_REAL, choose.uniform(1e-5, LONGEST))
 
 
 def handler(number, frame):
@@ -40,14 +49,16 @@ def hazard():
     signal.signal(signal.SIGALRM, handler)
     arm()
     while len(texts) < 1_000:
-        check(double(21) == 42, "another call's answer")
+        for _ in range(10):
+            check(double(21) == 42, "another call's answer")
+        pause()
         logging.getLogger().warning("between two calls")
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     check_alive()
     for text in texts:
         check("the reactor's (most recent call first)" in text, f"no stack of the reactor: {text}")
         check("called dump()" in text, f"no stack of the thread itself: {text}")
-    waits = sum("waits for double()" in text for text in texts)
+    waits = sum("waits for pause()" in text for text in texts)
     check(waits, "never a thread that waits")
     return f"{len(texts):,} dumps, {waits} in the middle of a wait"
 
