@@ -214,7 +214,7 @@ class Bridge:
         # Those of them that have done callbacks, which hold nothing by that.
         self.watched: set[Call] = set()
         # Who waits for what.
-        self.waits = Waits()
+        self.waits: Waits = Waits()
         # Makes what a thread waits at.
         self.new_waiter: Callable[[], Waiter] = Waiter
         # The call whose body is on the reactor thread's stack, the innermost, which writes it.

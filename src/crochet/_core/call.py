@@ -110,22 +110,22 @@ class Call:
     def __init__(
         self, bridge: Bridge, name: str, work: Work, callbacks: dict[Callback, None]
     ) -> None:
-        self.bridge = bridge
-        self.name = name
+        self.bridge: Bridge = bridge
+        self.name: str = name
         # The thread that empties this slot starts the call, or withdraws it.
         self.work: Work = work
         self.outcome: object = PENDING
-        self.callbacks = callbacks
+        self.callbacks: dict[Callback, None] = callbacks
         self.running: Deferred[Any] | None = None
-        self.cancel_requested = False
-        self.cancel_delivered = False
-        self.made = clock.monotonic()
+        self.cancel_requested: bool = False
+        self.cancel_delivered: bool = False
+        self.made: float = clock.monotonic()
         self.started: float | None = None
         try:
             frame = _getframe(2)
         except ValueError:  # called by no Python code, but as a thread or an exit hook
             self.caller: CodeType | None = None
-            self.offset = 0
+            self.offset: int = 0
         else:
             self.caller = frame.f_code
             self.offset = frame.f_lasti >> 1
