@@ -358,7 +358,7 @@ class Call:
         if self.withdraw():
             self.answer_withdrawn(calls_back=False)
         elif self.outcome is PENDING:
-            self.bridge.call(self.cancel_in_reactor)
+            self.bridge.call_from_thread(self.cancel_in_reactor)  # in its turn among the calls
 
     def cancel_in_reactor(self) -> None:
         """

@@ -143,14 +143,24 @@ class Worker(Generic[T]):
         """
         Have *item* worked on. From any thread. Blocks never, unless there is no thread for it.
         """
+        if sys.is_finalizing():
+            self._post_at_exit(item)
+            return
         self._inbox.put(item)
         # After that. A thread that leaves writes None first, and then looks at the inbox: so either
         # it finds the item, or this finds None.
-        shift = self._shift
-        if shift is None:
+        if self._shift is None:
             self._go_on()
-        elif shift.since is None and sys.is_finalizing():
-            self._drain()  # the interpreter's end has frozen the thread, which is at no item
+
+    def _post_at_exit(self, item: T | _Mark) -> None:
+        # The interpreter's end has frozen the thread. If that waits for an item, it must not get
+        # this one: a SimpleQueue of CPython 3.13 hands it over to the waiting thread at once.
+        shift = self._shift
+        if shift is None or shift.since is None:
+            self._drain()
+            self._do_here(item)
+        else:
+            self._inbox.put(item)  # it may hold locks of what it was at; nobody goes on with that
 
     def wake(self) -> None:
         """
@@ -260,14 +270,17 @@ class Worker(Generic[T]):
                 item = self._inbox.get(False)
             except Empty:
                 break
-            if isinstance(item, _Mark):
-                item.reached.release()
-                continue
-            try:
-                self._work(item)
-            except Exception:  # nothing else: that is a signal handler's, and for this thread
-                _log.failure("Error in work of the thread {name!r}", name=self._name)
+            self._do_here(item)
         self._look()
+
+    def _do_here(self, item: T | _Mark) -> None:
+        if isinstance(item, _Mark):
+            item.reached.release()
+            return
+        try:
+            self._work(item)
+        except Exception:  # nothing else: that is a signal handler's, and for this thread
+            _log.failure("Error in work of the thread {name!r}", name=self._name)
 
     def relieve(self, patience: float) -> bool:
         """
