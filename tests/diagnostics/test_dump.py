@@ -24,7 +24,7 @@ from crochet._diagnostics import dump as _dump
 from crochet._diagnostics.dump import dump
 from support.process import FakeProcess, in_reactor_thread
 from support.programs import run_python
-from support.stepping import BOUND, Background
+from support.stepping import BOUND, Background, wait_until
 
 
 def _text_of(process: FakeProcess) -> str:
@@ -120,11 +120,10 @@ class TestText:
         waiter = Background(running.wait_for(BOUND)(block_the_reactor))
         assert is_blocked.wait(BOUND)
         result = running.run_in_reactor(lambda: None)()
-        is_waiting = threading.Event()
         other = Background(wait_for_call, result)
         idle = Background(go_on.wait, BOUND)
-        while not result._call.callbacks:
-            is_waiting.wait(0.001)  # for another thread to get there
+        waits = running.bridge.waits
+        wait_until(lambda: {waiter.thread.ident, other.thread.ident} <= {*waits}, "nobody waits")
         state, *threads = _sections(_text_of(running))
         go_on.set()
         for background in (waiter, other, idle):

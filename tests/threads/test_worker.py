@@ -354,6 +354,24 @@ class TestThatLingersForEver:
     ) -> Worker[Callable[[], object]]:
         return Worker(start, "worker", lambda item: done.append(item()), lingers=None, **more)
 
+    def test_stops_behind_items_that_came_while_it_was_at_one(self) -> None:
+        """
+        They leave the lock of a SimpleQueue open, and then one that is empty is not waited for for
+        as long as was asked, but for ever, by CPython up to 3.12.
+        """
+        done: list[object] = []
+        worker = self._worker(done)
+        worker.start()
+        gate = threading.Event()
+        worker.post(lambda: gate.wait(BOUND))
+        for number in range(3):
+            worker.post(lambda number=number: number)  # type: ignore[misc]
+        stopping = Background(worker.stop, BOUND)
+        wait_until(lambda: worker.waiting() == 4, "nobody stops it")
+        gate.set()
+        assert stopping.outcome()
+        assert done == [True, 0, 1, 2]
+
     def test_works_in_its_thread_while_it_has_one(self) -> None:
         """
         And before and after that in the one that posts.
