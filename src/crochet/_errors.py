@@ -470,3 +470,35 @@ def future_of_other_loop() -> RuntimeError:
         'the reactor, so nothing here can await it. Call crochet.setup(reactor="asyncio") at the '
         "top of the program, and make the future in the reactor thread."
     )
+
+
+def no_result() -> KeyError:
+    """
+    Build the error of a number under which there is nothing. One text: visitors may see it.
+    """
+    return KeyError(
+        "no result is stashed under this number: it was never given out, it was retrieved already, "
+        "its time is over, or it was given out by a process with another stash; each stash() "
+        "allows one retrieve_result()"
+    )
+
+
+def stash_full(number: int, why: str = "") -> RuntimeError:
+    """
+    Build the error of a result that would have been one too many.
+    """
+    reason = f", and {why}" if why else ""
+    return RuntimeError(
+        f"stash() was refused: {number} results are kept already, as many as max_results allows"
+        f"{reason}. Collect them, give stash() a shorter ttl, or have the stash evict=True"
+    )
+
+
+def ttl_not_positive(ttl: float) -> ValueError:
+    """
+    Build the error of a result that would be gone before it could be collected.
+    """
+    return ValueError(
+        f"stash() cannot keep a result for {ttl:g} s: give a ttl above zero seconds, or None to "
+        "keep it until it is collected"
+    )

@@ -1,0 +1,261 @@
+"""
+Results that wait to be collected in the process that they are in.
+
+What must always hold:
+
+1. A number is beyond guessing, and a failed retrieval does not tell whether it ever was one.
+2. Of any number of threads that take an entry, one gets it.
+3. A result is not to be had after its time. If it is pending then, and nobody has taken it, it is
+   cancelled.
+4. There is a timer in the reactor only while a stashed result is pending, and no other wake-up.
+
+Threads: any may put, take and peek, also in a signal handler or a destructor. The timer is the
+reactor thread's. No lock: each change of a dict is one step of the interpreter.
+
+Answered results that are past their time go when something is put, at most once a second.
+"""
+
+from __future__ import annotations
+
+import math
+from os import urandom
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+
+from .. import _errors
+from .._threads import clock
+from .._threads.handoff import entries as entries_of
+from .interface import (
+    MAX_RESULTS,
+    TTL,
+    Process,
+    StashStatus,
+    most_results,
+    number_of,
+    ttl_seconds,
+)
+
+if TYPE_CHECKING:
+    from .._core.result import EventualResult
+    from .._core.timeouts import Seconds
+
+_log = Logger(namespace="crochet")
+
+
+def new_uid() -> int:
+    """
+    Return a number beyond guessing: 63 bits of the system's source for secrets.
+
+    That fits the signed 64-bit columns and fields into which programs put it.
+    """
+    return int.from_bytes(urandom(8), "big") >> 1
+
+
+# A pending result that somebody has taken is not cancelled at any time.
+_TAKEN = 0.0
+
+
+class MemoryStash:
+    """
+    Keeps results in this process.
+
+    Args:
+        max_results: how many; one more is refused.
+        evict: drop the oldest answered result instead, and log that.
+    """
+
+    def __init__(self, *, max_results: int = MAX_RESULTS, evict: bool = False) -> None:
+        self._max_results = most_results(max_results)
+        self._evict = evict
+        # The results and when their time is over, by the monotonic clock.
+        self._entries: dict[int, tuple[EventualResult[Any], float]] = {}
+        # When those that were pending as they were stashed are to be cancelled.
+        self._pending: dict[EventualResult[Any], float] = {}
+        self._next_sweep = 0.0
+        self._due = math.inf  # when the timer is; any thread lowers it, the reactor's sets it
+        self._timer: Any = None  # reactor thread only
+        self._process: Process | None = None
+
+    def bind(self, process: Process) -> None:
+        """
+        Belong to a process from now on, whose reactor has the timer.
+        """
+        self._process = process
+
+    def put(self, result: EventualResult[Any], ttl: Seconds = TTL) -> int:
+        """
+        Keep a result and return its number. From any thread; blocks never.
+
+        Raises:
+            RuntimeError: there are as many as may be.
+            TypeError: *ttl* is no number.
+            ValueError: *ttl* is not above zero.
+        """
+        while True:
+            uid = new_uid()
+            if self.keep(uid, result, ttl):
+                return uid
+
+    def keep(self, uid: int, result: EventualResult[Any], ttl: Seconds = TTL) -> bool:
+        """
+        Keep a result under a number, and tell whether it was free.
+
+        Raises:
+            RuntimeError: there are as many as may be.
+        """
+        now = clock.monotonic()
+        expires = now + ttl_seconds(ttl)
+        if now >= self._next_sweep or len(self._entries) >= self._max_results:
+            self._make_room(now)
+        entry = (result, expires)
+        if self._entries.setdefault(uid, entry) is not entry:
+            return False
+        if not result.done():
+            self._expect(result, expires)
+        return True
+
+    def take(self, result_id: int | str) -> EventualResult[Any]:
+        """
+        Take out the result of that number. From any thread; blocks never.
+
+        Raises:
+            KeyError: there is none, or no more.
+        """
+        uid = number_of(result_id)
+        result = self.pop(uid)
+        if result is None:
+            raise _errors.no_result()
+        return result
+
+    def pop(self, uid: int) -> EventualResult[Any] | None:
+        """
+        Take out a result, to be held by the taker; or return None.
+        """
+        result, expires = self._entries.pop(uid, (None, 0.0))
+        if result is None:
+            _log.debug("no result is stashed under the number asked for: unknown or taken")
+            return None
+        if expires <= clock.monotonic():
+            _log.debug("the result asked for has outlived its ttl")
+            self._cancel(result)
+            return None
+        if result in self._pending:
+            self._pending[result] = _TAKEN
+        return result
+
+    def peek(self, result_id: int | str) -> EventualResult[Any]:
+        """
+        Return the result of that number, which stays. From any thread; blocks never.
+
+        Raises:
+            KeyError: there is none, or no more.
+        """
+        result = self.get(number_of(result_id))
+        if result is None:
+            raise _errors.no_result()
+        return result
+
+    def get(self, uid: int) -> EventualResult[Any] | None:
+        """
+        Return a result that is kept, or None.
+        """
+        result, expires = self._entries.get(uid, (None, 0.0))
+        return result if expires > clock.monotonic() else None
+
+    def drop(self, uid: int) -> None:
+        """
+        Forget a number; what is pending goes on until its time is over.
+        """
+        self._entries.pop(uid, None)
+
+    def clear(self) -> None:
+        """
+        Forget all of them, in a forked child whose parent goes on keeping them.
+        """
+        self._entries.clear()
+        self._pending.clear()
+        self._timer, self._due = None, math.inf
+
+    @property
+    def pending(self) -> list[EventualResult[Any]]:
+        """
+        The results that were stashed and have no answer yet, whether taken since or not.
+        """
+        return entries_of(self._pending)
+
+    def status(self) -> StashStatus:
+        """
+        Tell what it keeps. From any thread; blocks never.
+        """
+        return StashStatus("memory", len(self._entries), len(self._pending))
+
+    def _make_room(self, now: float) -> None:
+        # First, for the destructors of what is dropped may stash something. To look at 100,000
+        # takes 10 ms, so it is done less often where there are many.
+        self._next_sweep = now + 1.0 + len(self._entries) * 1e-5
+        for uid, (result, expires) in entries_of(self._entries.items()):
+            if expires <= now and self._entries.pop(uid, None) is not None:
+                self._cancel(result)
+        while len(self._entries) >= self._max_results:
+            if not self._evict:
+                raise _errors.stash_full(self._max_results)
+            oldest = (
+                uid for uid, (result, _) in entries_of(self._entries.items()) if result.done()
+            )
+            uid = next(oldest, None)
+            if uid is None:
+                raise _errors.stash_full(self._max_results, "none of them is answered")
+            evicted = self._entries.pop(uid, None)
+            if evicted is not None:
+                _log.warn(
+                    "the stash is full: {result!r}, the oldest answered, was dropped for a new one",
+                    result=evicted[0],
+                )
+
+    def _cancel(self, result: EventualResult[Any]) -> None:
+        # Unless it is answered, stashed under another number as well, or was taken by one.
+        if _TAKEN < self._pending.get(result, _TAKEN) <= clock.monotonic():
+            result.cancel()
+
+    # The timer, and a result that is put meanwhile:
+    #
+    # 1. A thread enters the result in `_pending`, then looks at `_due`. If that is later, it
+    #    lowers it, and has the reactor thread look at `_pending`.
+    # 2. The reactor thread sets `_due` to never, then looks at `_pending`, then sets `_due`.
+    #
+    # Verdict: a result entered before the look of 2 is found by it. One entered later sees a
+    # `_due` of never, or that which 2 has set, and has the timer set if that is too late for it.
+
+    def _expect(self, result: EventualResult[Any], expires: float) -> None:
+        is_known = result in self._pending
+        self._pending[result] = max(self._pending.get(result, _TAKEN), expires)
+        if not is_known:
+            result.add_done_callback(self._forget)
+        if expires < self._due and self._process is not None:
+            self._due = expires
+            self._process.bridge.call(self._look_in_reactor)
+
+    def _forget(self, result: EventualResult[Any]) -> None:
+        self._pending.pop(result, None)
+        if not self._pending and self._process is not None and self._due != math.inf:
+            self._due = math.inf  # here: a reactor that has ended will not look any more
+            self._process.bridge.call(self._look_in_reactor)
+
+    def _look_in_reactor(self) -> None:
+        """
+        Cancel what is past its time, and set the timer for what comes next, if anything does.
+        """
+        timer, self._timer, self._due = self._timer, None, math.inf
+        if timer is not None and timer.active():
+            timer.cancel()
+        now, due = clock.monotonic(), math.inf
+        for result, expires in entries_of(self._pending.items()):
+            if _TAKEN < expires <= now:
+                self._pending[result] = _TAKEN  # once
+                result.cancel()
+            elif expires != _TAKEN:
+                due = min(due, expires)
+        if due < math.inf and self._process is not None:
+            self._due = due
+            self._timer = self._process.get_reactor().callLater(due - now, self._look_in_reactor)

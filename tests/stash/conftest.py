@@ -1,0 +1,145 @@
+"""
+Processes that keep their results in a stash of the tests', and share it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from crochet._stash.interface import Process
+from crochet._stash.memory import MemoryStash
+from crochet._threads.threads import start_thread
+from support.process import FakeProcess
+from support.reactor import close_reactor, new_real_reactor
+from support.stepping import BOUND
+
+
+def give(process: FakeProcess, stash: Any) -> Any:
+    """
+    Have a process keep its results in a stash, and return that.
+    """
+    stash.bind(Process(process.bridge, start_thread, lambda: process.loop._reactor))
+    process.bridge.stash = stash.put
+    process.retrieve_result = stash.take
+    return stash
+
+
+class Here:
+    """
+    A process with a real reactor, and a stash.
+    """
+
+    def __init__(self, stash: Any) -> None:
+        self.process = FakeProcess(new_real_reactor(), start_thread)
+        self.process.loop.setup()
+        self.stash = give(self.process, stash)
+        self.take, self.peek = stash.take, stash.peek
+        self._has_ended = False
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """
+        Call a body.
+        """
+        return self.process.run_in_reactor(function)(*args)
+
+    def in_reactor(self, function: Callable[..., Any], *args: Any) -> None:
+        """
+        Have the reactor thread do something, and wait until it has.
+        """
+        self.call(lambda: function(*args) and None).wait(BOUND)
+
+    def settle(self, result: Any) -> None:
+        """
+        Wait until a result is there, and what its end set off in the reactor thread is over.
+        """
+        self.until(result.done)
+        self.in_reactor(lambda: None)
+
+    def timers(self) -> Any:
+        """
+        Return the timers of the reactor.
+        """
+        return self.call(self.process.reactor.getDelayedCalls).wait(BOUND)
+
+    def has(self, uid: int) -> bool:
+        """
+        Tell whether there is something.
+        """
+        try:
+            self.peek(uid)
+        except KeyError:
+            return False
+        return True
+
+    def past(self, uid: int) -> int:
+        """
+        Return a number when it has expired.
+        """
+        self.until(lambda: not self.has(uid))
+        return uid
+
+    def until(self, is_so: Callable[[], object]) -> None:
+        """
+        Wait until something is so.
+        """
+        end = time.monotonic() + BOUND
+        while not is_so():
+            assert time.monotonic() < end, "this has not come to be so"
+            time.sleep(0.001)
+
+    def end(self) -> None:
+        """
+        Do what the interpreter's exit does.
+        """
+        if not self._has_ended:
+            self._has_ended = True
+            if hasattr(self.stash, "stop"):
+                self.stash.stop(BOUND)
+            self.process.exit()
+            close_reactor(self.process.reactor)
+
+
+class Place:
+    """
+    Where processes share a stash of one kind.
+    """
+
+    kind = "memory"
+
+    def __init__(self) -> None:
+        self._processes: list[Here] = []
+
+    def new_stash(self, **options: Any) -> Any:
+        """
+        Return a stash that has not been bound.
+        """
+        return MemoryStash(**options)
+
+    def process(self, **options: Any) -> Here:
+        """
+        Return another process.
+        """
+        here = Here(self.new_stash(**options))
+        self._processes.append(here)
+        return here
+
+    def close(self) -> None:
+        """
+        End all processes.
+        """
+        for here in self._processes:
+            here.end()
+
+
+@pytest.fixture(params=[Place])
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """
+    A place for each kind of stash.
+    """
+    place = request.param()
+    yield place
+    place.close()
