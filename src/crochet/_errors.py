@@ -96,6 +96,50 @@ class ReactorStopped(Exception):
     """
 
 
+class ResultLost(ReactorStopped):
+    """
+    The process that ran a stashed operation has ended, or its reactor has, before there was an
+    answer.
+
+    Attributes:
+        host: the name of its machine.
+        pid: its process id.
+        progress: the last that it reported; None if it has not.
+    """
+
+    host: str | None = None
+    pid: int | None = None
+    progress: object = None
+
+
+class RemoteError(Exception):
+    """
+    A stashed operation has failed in another process, with an error that cannot be rebuilt here.
+
+    The error's class is none of the builtins', Twisted's or Crochet's, and not in the stash's
+    ``allow=``; or it was made with arguments that are no plain values.
+
+    Attributes:
+        type: the name of the class, with its module.
+    """
+
+    def __init__(self, text: str, type: str = "") -> None:
+        super().__init__(text, type)
+        self.type = type
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class RemoteTraceback(Exception):
+    """
+    The cause of an error that comes from another process: where it was raised there.
+    """
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0].rstrip()}\n"""'
+
+
 class DeadlockError(RuntimeError):
     """
     A wait that could only have lasted for ever was refused, or ended.
@@ -119,7 +163,14 @@ class BlockingInLoopWarning(RuntimeWarning):
 
 # Printed tracebacks name an exception by module: say the one that programs import from. Classes
 # with methods keep theirs, for inspect.getsource() follows it.
-for _class in (BlockingInLoopWarning, TimeoutError, ReactorStopped, ReactorBusy, DeadlockError):
+for _class in (
+    BlockingInLoopWarning,
+    DeadlockError,
+    ReactorBusy,
+    ReactorStopped,
+    ResultLost,
+    TimeoutError,
+):
     _class.__module__ = "crochet"
 del _class
 
@@ -501,4 +552,37 @@ def ttl_not_positive(ttl: float) -> ValueError:
     return ValueError(
         f"stash() cannot keep a result for {ttl:g} s: give a ttl above zero seconds, or None to "
         "keep it until it is collected"
+    )
+
+
+def not_serialized(name: str, kind: type, problem: BaseException) -> TypeError:
+    """
+    Build the error of a value that only its own process can have.
+    """
+    return TypeError(
+        f"what {name}() returned, an object of {kind.__module__}.{kind.__qualname__}, cannot be "
+        f"taken to another process ({type(problem).__name__}: {problem}). Return plain values, "
+        "list its dataclass in the stash's allow=, or give the stash a serializer="
+    )
+
+
+def too_large(name: str, kind: type, size: int, limit: int) -> ValueError:
+    """
+    Build the error of a value that takes too many bytes.
+    """
+    return ValueError(
+        f"what {name}() returned, an object of {kind.__module__}.{kind.__qualname__}, takes {size} "
+        f"bytes, and the stash's max_size is {limit}. Return where it can be found, or give the "
+        "stash a larger max_size"
+    )
+
+
+def not_readable(problem: BaseException) -> RemoteError:
+    """
+    Build the error of an answer whose bytes this process cannot read.
+    """
+    return RemoteError(
+        "the answer from another process cannot be read here "
+        f"({type(problem).__name__}: {problem}). All that share a stash need the same serializer, "
+        "allow= and versions"
     )

@@ -81,7 +81,22 @@ def test_a_number_is_not_given_out_twice_at_a_time(
 
 
 @pytest.mark.parametrize(
-    "wrong", [7, -1, 5.0, True, "", "-5", "5.0", "٥", "5" * 5000, None, [], object(), 2**80]
+    "wrong",
+    [
+        7,
+        -1,
+        5.0,
+        True,
+        "",
+        "-5",
+        "5.0",
+        "\N{ARABIC-INDIC DIGIT FIVE}",
+        "5" * 5000,
+        None,
+        [],
+        object(),
+        2**80,
+    ],
 )
 def test_anything_else_is_a_key_error(
     result: EventualResult[Any], monkeypatch: pytest.MonkeyPatch, wrong: Any
@@ -292,7 +307,7 @@ class TestBound:
         stash = MemoryStash(max_results=2)
         first = stash.put(result)
         stash.put(result)
-        with pytest.raises(RuntimeError, match="2 results are kept already.*max_results"):
+        with pytest.raises(RuntimeError, match=r"2 results are kept already.*max_results"):
             stash.put(result)
         stash.take(first)
         stash.put(result)

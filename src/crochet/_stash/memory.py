@@ -203,10 +203,10 @@ class MemoryStash:
             oldest = (
                 uid for uid, (result, _) in entries_of(self._entries.items()) if result.done()
             )
-            uid = next(oldest, None)
-            if uid is None:
+            found = next(oldest, None)
+            if found is None:
                 raise _errors.stash_full(self._max_results, "none of them is answered")
-            evicted = self._entries.pop(uid, None)
+            evicted = self._entries.pop(found, None)
             if evicted is not None:
                 _log.warn(
                     "the stash is full: {result!r}, the oldest answered, was dropped for a new one",
