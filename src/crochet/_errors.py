@@ -586,3 +586,67 @@ def not_readable(problem: BaseException) -> RemoteError:
         f"({type(problem).__name__}: {problem}). All that share a stash need the same serializer, "
         "allow= and versions"
     )
+
+
+def lost(name: str, host: str, pid: int, progress: object = None) -> ResultLost:
+    """
+    Build the error of a stashed result whose process has ended without an answer.
+    """
+    last = "" if progress is None else f" The last that it reported: {progress!r}."
+    error = ResultLost(
+        f"{name}() cannot be answered: process {pid} on {host}, which ran it, has ended, or its "
+        f"reactor has.{last} Start it again; setup(drain=...) lets such operations end at an "
+        "orderly exit."
+    )
+    error.host, error.pid, error.progress = host, pid, progress
+    return error
+
+
+def store_too_slow(stash: str, patience: float) -> TimeoutError:
+    """
+    Build the error of a stash whose store has not been reached in time.
+    """
+    return TimeoutError(
+        f"{stash} has not been reached in {patience:.4g} s: what it was asked before has not ended. "
+        "Nothing was taken. Try again, or look what blocks it"
+    )
+
+
+def not_private(path: str) -> PermissionError:
+    """
+    Build the error of a directory or file that others could read or change, or have put there.
+    """
+    return PermissionError(
+        f"{path} is not used for stashed results: it has to belong to this process's user, without "
+        "any rights for others (mode 0700, or 0600 for a file), and must not be a link. Delete it, "
+        "or give LocalStash another path"
+    )
+
+
+def store_broken(path: str, error: BaseException) -> OSError:
+    """
+    Build the error of a file of stashed results that cannot be read or written.
+    """
+    return OSError(
+        f"the stashed results in {path} cannot be read or written ({error}). If another process "
+        "holds it locked, end that; if it is damaged or of another version, delete it"
+    )
+
+
+def no_unix_sockets() -> RuntimeError:
+    """
+    Build the error of a LocalStash where there is none.
+    """
+    return RuntimeError(
+        "LocalStash needs Unix sockets, which this system has not: use RedisStash, or run one "
+        "process"
+    )
+
+
+def path_too_long(path: str, longest: int) -> ValueError:
+    """
+    Build the error of a directory in which a socket would have too long a name.
+    """
+    return ValueError(
+        f"{path} is too long for the sockets in it: give LocalStash a path of up to {longest} bytes"
+    )

@@ -4,13 +4,18 @@ Processes that keep their results in a stash of the tests', and share it.
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crochet._stash.interface import Process
+from crochet._stash.local import LocalStash
 from crochet._stash.memory import MemoryStash
 from crochet._threads.threads import start_thread
 from support.process import FakeProcess
@@ -26,6 +31,13 @@ def give(process: FakeProcess, stash: Any) -> Any:
     process.bridge.stash = stash.put
     process.retrieve_result = stash.take
     return stash
+
+
+def descriptors() -> set[str]:
+    """
+    Return the process's open file descriptors.
+    """
+    return set(os.listdir("/proc/self/fd"))
 
 
 class Here:
@@ -109,6 +121,7 @@ class Place:
     """
 
     kind = "memory"
+    open_at_rest = 0
 
     def __init__(self) -> None:
         self._processes: list[Here] = []
@@ -135,10 +148,40 @@ class Place:
             here.end()
 
 
-@pytest.fixture(params=[Place])
+class LocalPlace(Place):
+    """
+    A directory.
+    """
+
+    kind = "local"
+    open_at_rest = 1  # the owner's socket
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.path = Path(tempfile.mkdtemp(prefix="crochet-"))
+
+    def new_stash(self, **options: Any) -> Any:
+        return LocalStash(self.path, **options)
+
+    def close(self) -> None:
+        super().close()
+        shutil.rmtree(self.path)
+
+
+@pytest.fixture(params=[Place, LocalPlace], ids=lambda kind: kind.kind)
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """
     A place for each kind of stash.
+    """
+    place = request.param()
+    yield place
+    place.close()
+
+
+@pytest.fixture(params=[LocalPlace], ids=lambda kind: kind.kind)
+def shared(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """
+    Likewise, of those that processes share.
     """
     place = request.param()
     yield place

@@ -7,15 +7,27 @@ reactor of its own; see ``Place``. Those in processes of their own are in test_p
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
+import crochet
 from support.process import LoggedFailures
 from support.stepping import BOUND, together
 
-from .conftest import Place
+from .conftest import Place, descriptors
+
+
+def test_a_stash_belongs_to_one_process(shared: Place) -> None:
+    """
+    For its threads and sockets do.
+    """
+    here = shared.process()
+    with pytest.raises(RuntimeError, match="is used already"):
+        here.stash.bind(here.stash.process)
 
 
 def test_a_result_is_taken_once(place: Place) -> None:
@@ -32,15 +44,19 @@ def test_a_result_is_taken_once(place: Place) -> None:
     assert result.wait(BOUND) == 7
 
 
-def test_a_value_is_never_serialized_in_its_own_process(place: Place) -> None:
+def test_a_value_is_never_serialized_in_its_own_process(
+    place: Place, logged: LoggedFailures
+) -> None:
     """
-    Nor is one that cannot be.
+    Nor is one that cannot be; that others could not have it is logged.
     """
     here = place.process()
     value = object()
     uid = here.call(lambda: value).stash()
     assert here.peek(uid).wait(BOUND) is value
     assert here.take(uid).wait(BOUND) is value
+    here.end()
+    logged.take()
 
 
 def test_a_look_leaves_it_there(place: Place) -> None:
@@ -213,3 +229,252 @@ def test_can_be_used_in_the_reactor_thread(place: Place) -> None:
     own = here.call(lambda: here.stash.put(here.call(lambda: 8))).wait(BOUND)
     here.until(lambda: here.has(own))
     assert here.take(own).wait(BOUND) == 8
+
+
+class TestAnotherProcess:
+    """
+    What a process gets that has not started the call.
+    """
+
+    def test_takes_a_value(self, shared: Place) -> None:
+        """
+        Once; then there is nothing, for its owner neither.
+        """
+        here, there = shared.process(), shared.process()
+        result = here.call(lambda: {"a": (1, b"2")})
+        uid = result.stash()
+        taken = there.take(uid)
+        assert taken.wait(BOUND) == {"a": (1, b"2")}
+        for process in (here, there):
+            with pytest.raises(KeyError):
+                process.take(uid)
+        here.until(lambda: here.stash.status().kept == 0)
+
+    def test_sees_at_once_that_it_is_done(self, shared: Place) -> None:
+        """
+        What a page that polls wants to know.
+        """
+        here, there = shared.process(), shared.process()
+        result = here.call(lambda: 7)
+        here.settle(result)
+        uid = result.stash()
+        for _ in range(3):
+            looked = there.peek(uid)
+            assert looked.done()
+            assert looked.wait(0) == 7
+        assert there.take(uid).done()
+
+    def test_waits_for_what_is_pending(self, shared: Place) -> None:
+        """
+        Those that look, and the one that takes, alike.
+        """
+        here, there, elsewhere = (shared.process() for _ in range(3))
+        pending: Deferred[Any] = Deferred()
+        uid = here.call(lambda: pending).stash()
+        looked = elsewhere.peek(uid)
+        assert elsewhere.peek(uid) is looked
+        taken = there.take(uid)
+        with pytest.raises(KeyError):
+            elsewhere.peek(uid)
+        with pytest.raises(KeyError):
+            here.take(uid)
+        assert not taken.done()
+        assert not looked.done()
+        there.until(lambda: there.stash.status().waiting == 1)
+        here.in_reactor(pending.callback, [7])
+        assert taken.wait(BOUND) == [7]
+        assert looked.wait(BOUND) == [7]
+        there.until(lambda: there.stash.status().waiting == 0)
+
+    def test_gets_the_same_error(self, shared: Place, logged: LoggedFailures) -> None:
+        """
+        With the frames of where it was raised; and nobody logs it.
+        """
+        here, there = shared.process(), shared.process()
+
+        def fail() -> None:
+            raise FileNotFoundError(2, "No such file", "a.txt")
+
+        result = here.call(fail)
+        here.settle(result)
+        uid = result.stash()
+        assert there.peek(uid).done()
+        taken = there.take(uid)
+        with pytest.raises(FileNotFoundError) as caught:
+            taken.wait(BOUND)
+        assert caught.value.filename == "a.txt"
+        assert "in fail\n" in str(caught.value.__cause__)
+        here.until(lambda: here.stash.status().kept == 0)
+        del result
+        here.end()
+        assert logged.events == []
+
+    def test_gets_an_error_for_what_cannot_be_serialized(
+        self, shared: Place, logged: LoggedFailures
+    ) -> None:
+        """
+        Which is logged once, in the owner.
+        """
+        here, there = shared.process(), shared.process()
+        uid = here.call(lambda: object()).stash()
+        for look in (there.peek, there.take):
+            with pytest.raises(TypeError, match="builtins.object cannot be taken"):
+                look(uid).wait(BOUND)
+        assert len(logged.events) == 1
+        logged.take()
+
+    def test_of_many_one_takes(self, shared: Place) -> None:
+        """
+        Pending or not, from any thread of any process, the owner's too.
+        """
+        processes = [shared.process() for _ in range(3)]
+
+        def take(index: int) -> list[Any]:
+            try:
+                return [processes[index % 3].take(uid)]
+            except KeyError:
+                return []
+
+        for number in range(6):
+            pending: Deferred[Any] = Deferred()
+            result = processes[0].call(lambda number=number: number if number % 2 else pending)  # noqa: B023
+            uid = result.stash()
+            (taken,) = sum(together(9, take), [])
+            if not number % 2:
+                processes[0].in_reactor(pending.callback, number)
+            assert taken.wait(BOUND) == number
+
+    def test_cancels_in_the_owner(self, shared: Place) -> None:
+        """
+        Which may clean up, and answers what it likes.
+        """
+        here, there = shared.process(), shared.process()
+        pending: Deferred[Any] = Deferred(lambda deferred: deferred.callback("cleaned up"))
+        taken = there.take(here.call(lambda: pending).stash())
+        taken.cancel()
+        assert taken.wait(BOUND) == "cleaned up"
+        pending = Deferred()
+        looked = there.peek(here.call(lambda: pending).stash())
+        there.until(lambda: there.stash.status().waiting == 1)
+        looked.cancel()
+        with pytest.raises(CancelledError):
+            looked.wait(BOUND)
+        assert pending.called
+
+    def test_stashes_it_again(self, shared: Place) -> None:
+        """
+        Under a new number, while its owner stays the same: the taker may end.
+        """
+        here, there, elsewhere = (shared.process() for _ in range(3))
+        pending: Deferred[Any] = Deferred()
+        taken = there.take(here.call(lambda: pending).stash())
+        again, once_more = taken.stash(), taken.stash()
+        there.end()
+        looked = elsewhere.peek(again)
+        here.in_reactor(pending.callback, 7)
+        assert elsewhere.take(again).wait(BOUND) == 7
+        assert looked.wait(BOUND) == 7
+        assert here.take(once_more).wait(BOUND) == 7
+
+    def test_stashes_what_it_has_got(self, shared: Place) -> None:
+        """
+        As a result of its own.
+        """
+        here, there = shared.process(), shared.process()
+        taken = there.take(here.call(lambda: 7).stash())
+        assert taken.wait(BOUND) == 7
+        again = taken.stash()
+        assert there.peek(again) is taken
+        assert here.take(again).wait(BOUND) == 7
+
+    def test_gets_what_was_answered_when_its_owner_has_ended(self, shared: Place) -> None:
+        """
+        Values and errors, waited for by then or not.
+        """
+        here, there = shared.process(), shared.process()
+        result = here.call(lambda: 7)
+        uid = result.stash()
+        waited = there.peek(here.call(lambda: 8).stash())
+        here.settle(result)
+        here.end()
+        assert there.peek(uid).wait(BOUND) == 7
+        assert there.take(uid).wait(BOUND) == 7
+        assert waited.wait(BOUND) == 8
+        with pytest.raises(KeyError):
+            there.take(uid)
+
+    def test_is_told_that_it_is_lost_when_its_owner_has_ended(self, shared: Place) -> None:
+        """
+        Who waits for it, who takes it later, and who looks at it; with its owner's name.
+        """
+        here, there = shared.process(), shared.process()
+        uids = [here.call(Deferred).stash() for _ in range(2)]
+        waiting = there.take(uids[0])
+        here.end()
+        for result in (waiting, there.peek(uids[1]), there.take(uids[1])):
+            with pytest.raises(
+                crochet.ReactorStopped, match=rf"process {os.getpid()} on"
+            ) as caught:
+                result.wait(BOUND)
+            assert (caught.value.host, caught.value.pid) == (socket.gethostname(), os.getpid())
+        with pytest.raises(KeyError):
+            there.take(uids[1])
+
+    def test_looks_at_large_answers_in_the_store(self, shared: Place) -> None:
+        """
+        So that the reactor threads need not carry them.
+        """
+        here, there = shared.process(), shared.process()
+        pending: Deferred[Any] = Deferred()
+        taken = there.take(here.call(lambda: pending).stash())
+        there.until(lambda: there.stash.status().waiting == 1)
+        here.in_reactor(pending.callback, b"x" * 1_000_000)
+        assert taken.wait(BOUND) == b"x" * 1_000_000
+
+    def test_awaits_it_in_its_reactor_thread(self, shared: Place) -> None:
+        """
+        Pending or not; a KeyError comes there.
+        """
+        here, there = shared.process(), shared.process()
+        pending: Deferred[Any] = Deferred()
+        uids = here.call(lambda: 7).stash(), here.call(lambda: pending).stash()
+
+        async def collect(uid: int) -> Any:
+            return await there.take(uid)
+
+        results = [there.call(collect, uid) for uid in uids]
+        assert results[0].wait(BOUND) == 7
+        there.until(lambda: there.stash.status().waiting == 1)
+        here.in_reactor(pending.callback, 8)
+        assert results[1].wait(BOUND) == 8
+        with pytest.raises(KeyError):
+            there.call(collect, uids[0]).wait(BOUND)
+
+    def test_opens_nothing_before_it_is_used(self, shared: Place) -> None:
+        """
+        And nothing is left open when nothing was asked for a while.
+        """
+        here, there = shared.process(), shared.process()
+        before = descriptors()
+        shared.process()
+        assert len(descriptors() - before) <= 5  # of the reactor
+        before = descriptors()
+        pending: Deferred[Any] = Deferred()
+        taken = there.take(here.call(lambda: pending).stash())
+        here.in_reactor(pending.callback, 7)
+        assert taken.wait(BOUND) == 7
+        here.until(lambda: len(descriptors() - before) <= shared.open_at_rest)
+        there.until(lambda: not there.timers())
+
+    def test_drains(self, shared: Place) -> None:
+        """
+        What is pending has its time to end.
+        """
+        here, there = shared.process(), shared.process()
+        pending: Deferred[Any] = Deferred()
+        uid = here.call(lambda: pending).stash()
+        assert not here.stash.drain(0.0)
+        here.call(here.process.reactor.callLater, 0.05, pending.callback, 7)
+        assert here.stash.drain(BOUND)
+        here.end()
+        assert there.take(uid).wait(BOUND) == 7

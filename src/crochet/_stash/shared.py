@@ -1,0 +1,669 @@
+"""
+What stashes have in common that several processes share.
+
+The store, a file or a server, has a row for each number. What must always hold:
+
+1. The row decides. Who takes a result has marked its row, or deleted it, in one step of the store:
+   of any number of processes and threads, one. Messages between processes are hints; after each,
+   and after each loss of a connection, the row is read again.
+2. An answer is in its row before its owner forgets it. So a reader that finds neither an answer
+   nor an owner knows that the result is lost.
+3. A result in its own process is the very object, and there its row is all that is looked at.
+4. Only the worker talks to the store. A thread waits for it, for a bounded time; the reactor
+   thread never does: it gets a pending result instead.
+
+A pending result of another process is an ordinary call whose body waits for a hint; see ``Remote``.
+If its taker stashes it again, the new row is an alias of the first: the owner need not know.
+
+Threads: ``put``, ``take`` and ``peek`` are called by any; ``_store_*`` run in the worker's; methods
+that end in ``_in_reactor`` in the reactor's. ``_own`` and ``_remotes`` are read by any.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from .. import _errors
+from .._core.deadline import get_end
+from .._core.result import EventualResult
+from .._core.timeouts import Seconds
+from .._threads import clock
+from .._threads.worker import Worker
+from .answers import MAX_SIZE, Codec
+from .calls import Outcome, answered, begin, name_of, outcome_of
+from .interface import MAX_RESULTS, TTL, Process, StashStatus, number_of, ttl_seconds
+from .memory import MemoryStash, new_uid
+from .serializer import Serializer
+
+T = TypeVar("T")
+
+_log = Logger(namespace="crochet")
+
+# Seconds that a thread waits for the store, unless a deadline makes them fewer.
+PATIENCE = 10.0
+
+# Bytes of an answer that the reactor thread sends, and makes a value of. The worker does the rest.
+SMALL = 16_384
+
+
+class Row(NamedTuple):
+    """
+    What the store has of a result.
+
+    Attributes:
+        owner: the name of the process that runs it.
+        host: the name of its machine.
+        pid: its process id.
+        name: of the function called.
+        alias: the number that its owner knows it by, if that is another.
+        state: what has become of it.
+        body: the bytes of the answer.
+    """
+
+    owner: str
+    host: str
+    pid: int
+    name: str
+    alias: int | None
+    state: str
+    body: bytes
+
+
+class Own:
+    """
+    A pending result that this process has stashed.
+    """
+
+    __slots__ = ("answer", "is_kept", "result", "watchers")
+
+    def __init__(self, result: EventualResult[Any]) -> None:
+        self.result = result
+        # Who is to have the answer as soon as it is there. Reactor thread only.
+        self.watchers: set[Any] = set()
+        # Its state and bytes, once there are any, and if they are few. The worker writes.
+        self.answer: tuple[str, bytes] | None = None
+        # Whether somebody elsewhere may still want it. False once its own process has taken it.
+        self.is_kept = True
+
+
+class Remote:
+    """
+    A pending result of another process, which this one waits for.
+    """
+
+    __slots__ = ("is_kept", "result", "row", "uid", "waiting")
+
+    def __init__(self, uid: int, row: Row, is_kept: bool) -> None:
+        self.uid = uid  # that the owner knows
+        self.row = row
+        # Whether its row stays when the answer has come: others may come for it.
+        self.is_kept = is_kept
+        self.result: EventualResult[Any] | None = None
+        # Fires with the answer. Reactor thread only; None before the call has started.
+        self.waiting: Deferred[Outcome] | None = None
+
+
+class SharedStash(ABC):
+    """
+    Keeps results where other processes find them.
+    """
+
+    kind = "shared"
+
+    def __init__(
+        self,
+        *,
+        serializer: Serializer | None = None,
+        allow: Iterable[type] = (),
+        max_size: int = MAX_SIZE,
+        max_results: int = MAX_RESULTS,
+        evict: bool = False,
+    ) -> None:
+        self._codec = Codec(serializer, allow, max_size)
+        self._table = MemoryStash(max_results=max_results, evict=evict)
+        self._own: dict[int, Own] = {}
+        self._remotes: dict[int, list[Remote]] = {}
+        # Which results of this process are those of others. Weak, for it is to hold none.
+        self._remote_of: WeakKeyDictionary[EventualResult[Any], Remote] = WeakKeyDictionary()
+        # While drain() waits: something is put for each answer.
+        self._answers: SimpleQueue[None] | None = None
+        self._process: Process | None = None
+        self._worker: Worker[_Job] | None = None
+
+    def bind(self, process: Process) -> None:
+        """
+        Belong to a process from now on. Opens nothing.
+
+        Raises:
+            RuntimeError: it belongs to another already.
+        """
+        if self._process is not None:
+            raise RuntimeError(f"{self!r} is used already; make another object for this process")
+        self._process = process
+        self._table.bind(process)
+        self._worker = Worker(process.start_thread, "crochet-stash", _Job.run)
+
+    @property
+    def process(self) -> Process:
+        """
+        The process that it belongs to.
+        """
+        assert self._process is not None
+        return self._process
+
+    # What a stash of a certain kind does.
+
+    @abstractmethod
+    def _store_insert(self, uid: int, ttl: float, row: Row) -> None:
+        """
+        Add a row, in the worker.
+        """
+
+    @abstractmethod
+    def _store_answer(self, uid: int, state: str, body: bytes) -> None:
+        """
+        Enter an answer, if there is such a row, taken or not. In the worker.
+        """
+
+    @abstractmethod
+    def _store_claim(self, uid: int, *, take: bool) -> Row | None:
+        """
+        Look for a row that nobody has taken; and take it: mark it, or if it has an answer, delete
+        it. In the worker.
+        """
+
+    @abstractmethod
+    def _store_read(self, uid: int) -> Row | None:
+        """
+        Look for a row, taken or not. In the worker.
+        """
+
+    @abstractmethod
+    def _store_delete(self, uid: int) -> None:
+        """
+        Delete a row, if it is there. In the worker.
+        """
+
+    @abstractmethod
+    def _store_close(self) -> None:
+        """
+        Give back what this thread has of the store. In the worker.
+        """
+
+    @abstractmethod
+    def _be_reachable_in_reactor(self) -> None:
+        """
+        Let other processes ask for this one's results, from now on.
+        """
+
+    @abstractmethod
+    def _owner(self) -> str:
+        """
+        Return this process's name among the others; empty if they cannot reach it.
+        """
+
+    @abstractmethod
+    def _watch_in_reactor(self, remote: Remote) -> None:
+        """
+        Have ``_answer_in_reactor()`` called when there is an answer, or it is lost.
+        """
+
+    @abstractmethod
+    def _cancel_in_reactor(self, remote: Remote) -> None:
+        """
+        Ask the owner to cancel.
+        """
+
+    @abstractmethod
+    def _tell_taken_in_reactor(self, uid: int, row: Row) -> None:
+        """
+        Tell the owner that it need not keep a result any more.
+        """
+
+    @abstractmethod
+    def _tell_watchers_in_reactor(self, uid: int, own: Own) -> None:
+        """
+        Send the answer to those that wait for it.
+        """
+
+    # Results of this process.
+
+    def put(self, result: EventualResult[Any], ttl: Seconds = TTL) -> int:
+        """
+        Keep a result and return its number. From any thread; blocks until the store has it, but in
+        the reactor thread.
+
+        Raises:
+            OSError: the store cannot be reached.
+            RuntimeError: there are as many as may be.
+            TypeError: *ttl* is no number.
+            ValueError: *ttl* is not above zero.
+        """
+        limit = ttl_seconds(ttl)
+        remote = self._remote_of.get(result)
+        if remote is not None and not result.done():
+            return self._put_again(remote, limit)
+        self._be_reachable(result)
+        uid = new_uid()
+        while not self._table.keep(uid, result, limit):
+            uid = new_uid()
+        own = self._own[uid] = Own(result)
+        try:
+            self._do(partial(self._insert, uid, own, limit))
+        except BaseException:
+            self._table.drop(uid)
+            self._own.pop(uid, None)
+            raise
+        return uid
+
+    def _put_again(self, remote: Remote, ttl: float) -> int:
+        remote.is_kept = True  # before the other's answer comes, and its row would go
+        uid = new_uid()
+        row = remote.row._replace(alias=remote.uid, state="pending", body=b"")
+        self._do(partial(self._store_insert, uid, ttl, row))
+        if remote.result is None or not remote.result.done():
+            return uid
+        # It was answered meanwhile, and its row may be gone. It is an answer of this process now.
+        self._post(partial(self._store_delete, uid))
+        return self.put(remote.result, ttl)
+
+    def _be_reachable(self, result: EventualResult[Any]) -> None:
+        if self._owner():
+            return
+        bridge = self.process.bridge
+        if bridge.is_reactor_thread():
+            self._be_reachable_in_reactor()
+            return
+        try:
+            begin(bridge, "stash", self._be_reachable_in_reactor).wait(PATIENCE)
+        except _errors.ReactorStopped:
+            if not result.done():  # an answer needs no owner
+                raise
+
+    def _insert(self, uid: int, own: Own, ttl: float) -> None:
+        # 1. The answer comes. 2. This looks for it. 3. This has it told when it comes.
+        # Verdict: a done callback that is added after the answer is called at once.
+        result = own.result
+        state, body = self._packed(result) if result.done() else ("pending", b"")
+        row = Row(self._owner(), "", os.getpid(), name_of(result), None, state, body)
+        try:
+            self._store_insert(uid, ttl, row)
+        except BaseException:
+            self._own.pop(uid, None)
+            raise
+        if state == "pending":
+            result.add_done_callback(partial(self._on_answer, uid))
+        else:
+            self._own.pop(uid, None)
+
+    def _on_answer(self, uid: int, result: EventualResult[Any]) -> None:
+        self._post(partial(self._publish, uid))
+
+    def _publish(self, uid: int) -> None:
+        """
+        Tell the answer of a result of this process, in the worker.
+        """
+        own = self._own.get(uid)
+        if own is None:
+            return
+        try:
+            if own.is_kept or own.watchers:
+                state, body = self._packed(own.result)
+                if len(body) <= SMALL and state != "lost":
+                    own.answer = state, body
+                    if own.watchers:  # before it is stored: they wait
+                        self.process.bridge.call(self._tell_watchers_in_reactor, uid, own)
+                self._store_answer(uid, state, body)
+        finally:
+            # What asks from now on is told to look at the row. See _watched_in_reactor().
+            self._own.pop(uid, None)
+            if own.watchers:
+                self.process.bridge.call(self._tell_watchers_in_reactor, uid, own)
+            answers = self._answers
+            if answers is not None:
+                answers.put(None)
+
+    def _packed(self, result: EventualResult[Any]) -> tuple[str, bytes]:
+        value, error, frames = outcome_of(result)
+        if error is None:
+            return self._codec.pack(name_of(result), value)
+        if isinstance(error, _errors.ReactorStopped) and self.process.bridge.refusal is not None:
+            return "lost", b""
+        return self._codec.pack_error(error, frames)
+
+    # Results of any process.
+
+    def take(self, result_id: int | str) -> EventualResult[Any]:
+        """
+        Take out the result of that number: of any number of takers, one does. From any thread;
+        blocks until the store has told, but in the reactor thread, where it returns a pending one.
+
+        Raises:
+            KeyError: there is none, or no more.
+            OSError: the store cannot be reached.
+            ReactorStopped: it is pending, and there is no reactor to wait for it.
+        """
+        return self._find(result_id, take=True)
+
+    def peek(self, result_id: int | str) -> EventualResult[Any]:
+        """
+        Return the result of that number, which stays. Likewise.
+        """
+        return self._find(result_id, take=False)
+
+    def _find(self, result_id: int | str, *, take: bool) -> EventualResult[Any]:
+        uid = number_of(result_id)
+        if not 0 <= uid < 2**63:
+            raise _errors.no_result()
+        bridge = self.process.bridge
+        if bridge.is_reactor_thread():
+            return begin(bridge, "retrieve_result", self._find_in_reactor, uid, take)
+        return self._result_of(uid, self._do(partial(self._claim, uid, take)), take)
+
+    async def _find_in_reactor(self, uid: int, take: bool) -> Any:
+        found: Deferred[Row | None] = Deferred()
+        call = self.process.bridge.call
+
+        def tell(value: Row | None, error: BaseException | None) -> None:
+            fire = found.callback if error is None else found.errback
+            call(_fire, found, fire, value if error is None else error)
+
+        self._post(partial(self._claim, uid, take), tell)
+        return await self._result_of(uid, await found, take)
+
+    def _claim(self, uid: int, take: bool) -> Row | None:
+        row = self._store_claim(uid, take=take)
+        if row is not None and take and row.state == "pending" and row.owner == self._owner():
+            own = self._own.get(uid)
+            if own is not None and row.alias is None:
+                # It is taken by its own process: nobody elsewhere will ask for the answer.
+                own.is_kept = False
+                self._store_delete(uid)
+        return row
+
+    def _result_of(self, uid: int, row: Row | None, take: bool) -> EventualResult[Any]:
+        if row is None:
+            _log.debug("no result is stashed under the number asked for")
+            raise _errors.no_result()
+        mine = self._table.pop(uid) if take else self._table.get(uid)
+        if mine is not None:
+            return mine
+        bridge = self.process.bridge
+        known = row.alias if row.alias is not None else uid
+        own = self._own.get(known)
+        if own is not None:  # another process has taken it, and stashed it again
+            return own.result
+        if row.state == "pending":
+            return self._remote(known, row, take)
+        if take and row.owner:
+            bridge.call(self._tell_taken_in_reactor, uid, row)
+        result = answered(bridge, row.name, self._unpacked(row))
+        if not take:
+            result.original_failure()  # an error is not lost if this looker drops it
+        return result
+
+    def _unpacked(self, row: Row) -> Outcome:
+        if row.state == "lost":
+            return Outcome(None, _errors.lost(row.name, row.host, row.pid))
+        return Outcome(*self._codec.unpack(row.state, row.body))
+
+    # Pending results of other processes.
+
+    def _remote(self, uid: int, row: Row, take: bool) -> EventualResult[Any]:
+        for remote in tuple(self._remotes.get(uid, ())):
+            # Somebody in this process waits for it already. Two threads that come here at once
+            # both begin to, which does no harm.
+            if remote.result is not None and not remote.result.done():
+                if take and row.alias is None:
+                    remote.is_kept = False
+                return remote.result
+        remote = Remote(uid, row, is_kept=not take or row.alias is not None)
+        result = begin(self.process.bridge, row.name, self._wait_in_reactor, remote)
+        remote.result = result
+        self._remote_of[result] = remote
+        result.add_done_callback(partial(self._on_remote_end, remote))
+        if not take:
+            result.add_done_callback(EventualResult.original_failure)
+        return result
+
+    def _wait_in_reactor(self, remote: Remote) -> Deferred[Any]:
+        self._remotes.setdefault(remote.uid, []).append(remote)
+        waiting = self._next_in_reactor(remote)
+        waiting.addBoth(self._end_wait_in_reactor, remote)
+        self._watch_in_reactor(remote)
+        return waiting
+
+    def _next_in_reactor(self, remote: Remote) -> Deferred[Any]:
+        waiting: Deferred[Any] = Deferred()
+        remote.waiting = waiting
+        return waiting.addErrback(self._on_cancel_in_reactor, remote)
+
+    def _on_cancel_in_reactor(self, failure: Failure, remote: Remote) -> Failure | Deferred[Any]:
+        # The owner's operation is to end, in its own way: wait for what that answers. But where
+        # the reactor ends, nobody waits.
+        failure.trap(CancelledError)  # type: ignore[no-untyped-call]
+        if self.process.bridge.refusal is not None:
+            return failure
+        self._cancel_in_reactor(remote)
+        return self._next_in_reactor(remote)
+
+    def _end_wait_in_reactor(self, outcome: Outcome | Failure, remote: Remote) -> object:
+        remotes = self._remotes[remote.uid]
+        remotes.remove(remote)
+        if not remotes:
+            del self._remotes[remote.uid]
+        if isinstance(outcome, Failure):
+            return outcome
+        if not remote.is_kept:
+            self._post(partial(self._store_delete, remote.uid))
+        return outcome.value if outcome.error is None else Failure(outcome.error)  # type: ignore[no-untyped-call]
+
+    def _on_remote_end(self, remote: Remote, result: EventualResult[Any]) -> None:
+        if remote.waiting is None and self.process.bridge.refusal is None:
+            # Withdrawn before it had started: the body has not asked the owner.
+            self.process.bridge.call(self._cancel_in_reactor, remote)
+
+    def _answer_in_reactor(self, uid: int, row: Row) -> None:
+        """
+        Give an answer of few bytes to those that wait for it.
+        """
+        self._give_in_reactor(uid, self._unpacked(row))
+
+    def _give_in_reactor(self, uid: int, outcome: Outcome) -> None:
+        for remote in tuple(self._remotes.get(uid, ())):
+            waiting = remote.waiting
+            if waiting is not None and not waiting.called:
+                waiting.callback(outcome)
+
+    def _look_again_in_reactor(self, uid: int, *, is_owner_gone: bool) -> None:
+        """
+        Read the row of a result that is waited for, and give the answer if there is one.
+
+        Args:
+            uid: its number.
+            is_owner_gone: it is lost, if there is none.
+        """
+        if uid not in self._remotes:
+            return
+
+        def tell(row: Row | None, error: BaseException | None) -> None:
+            if error is None and row is not None and row.state != "pending":
+                self.process.bridge.call(self._give_in_reactor, uid, self._unpacked(row))
+            elif error is None and is_owner_gone:
+                self.process.bridge.call(self._lose_in_reactor, uid)
+            elif error is None and row is None:  # another has taken it, or its time is over
+                gone = Outcome(None, _errors.no_result())
+                self.process.bridge.call(self._give_in_reactor, uid, gone)
+            elif error is not None:
+                self.process.bridge.call(self._give_in_reactor, uid, Outcome(None, error))
+
+        self._post(partial(self._store_read, uid), tell)
+
+    def _lose_in_reactor(self, uid: int) -> None:
+        for remote in tuple(self._remotes.get(uid, ())):
+            row = remote.row
+            self._give_in_reactor(uid, Outcome(None, _errors.lost(row.name, row.host, row.pid)))
+
+    # The worker.
+
+    def _post(
+        self,
+        work: Callable[[], T],
+        tell: Callable[[T | None, BaseException | None], object] | None = None,
+    ) -> None:
+        assert self._worker is not None
+        self._worker.post(_Job(work, tell or _log_error))
+
+    def _do(self, work: Callable[[], T]) -> T:
+        """
+        Have the worker do something, and wait for it. The reactor thread waits for nothing.
+        """
+        answer: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        assert self._worker is not None
+        job = _Job(work, lambda value, error: answer.put((value, error)))
+        if self.process.bridge.is_reactor_thread():
+            self._post(work)
+            return None  # type: ignore[return-value]
+        self._worker.post(job)
+        patience = min(PATIENCE, max(get_end() - clock.monotonic(), 0.0))
+        try:
+            value, error = answer.get(True, patience)
+        except Empty:
+            if job.withdraw():
+                raise _errors.store_too_slow(repr(self), patience) from None
+            # It has begun, and what it does is not to be lost. The store has its own bound.
+            value, error = answer.get(True, 2 * PATIENCE)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error, answer, job  # the traceback holds this frame
+        return value  # type: ignore[no-any-return]
+
+    # The end.
+
+    def drain(self, timeout: float) -> bool:
+        """
+        Wait until this process's stashed results have their answers, for *timeout* seconds at most.
+
+        Returns:
+            Whether they have.
+        """
+        end = clock.monotonic() + timeout
+        answers = self._answers = SimpleQueue()
+        while self._has_pending():
+            left = end - clock.monotonic()
+            if left <= 0:
+                break
+            try:
+                answers.get(True, min(left, PATIENCE))
+            except Empty:
+                continue
+        self._answers = None
+        return not self._has_pending()
+
+    def _has_pending(self) -> bool:
+        return any(own.is_kept for own in list(self._own.values()))
+
+    def stop(self, timeout: float) -> bool:
+        """
+        Have all answers written, and give back what is open. Blocks up to *timeout* seconds.
+
+        Returns:
+            Whether that was done.
+        """
+        if self._worker is None:
+            return True
+        if self._is_open:
+            self._post(self._store_close)
+        return self._worker.stop(min(timeout, 1e6))
+
+    @property
+    def _is_open(self) -> bool:
+        """
+        Whether this process has used the store.
+        """
+        return True
+
+    def status(self) -> StashStatus:
+        """
+        Tell what it does now. From any thread; blocks never.
+        """
+        kept, owned = self._table.status()[1:3]
+        return StashStatus(self.kind, kept, owned, len(self._remotes), self._connection())
+
+    def _connection(self) -> str:
+        return ""
+
+    def forget_after_fork(self) -> None:
+        """
+        Begin anew, in a forked child: what is kept and waited for is the parent's.
+        """
+        if self._worker is not None:
+            self._worker.reset_after_fork()
+        self._table.clear()
+        self._own = {}
+        self._remotes = {}
+        self._remote_of = WeakKeyDictionary()
+        self._answers = None
+
+
+class _Job:
+    """
+    Something for the worker to do, once, unless it is withdrawn before.
+    """
+
+    __slots__ = ("_tell", "_work")
+
+    def __init__(
+        self,
+        work: Callable[[], Any],
+        tell: Callable[[Any, BaseException | None], object],
+    ) -> None:
+        self._work = [work]  # the thread that takes it out does it, or withdraws it
+        self._tell = tell
+
+    def withdraw(self) -> bool:
+        """
+        Tell whether it had not begun. It never will, then.
+        """
+        try:
+            self._work.pop()
+        except IndexError:
+            return False
+        return True
+
+    def run(self) -> None:
+        """
+        Do it, and tell what came of it.
+        """
+        try:
+            work = self._work.pop()
+        except IndexError:
+            return
+        try:
+            value = work()
+        except BaseException as error:
+            self._tell(None, error)
+        else:
+            self._tell(value, None)
+
+
+def _log_error(value: object, error: BaseException | None) -> None:
+    if error is not None:
+        _log.error("{error}", error=error)
+
+
+def _fire(deferred: Deferred[Any], fire: Callable[[Any], object], value: object) -> None:
+    if not deferred.called:  # it may have been cancelled
+        fire(value)
