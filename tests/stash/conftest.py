@@ -9,10 +9,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from twisted.internet import tcp
 
 from crochet._stash.interface import Process
 from crochet._stash.local import LocalStash
@@ -21,6 +23,14 @@ from crochet._threads.threads import start_thread
 from support.process import FakeProcess
 from support.reactor import close_reactor, new_real_reactor
 from support.stepping import BOUND
+
+
+@pytest.fixture(scope="session", autouse=True)
+def reserve() -> None:
+    """
+    Have Twisted open what it opens once, for all sockets that listen, and keeps.
+    """
+    cast("Any", tcp)._reservedFD.reserve()
 
 
 def give(process: FakeProcess, stash: Any) -> Any:
@@ -37,7 +47,11 @@ def descriptors() -> set[str]:
     """
     Return the process's open file descriptors.
     """
-    return set(os.listdir("/proc/self/fd"))
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # it was that of the listing itself
+            found.add(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")
+    return found
 
 
 class Here:
@@ -109,9 +123,9 @@ class Here:
         """
         if not self._has_ended:
             self._has_ended = True
-            if hasattr(self.stash, "stop"):
-                self.stash.stop(BOUND)
             self.process.exit()
+            if hasattr(self.stash, "stop"):
+                assert self.stash.stop(BOUND)
             close_reactor(self.process.reactor)
 
 

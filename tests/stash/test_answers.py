@@ -70,6 +70,8 @@ def there_and_back(codec: Codec, error: BaseException) -> Any:
         ValueError("of a body"),
         KeyError(("a", 1)),
         FileNotFoundError(2, "No such file"),
+        FileNotFoundError(2, "No such file", "a.txt", None, "b.txt"),
+        PermissionError("plain"),
         UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"),
         SystemExit(3),
         TwistedRefused(111, "refused"),
@@ -89,6 +91,7 @@ def test_errors_are_rebuilt(error: BaseException) -> None:
     assert vars(again) == vars(error)
     assert again.args == error.args
     assert str(again) == str(error)
+    assert getattr(again, "filename2", None) == getattr(error, "filename2", None)
 
 
 @pytest.mark.parametrize("error", [Unlisted("why"), ValueError(object()), Picky(1, 2)])

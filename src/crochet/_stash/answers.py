@@ -113,7 +113,8 @@ class Codec:
             _shortened("".join(traceback.format_exception(type(error), error, frames))),
         ]
         try:
-            data = self._plain.dumps([name, [list(error.args), self._attributes(error)], *texts])
+            made_of = [_made_of(error), self._attributes(error)]
+            data = self._plain.dumps([name, made_of, *texts])
         except Exception:
             # They are no plain values: takers get the text, which says what it was.
             data = b""
@@ -158,7 +159,8 @@ class Codec:
             args, attributes = made_of
             try:
                 made = kind(*args)
-                made.args = tuple(args)
+                if not issubclass(kind, OSError):
+                    made.args = tuple(args)  # whatever it was made with
                 vars(made).update(attributes)
                 error = made if type(made) is kind else None  # OSError() makes another of some
             except Exception:
@@ -189,6 +191,12 @@ class Codec:
             return None
         # By its own name: a module of Twisted's has others' classes, too.
         return kind if name_of_class(kind) == name else None
+
+
+def _made_of(error: BaseException) -> list[object]:
+    # An OSError keeps the names of its files elsewhere than in its args.
+    reduced: Any = error.__reduce__() if isinstance(error, OSError) else (None, error.args)
+    return list(reduced[1])
 
 
 def _shortened(text: str) -> str:

@@ -31,6 +31,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .. import _errors
+from .._core.result import EventualResult
 from .answers import MAX_SIZE
 from .directory import path_of, prepare
 from .interface import MAX_RESULTS, most_results
@@ -135,10 +136,6 @@ class LocalStash(SharedStash):
     def _store_close(self) -> None:
         self._rows.close()
 
-    @property
-    def _is_open(self) -> bool:
-        return self._is_prepared
-
     # This process as an owner.
 
     def _owner(self) -> str:
@@ -186,7 +183,10 @@ class LocalStash(SharedStash):
         """
         own = self._own.get(uid)
         if letter == b"F":
+            taken = self._table.get(uid)
             self._table.drop(uid)
+            if taken is not None:  # its error is the taker's now
+                taken.add_done_callback(EventualResult.original_failure)
         elif letter == b"C" and own is not None:
             own.result.cancel()
         elif letter == b"W" and own is not None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
@@ -101,7 +102,7 @@ class Remote:
     A pending result of another process, which this one waits for.
     """
 
-    __slots__ = ("is_kept", "result", "row", "uid", "waiting")
+    __slots__ = ("begun", "is_kept", "result", "row", "uid", "waiting")
 
     def __init__(self, uid: int, row: Row, is_kept: bool) -> None:
         self.uid = uid  # that the owner knows
@@ -109,6 +110,7 @@ class Remote:
         # Whether its row stays when the answer has come: others may come for it.
         self.is_kept = is_kept
         self.result: EventualResult[Any] | None = None
+        self.begun: SimpleQueue[None] = SimpleQueue()  # something is put when it is waited for
         # Fires with the answer. Reactor thread only; None before the call has started.
         self.waiting: Deferred[Outcome] | None = None
 
@@ -151,7 +153,9 @@ class SharedStash(ABC):
             raise RuntimeError(f"{self!r} is used already; make another object for this process")
         self._process = process
         self._table.bind(process)
-        self._worker = Worker(process.start_thread, "crochet-stash", _Job.run)
+        self._worker = Worker(
+            process.start_thread, "crochet-stash", _Job.run, end=self._store_close
+        )
 
     @property
     def process(self) -> Process:
@@ -434,6 +438,11 @@ class SharedStash(ABC):
         result.add_done_callback(partial(self._on_remote_end, remote))
         if not take:
             result.add_done_callback(EventualResult.original_failure)
+        if not self.process.bridge.is_reactor_thread():
+            # A call that is cancelled before it has begun answers at once, and says so. This one
+            # runs in its owner, so let it begin before the program has it.
+            with suppress(Empty):
+                remote.begun.get(True, PATIENCE)
         return result
 
     def _wait_in_reactor(self, remote: Remote) -> Deferred[Any]:
@@ -441,6 +450,7 @@ class SharedStash(ABC):
         waiting = self._next_in_reactor(remote)
         waiting.addBoth(self._end_wait_in_reactor, remote)
         self._watch_in_reactor(remote)
+        remote.begun.put(None)
         return waiting
 
     def _next_in_reactor(self, remote: Remote) -> Deferred[Any]:
@@ -584,16 +594,7 @@ class SharedStash(ABC):
         """
         if self._worker is None:
             return True
-        if self._is_open:
-            self._post(self._store_close)
         return self._worker.stop(min(timeout, 1e6))
-
-    @property
-    def _is_open(self) -> bool:
-        """
-        Whether this process has used the store.
-        """
-        return True
 
     def status(self) -> StashStatus:
         """
