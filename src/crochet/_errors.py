@@ -607,8 +607,8 @@ def store_too_slow(stash: str, patience: float) -> TimeoutError:
     Build the error of a stash whose store has not been reached in time.
     """
     return TimeoutError(
-        f"{stash} has not been reached in {patience:.4g} s: what it was asked before has not ended. "
-        "Nothing was taken. Try again, or look what blocks it"
+        f"{stash} has not been reached in {patience:.4g} s: what it was asked before has not "
+        "ended. Nothing was taken. Try again, or look what blocks it"
     )
 
 

@@ -64,6 +64,7 @@ class Codec:
     ) -> None:
         errors: dict[str, type[BaseException]] = {}
         data: list[type] = []
+        kind: Any
         for kind in allow:
             if isinstance(kind, type) and issubclass(kind, BaseException):
                 errors[name_of_class(kind)] = kind

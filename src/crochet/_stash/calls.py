@@ -9,9 +9,9 @@ from contextvars import Context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._core import result as _result
-from .._core.failure import Fault
-from .._core.result import EventualResult
+from .._core.call import Call
+from .._core.failure import StoredError
+from .._core.result import EventualResult, call_of
 
 if TYPE_CHECKING:
     from .._core.bridge import Bridge
@@ -31,9 +31,9 @@ def outcome_of(result: EventualResult[Any]) -> Outcome:
     """
     Return the answer of a call that has one. An error stays uncollected.
     """
-    outcome = result._outcome
-    if type(outcome) is Fault:
-        return Outcome(None, outcome.error, outcome._traceback)
+    outcome = call_of(result).outcome
+    if type(outcome) is StoredError:
+        return Outcome(None, outcome.error, outcome.traceback)
     return Outcome(outcome)
 
 
@@ -41,7 +41,7 @@ def name_of(result: EventualResult[Any]) -> str:
     """
     Return the name of the function called.
     """
-    return _result.name_of(result)
+    return call_of(result).name
 
 
 def begin(
@@ -53,19 +53,26 @@ def begin(
     Raises:
         Exception: the bridge is closed.
     """
-    result: EventualResult[Any] = EventualResult(bridge, name, (function, args, {}, Context()), {})
-    bridge.submit(result)
-    return result
+    call = Call(bridge, name, (function, args, {}, Context()), {})
+    bridge.submit(call)
+    return EventualResult(call)
 
 
 def answered(bridge: Bridge, name: str, outcome: Outcome) -> EventualResult[Any]:
     """
     Return the result of a call that has its answer already. It needs no reactor.
     """
-    result: EventualResult[Any] = EventualResult(bridge, name, (int, (), {}, Context()), {})
-    _result.withdraw(result)
+    call = Call(bridge, name, (int, (), {}, Context()), {})
+    call.withdraw()
     if outcome.error is not None:
-        _result.fail(result, outcome.error, outcome.frames)
+        call.fail(outcome.error, outcome.frames)
     else:
-        _result.answer(result, outcome.value)
-    return result
+        call.answer(outcome.value)
+    return EventualResult(call)
+
+
+def collect(result: EventualResult[Any]) -> None:
+    """
+    Have the error of a call not be logged if nobody takes it here: somebody else has it.
+    """
+    result.original_failure()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from .. import _errors
-from .._core.timeouts import Seconds, seconds
+from .._threads.timeouts import Seconds, seconds
 
 if TYPE_CHECKING:
     from .._core.bridge import Bridge

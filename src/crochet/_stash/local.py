@@ -24,15 +24,15 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, final
+from typing import Any, cast, final
 
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .. import _errors
-from .._core.result import EventualResult
 from .answers import MAX_SIZE
+from .calls import collect
 from .directory import path_of, prepare
 from .interface import MAX_RESULTS, most_results
 from .rows import Rows
@@ -186,7 +186,7 @@ class LocalStash(SharedStash):
             taken = self._table.get(uid)
             self._table.drop(uid)
             if taken is not None:  # its error is the taker's now
-                taken.add_done_callback(EventualResult.original_failure)
+                taken.add_done_callback(collect)
         elif letter == b"C" and own is not None:
             own.result.cancel()
         elif letter == b"W" and own is not None:
@@ -265,14 +265,18 @@ class LocalStash(SharedStash):
     def _connection(self) -> str:
         return "listening" if self._token else ""
 
-    def forget_after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         """
         Begin anew, in a forked child, and close what is the parent's.
         """
-        connections = [*self._accepted, *(owner.connection for owner in self._owners.values())]
-        for inherited in (self._port, *(each and each.transport for each in connections)):
-            _close_inherited(inherited)
-        super().forget_after_fork()
+        inherited: list[Any] = [self._port]
+        inherited += [each.transport for each in self._accepted]
+        inherited += [
+            owner.connection and owner.connection.transport for owner in self._owners.values()
+        ]
+        for each in inherited:
+            _close_inherited(each)
+        super().after_fork_in_child()
         self._begin()
 
 
@@ -362,8 +366,7 @@ class _Owner:
             self._idle = None  # received_in_reactor() begins anew
             return
         self._stash.leave_in_reactor(self)  # first: nothing is to be sent any more
-        transport: Any = self.connection.transport
-        transport.loseConnection()
+        cast("Any", self.connection.transport).loseConnection()
 
 
 def _send_answer(connection: Messages, uid: int, answer: tuple[str, bytes]) -> None:

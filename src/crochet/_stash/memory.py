@@ -25,7 +25,7 @@ from twisted.logger import Logger
 
 from .. import _errors
 from .._threads import clock
-from .._threads.handoff import entries as entries_of
+from .._threads.primitives import entries_of
 from .interface import (
     MAX_RESULTS,
     TTL,
@@ -38,7 +38,7 @@ from .interface import (
 
 if TYPE_CHECKING:
     from .._core.result import EventualResult
-    from .._core.timeouts import Seconds
+    from .._threads.timeouts import Seconds
 
 _log = Logger(namespace="crochet")
 

@@ -22,7 +22,7 @@ import pickle
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 from uuid import UUID
 
 # What a key that is a tag begins with.
@@ -114,7 +114,7 @@ class JsonSerializer:
         return json.loads(data, object_hook=self._unpacked)
 
     def _packed(self, value: Any) -> object:
-        kind = type(value)
+        kind: Any = type(value)
         if kind in _PLAIN:
             return value
         if kind is list:
@@ -133,16 +133,14 @@ class JsonSerializer:
                 for field in dataclasses.fields(value)
             }
             return {f"{_MARK}data": [name, fields]}
-        raise TypeError(
-            f"{name.replace(':', '.')} is no type that a stash takes to another process"
-        )
+        raise TypeError(f"{_printed(kind)} is no type that a stash takes to another process")
 
     def _packed_dict(self, value: dict[Any, Any]) -> object:
         if all(type(key) is str and key[:1] != _MARK for key in value):
             return {key: self._packed(each) for key, each in value.items()}
         for key in value:
             if type(key) not in _PLAIN and type(key) not in _SCALARS:
-                name = name_of_class(type(key)).replace(":", ".")
+                name = _printed(type(key))
                 raise TypeError(f"a dict with a key of {name} is not taken to another process")
         return {f"{_MARK}dict": [[self._packed(k), self._packed(v)] for k, v in value.items()]}
 
@@ -163,10 +161,10 @@ class JsonSerializer:
         return _UNPACK[tag](value)
 
 
-def _brought_to_life(kind: type, fields: dict[str, object]) -> object:
+def _brought_to_life(kind: Any, fields: dict[str, object]) -> object:
     # Like pickle and copy: __init__ may want other arguments, and a frozen one refuses setattr().
-    value: object = object.__new__(kind)
-    if fields.keys() != {field.name for field in dataclasses.fields(cast("Any", kind))}:
+    value: Any = object.__new__(kind)
+    if fields.keys() != {field.name for field in dataclasses.fields(kind)}:
         raise ValueError(f"{kind.__name__} has other fields here than where it comes from")
     for name, each in fields.items():
         object.__setattr__(value, name, each)
@@ -175,7 +173,7 @@ def _brought_to_life(kind: type, fields: dict[str, object]) -> object:
 
 def _packed_datetime(value: datetime) -> str:
     if value.tzinfo is not None and type(value.tzinfo) is not timezone:
-        name = name_of_class(type(value.tzinfo)).replace(":", ".")
+        name = _printed(type(value.tzinfo))
         raise TypeError(
             f"a datetime with a time zone of {name} is not taken to another process, which would "
             "have its offset only; use astimezone(timezone.utc)"
@@ -198,7 +196,11 @@ _SCALARS: dict[type, tuple[str, Callable[[Any], str], Callable[[str], object]]] 
 _UNPACK = {tag: unpack for tag, _, unpack in _SCALARS.values()}
 
 
-def name_of_class(kind: type) -> str:
+def _printed(kind: type[Any]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def name_of_class(kind: type[Any]) -> str:
     """
     Return what a class is called on the way.
     """

@@ -24,9 +24,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -37,11 +35,12 @@ from twisted.python.failure import Failure
 from .. import _errors
 from .._core.deadline import get_end
 from .._core.result import EventualResult
-from .._core.timeouts import Seconds
 from .._threads import clock
+from .._threads.primitives import Latch, Waiter, claim, entries_of
+from .._threads.timeouts import Seconds
 from .._threads.worker import Worker
 from .answers import MAX_SIZE, Codec
-from .calls import Outcome, answered, begin, name_of, outcome_of
+from .calls import Outcome, answered, begin, collect, name_of, outcome_of
 from .interface import MAX_RESULTS, TTL, Process, StashStatus, number_of, ttl_seconds
 from .memory import MemoryStash, new_uid
 from .serializer import Serializer
@@ -110,7 +109,7 @@ class Remote:
         # Whether its row stays when the answer has come: others may come for it.
         self.is_kept = is_kept
         self.result: EventualResult[Any] | None = None
-        self.begun: SimpleQueue[None] = SimpleQueue()  # something is put when it is waited for
+        self.begun = Latch()  # opened when its owner was asked, or never will be
         # Fires with the answer. Reactor thread only; None before the call has started.
         self.waiting: Deferred[Outcome] | None = None
 
@@ -137,8 +136,8 @@ class SharedStash(ABC):
         self._remotes: dict[int, list[Remote]] = {}
         # Which results of this process are those of others. Weak, for it is to hold none.
         self._remote_of: WeakKeyDictionary[EventualResult[Any], Remote] = WeakKeyDictionary()
-        # While drain() waits: something is put for each answer.
-        self._answers: SimpleQueue[None] | None = None
+        # While drain() waits: is released by each answer.
+        self._drain: Waiter | None = None
         self._process: Process | None = None
         self._worker: Worker[_Job] | None = None
 
@@ -154,7 +153,7 @@ class SharedStash(ABC):
         self._process = process
         self._table.bind(process)
         self._worker = Worker(
-            process.start_thread, "crochet-stash", _Job.run, end=self._store_close
+            process.start_thread, "crochet-stash", _Job.run, end=self._store_close, lingers=1.0
         )
 
     @property
@@ -333,9 +332,9 @@ class SharedStash(ABC):
             self._own.pop(uid, None)
             if own.watchers:
                 self.process.bridge.call(self._tell_watchers_in_reactor, uid, own)
-            answers = self._answers
-            if answers is not None:
-                answers.put(None)
+            drain = self._drain
+            if drain is not None:
+                drain.put(None)
 
     def _packed(self, result: EventualResult[Any]) -> tuple[str, bytes]:
         value, error, frames = outcome_of(result)
@@ -413,7 +412,7 @@ class SharedStash(ABC):
             bridge.call(self._tell_taken_in_reactor, uid, row)
         result = answered(bridge, row.name, self._unpacked(row))
         if not take:
-            result.original_failure()  # an error is not lost if this looker drops it
+            collect(result)  # an error is not lost if this looker drops it
         return result
 
     def _unpacked(self, row: Row) -> Outcome:
@@ -437,12 +436,11 @@ class SharedStash(ABC):
         self._remote_of[result] = remote
         result.add_done_callback(partial(self._on_remote_end, remote))
         if not take:
-            result.add_done_callback(EventualResult.original_failure)
+            result.add_done_callback(collect)
         if not self.process.bridge.is_reactor_thread():
             # A call that is cancelled before it has begun answers at once, and says so. This one
             # runs in its owner, so let it begin before the program has it.
-            with suppress(Empty):
-                remote.begun.get(True, PATIENCE)
+            remote.begun.wait(PATIENCE)
         return result
 
     def _wait_in_reactor(self, remote: Remote) -> Deferred[Any]:
@@ -450,7 +448,7 @@ class SharedStash(ABC):
         waiting = self._next_in_reactor(remote)
         waiting.addBoth(self._end_wait_in_reactor, remote)
         self._watch_in_reactor(remote)
-        remote.begun.put(None)
+        remote.begun.open()
         return waiting
 
     def _next_in_reactor(self, remote: Remote) -> Deferred[Any]:
@@ -479,6 +477,7 @@ class SharedStash(ABC):
         return outcome.value if outcome.error is None else Failure(outcome.error)  # type: ignore[no-untyped-call]
 
     def _on_remote_end(self, remote: Remote, result: EventualResult[Any]) -> None:
+        remote.begun.open()  # the reactor may have ended before
         if remote.waiting is None and self.process.bridge.refusal is None:
             # Withdrawn before it had started: the body has not asked the owner.
             self.process.bridge.call(self._cancel_in_reactor, remote)
@@ -538,27 +537,24 @@ class SharedStash(ABC):
         """
         Have the worker do something, and wait for it. The reactor thread waits for nothing.
         """
-        answer: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        here = self.process.bridge.is_reactor_thread()
+        job = _Job(work, _log_error if here else None)
         assert self._worker is not None
-        job = _Job(work, lambda value, error: answer.put((value, error)))
-        if self.process.bridge.is_reactor_thread():
-            self._post(work)
-            return None  # type: ignore[return-value]
         self._worker.post(job)
+        if here:
+            return None  # type: ignore[return-value]
         patience = min(PATIENCE, max(get_end() - clock.monotonic(), 0.0))
-        try:
-            value, error = answer.get(True, patience)
-        except Empty:
-            if job.withdraw():
-                raise _errors.store_too_slow(repr(self), patience) from None
+        if not job.done.wait(patience):
+            if claim(job, "work"):
+                raise _errors.store_too_slow(repr(self), patience)
             # It has begun, and what it does is not to be lost. The store has its own bound.
-            value, error = answer.get(True, 2 * PATIENCE)
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error, answer, job  # the traceback holds this frame
-        return value  # type: ignore[no-any-return]
+            job.done.wait(2 * PATIENCE)
+        try:
+            if job.error is not None:
+                raise job.error
+            return job.value  # type: ignore[no-any-return]
+        finally:
+            del job  # the traceback holds this frame
 
     # The end.
 
@@ -570,20 +566,17 @@ class SharedStash(ABC):
             Whether they have.
         """
         end = clock.monotonic() + timeout
-        answers = self._answers = SimpleQueue()
+        waiter = self._drain = Waiter()
         while self._has_pending():
             left = end - clock.monotonic()
             if left <= 0:
                 break
-            try:
-                answers.get(True, min(left, PATIENCE))
-            except Empty:
-                continue
-        self._answers = None
+            waiter.wait(min(left, PATIENCE))
+        self._drain = None
         return not self._has_pending()
 
     def _has_pending(self) -> bool:
-        return any(own.is_kept for own in list(self._own.values()))
+        return any(own.is_kept for own in entries_of(self._own.values()))
 
     def stop(self, timeout: float) -> bool:
         """
@@ -606,58 +599,52 @@ class SharedStash(ABC):
     def _connection(self) -> str:
         return ""
 
-    def forget_after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         """
         Begin anew, in a forked child: what is kept and waited for is the parent's.
         """
         if self._worker is not None:
-            self._worker.reset_after_fork()
+            self._worker.after_fork_in_child()
         self._table.clear()
         self._own = {}
         self._remotes = {}
         self._remote_of = WeakKeyDictionary()
-        self._answers = None
+        self._drain = None
 
 
 class _Job:
     """
-    Something for the worker to do, once, unless it is withdrawn before.
+    Something for the worker to do, once, unless the thread that waits for it is quicker to give up:
+    the first to empty the slot ``work`` has it.
     """
 
-    __slots__ = ("_tell", "_work")
+    __slots__ = ("done", "error", "tell", "value", "work")
 
     def __init__(
         self,
         work: Callable[[], Any],
-        tell: Callable[[Any, BaseException | None], object],
+        tell: Callable[[Any, BaseException | None], object] | None = None,
     ) -> None:
-        self._work = [work]  # the thread that takes it out does it, or withdraws it
-        self._tell = tell
-
-    def withdraw(self) -> bool:
-        """
-        Tell whether it had not begun. It never will, then.
-        """
-        try:
-            self._work.pop()
-        except IndexError:
-            return False
-        return True
+        self.work = work
+        self.tell = tell
+        self.value: Any = None  # written before it is done; read only after
+        self.error: BaseException | None = None  # likewise
+        self.done = Latch()
 
     def run(self) -> None:
         """
         Do it, and tell what came of it.
         """
-        try:
-            work = self._work.pop()
-        except IndexError:
+        work = getattr(self, "work", None)
+        if work is None or not claim(self, "work"):
             return
         try:
-            value = work()
+            self.value = work()
         except BaseException as error:
-            self._tell(None, error)
-        else:
-            self._tell(value, None)
+            self.error = error
+        self.done.open()
+        if self.tell is not None:
+            self.tell(self.value, self.error)
 
 
 def _log_error(value: object, error: BaseException | None) -> None:
