@@ -612,6 +612,16 @@ def store_too_slow(stash: str, patience: float) -> TimeoutError:
     )
 
 
+def another_stash(before: object, stash: object) -> RuntimeError:
+    """
+    Build the error of a setup() with a stash that is not the one in use.
+    """
+    return RuntimeError(
+        f"setup() was given {stash!r}, and results are kept in {before!r} since an earlier "
+        "setup(). Give it once, where the program starts"
+    )
+
+
 def not_private(path: str) -> PermissionError:
     """
     Build the error of a directory or file that others could read or change, or have put there.

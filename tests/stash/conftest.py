@@ -16,7 +16,6 @@ from typing import Any, cast
 import pytest
 from twisted.internet import tcp
 
-from crochet._stash.interface import Process
 from crochet._stash.local import LocalStash
 from crochet._stash.memory import MemoryStash
 from crochet._threads.threads import start_thread
@@ -37,9 +36,7 @@ def give(process: FakeProcess, stash: Any) -> Any:
     """
     Have a process keep its results in a stash, and return that.
     """
-    stash.bind(Process(process.bridge, start_thread, lambda: process.loop._reactor))
-    process.bridge.stash = stash.put
-    process.retrieve_result = stash.take
+    process.loop.setup(stash=stash)
     return stash
 
 
@@ -61,8 +58,8 @@ class Here:
 
     def __init__(self, stash: Any) -> None:
         self.process = FakeProcess(new_real_reactor(), start_thread)
-        self.process.loop.setup()
-        self.stash = give(self.process, stash)
+        self.process.loop.setup(stash=stash, logging=False)
+        self.stash = stash
         self.take, self.peek = stash.take, stash.peek
         self._has_ended = False
 
@@ -124,8 +121,6 @@ class Here:
         if not self._has_ended:
             self._has_ended = True
             self.process.exit()
-            if hasattr(self.stash, "stop"):
-                assert self.stash.stop(BOUND)
             close_reactor(self.process.reactor)
 
 

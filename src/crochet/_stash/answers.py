@@ -29,7 +29,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .. import _errors
-from .interface import State
+from .numbers import State
 from .serializer import JsonSerializer, Serializer, name_of_class
 
 _log = Logger(namespace="crochet")

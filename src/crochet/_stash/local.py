@@ -21,20 +21,18 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast, final
 
-from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from .. import _errors
 from .answers import MAX_SIZE
 from .calls import collect
 from .directory import path_of, prepare
-from .interface import MAX_RESULTS, most_results
+from .numbers import MAX_RESULTS, most_results
 from .rows import Rows
 from .serializer import Serializer
 from .shared import Own, Remote, Row, SharedStash
@@ -54,7 +52,10 @@ class LocalStash(SharedStash):
     """
     Keeps results for all processes of this user on this machine that name the same stash.
 
-    Hand it to ``setup(stash=...)``. It opens nothing before the first ``stash()`` or look-up.
+    Hand it to ``setup(stash=...)``, which has the use of its methods. It opens nothing before the
+    first ``stash()`` or look-up in a process.
+
+    Call it from any thread. Blocks never.
 
     Args:
         name: of the stash; or the path of a directory that nobody else has rights to. A name stands
@@ -146,7 +147,7 @@ class LocalStash(SharedStash):
             return  # two threads have come here at once
         prepare(self._path)
         token = secrets.token_hex(8)
-        factory = _Accepted(self, Messages)
+        factory = _Accepted(self)
         self._port = self.process.get_reactor().listenUNIX(
             str(self._socket_of(token)), factory, mode=0o600
         )
@@ -157,9 +158,23 @@ class LocalStash(SharedStash):
 
     def stopped_in_reactor(self) -> None:
         """
-        Note that nobody can reach this process any more: its reactor ends.
+        Note that nobody can reach this process any more: its reactor has closed the socket.
         """
         self._token, self._port = "", None
+
+    def _leave(self) -> Callable[[], object]:
+        # A reactor that has crashed closes nothing. Those that wait learn of it by the end of their
+        # connections, and others by a socket that refuses.
+        opened: list[Any] = [self._port, *(each.transport for each in self._accepted)]
+        self._token, self._port = "", None
+        self._accepted = set()
+        self._owners = {}
+
+        def close() -> None:
+            for each in opened:
+                _close_descriptor(each)
+
+        return close
 
     def connected_in_reactor(self, connection: Messages) -> None:
         """
@@ -263,7 +278,7 @@ class LocalStash(SharedStash):
             self._look_again_in_reactor(uid, is_owner_gone=True)
 
     def _connection(self) -> str:
-        return "listening" if self._token else ""
+        return "listening" if self._token else "not listening"
 
     def after_fork_in_child(self) -> None:
         """
@@ -275,7 +290,7 @@ class LocalStash(SharedStash):
             owner.connection and owner.connection.transport for owner in self._owners.values()
         ]
         for each in inherited:
-            _close_inherited(each)
+            _close_descriptor(each)
         super().after_fork_in_child()
         self._begin()
 
@@ -287,12 +302,6 @@ class _Accepted(Connections):
 
     def stopFactory(self) -> None:
         self._stash.stopped_in_reactor()
-
-
-class _Asking(Messages):
-    """
-    A connection to an owner.
-    """
 
 
 class _Owner:
@@ -308,9 +317,7 @@ class _Owner:
         self._unsent: list[tuple[bytes, int]] = []
         self._idle: Any = None
         reactor = self._reactor = stash.process.get_reactor()
-        factory = Connections(self, _Asking)
-        endpoint: Any = UNIXClientEndpoint(reactor, str(path), timeout=5)  # type: ignore[no-untyped-call]
-        endpoint.connect(factory).addErrback(self._refused)
+        reactor.connectUNIX(str(path), Connections(self), timeout=5)
 
     def send(self, letter: bytes, uid: int) -> None:
         """
@@ -350,7 +357,10 @@ class _Owner:
             self._idle.cancel()
         self._stash.lost_in_reactor(self, has_refused=False)
 
-    def _refused(self, failure: Failure) -> None:
+    def refused_in_reactor(self) -> None:
+        """
+        It has ended, and has left its socket.
+        """
         self._stash.lost_in_reactor(self, has_refused=True)
 
     def _stay(self) -> None:
@@ -374,11 +384,11 @@ def _send_answer(connection: Messages, uid: int, answer: tuple[str, bytes]) -> N
     connection.send(b"A", uid, state.encode() + b"\0" + body)
 
 
-def _close_inherited(transport: Any) -> None:
+def _close_descriptor(transport: Any) -> None:
     """
-    Close the descriptor of a parent's, and nothing else of it.
+    Close what a reactor has that does not run here, and nothing else of it.
     """
-    inherited = getattr(transport, "socket", None)
-    if inherited is not None:
+    descriptor = getattr(transport, "socket", None)
+    if descriptor is not None:
         with suppress(OSError):  # the program has closed it already
-            inherited.close()
+            descriptor.close()

@@ -24,19 +24,13 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 
 from .. import _errors
+from .._core.stash import TTL, Process, StashStatus
 from .._threads import clock
 from .._threads.primitives import entries_of
-from .interface import (
-    MAX_RESULTS,
-    TTL,
-    Process,
-    StashStatus,
-    most_results,
-    number_of,
-    ttl_seconds,
-)
+from .numbers import MAX_RESULTS, most_results, number_of, ttl_seconds
 
 if TYPE_CHECKING:
+    from .._core.bridge import CallFromThread
     from .._core.result import EventualResult
     from .._threads.timeouts import Seconds
 
@@ -174,15 +168,42 @@ class MemoryStash:
         Forget all of them, in a forked child whose parent goes on keeping them.
         """
         self._entries.clear()
-        self._pending.clear()
-        self._timer, self._due = None, math.inf
+        self.after_fork_in_child()
 
-    @property
-    def pending(self) -> list[EventualResult[Any]]:
+    def drain(self, timeout: float) -> bool:
         """
-        The results that were stashed and have no answer yet, whether taken since or not.
+        Wait for nothing: what is kept here ends with the process.
         """
-        return entries_of(self._pending)
+        return True
+
+    def end_in_reactor(self) -> None:
+        """
+        Have nothing to tell to others.
+        """
+
+    def leave(self) -> None:
+        """
+        Have nobody to leave.
+        """
+
+    def stop(self, timeout: float) -> bool:
+        """
+        Have no thread to end.
+        """
+        return True
+
+    def get_caller(self) -> CallFromThread | None:
+        """
+        Return nothing: there is no thread.
+        """
+        return None
+
+    def after_fork_in_child(self) -> None:
+        """
+        Keep what the parent has stashed: its results say that they are the parent's.
+        """
+        self._pending.clear()  # no answer comes, and no timer
+        self._timer, self._due = None, math.inf
 
     def status(self) -> StashStatus:
         """

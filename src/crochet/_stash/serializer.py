@@ -114,7 +114,7 @@ class JsonSerializer:
         return json.loads(data, object_hook=self._unpacked)
 
     def _packed(self, value: Any) -> object:
-        kind: Any = type(value)
+        kind = _type_of(value)
         if kind in _PLAIN:
             return value
         if kind is list:
@@ -140,7 +140,7 @@ class JsonSerializer:
             return {key: self._packed(each) for key, each in value.items()}
         for key in value:
             if type(key) not in _PLAIN and type(key) not in _SCALARS:
-                name = _printed(type(key))
+                name = _printed(_type_of(key))
                 raise TypeError(f"a dict with a key of {name} is not taken to another process")
         return {f"{_MARK}dict": [[self._packed(k), self._packed(v)] for k, v in value.items()]}
 
@@ -194,6 +194,10 @@ _SCALARS: dict[type, tuple[str, Callable[[Any], str], Callable[[str], object]]] 
     Decimal: ("decimal", str, Decimal),
 }
 _UNPACK = {tag: unpack for tag, _, unpack in _SCALARS.values()}
+
+
+def _type_of(value: object) -> type[Any]:
+    return type(value)
 
 
 def _printed(kind: type[Any]) -> str:

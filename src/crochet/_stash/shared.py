@@ -25,7 +25,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -35,15 +35,19 @@ from twisted.python.failure import Failure
 from .. import _errors
 from .._core.deadline import get_end
 from .._core.result import EventualResult
+from .._core.stash import TTL, Process, Stash, StashStatus
 from .._threads import clock
 from .._threads.primitives import Latch, Waiter, claim, entries_of
 from .._threads.timeouts import Seconds
 from .._threads.worker import Worker
 from .answers import MAX_SIZE, Codec
 from .calls import Outcome, answered, begin, collect, name_of, outcome_of
-from .interface import MAX_RESULTS, TTL, Process, StashStatus, number_of, ttl_seconds
 from .memory import MemoryStash, new_uid
+from .numbers import MAX_RESULTS, number_of, ttl_seconds
 from .serializer import Serializer
+
+if TYPE_CHECKING:
+    from .._core.bridge import CallFromThread
 
 T = TypeVar("T")
 
@@ -139,6 +143,7 @@ class SharedStash(ABC):
         # While drain() waits: is released by each answer.
         self._drain: Waiter | None = None
         self._process: Process | None = None
+        self._before: Stash | None = None  # has what this process has stashed before
         self._worker: Worker[_Job] | None = None
 
     def bind(self, process: Process) -> None:
@@ -151,6 +156,7 @@ class SharedStash(ABC):
         if self._process is not None:
             raise RuntimeError(f"{self!r} is used already; make another object for this process")
         self._process = process
+        self._before = process.bridge.stash
         self._table.bind(process)
         self._worker = Worker(
             process.start_thread, "crochet-stash", _Job.run, end=self._store_close, lingers=1.0
@@ -201,6 +207,12 @@ class SharedStash(ABC):
     def _store_close(self) -> None:
         """
         Give back what this thread has of the store. In the worker.
+        """
+
+    @abstractmethod
+    def _leave(self) -> Callable[[], object]:
+        """
+        Be no owner any more. Return what says so to others, to be called in the worker.
         """
 
     @abstractmethod
@@ -396,8 +408,9 @@ class SharedStash(ABC):
 
     def _result_of(self, uid: int, row: Row | None, take: bool) -> EventualResult[Any]:
         if row is None:
-            _log.debug("no result is stashed under the number asked for")
-            raise _errors.no_result()
+            if self._before is None:
+                raise _errors.no_result()
+            return self._before.take(uid) if take else self._before.peek(uid)
         mine = self._table.pop(uid) if take else self._table.get(uid)
         if mine is not None:
             return mine
@@ -578,16 +591,52 @@ class SharedStash(ABC):
     def _has_pending(self) -> bool:
         return any(own.is_kept for own in entries_of(self._own.values()))
 
+    def end_in_reactor(self) -> Deferred[None] | None:
+        """
+        Have all answers told and stored while the reactor, which stops, still turns: the end of our
+        connections says that there are no more.
+        """
+        worker = self._worker
+        if worker is None or not worker.has_thread:
+            return None
+        stored: Deferred[None] = Deferred()
+        call = self.process.get_reactor().callFromThread
+
+        def tell(value: object, error: BaseException | None) -> None:
+            call(stored.callback, None)
+
+        self._post(bool, tell)  # behind all that is to be stored
+        return stored
+
+    def leave(self) -> None:
+        """
+        Let other processes learn that the reactor has ended. From its thread; blocks never.
+        """
+        if self._owner():
+            self._post(self._leave())  # after what is still to be stored
+
     def stop(self, timeout: float) -> bool:
         """
-        Have all answers written, and give back what is open. Blocks up to *timeout* seconds.
+        Have all answers stored, and give back what is open. Blocks up to *timeout* seconds.
 
         Returns:
             Whether that was done.
         """
-        if self._worker is None:
-            return True
-        return self._worker.stop(min(timeout, 1e6))
+        return self._worker is None or self._worker.stop(timeout)
+
+    def get_caller(self) -> CallFromThread | None:
+        """
+        Return what has the worker call something before a fork, with nothing of the store open.
+        """
+        call = self._worker.caller() if self._worker is not None else None
+        if call is None:
+            return None
+
+        def close_and_call(function: Callable[..., object], /, *args: object) -> None:
+            call(self._store_close)
+            call(function, *args)
+
+        return close_and_call
 
     def status(self) -> StashStatus:
         """

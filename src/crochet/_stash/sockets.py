@@ -16,7 +16,7 @@ import socket
 import struct
 from typing import Any, cast
 
-from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.protocol import ClientFactory, connectionDone
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
@@ -85,28 +85,32 @@ class Messages(Int32StringReceiver):
         self.sendString(_HEAD.pack(letter, uid) + body)  # type: ignore[no-untyped-call]
 
 
-class Connections(Factory):
+class Connections(ClientFactory):
     """
-    Makes them for a stash.
+    Makes them, to other processes or from them.
 
     Args:
-        stash: is told of each that opens, that closes, and what comes.
-        protocol: their class.
+        stash: is told of each that opens, that closes, that is refused, and what comes.
     """
 
     noisy = False
 
-    def __init__(self, stash: Any, protocol: type[Messages]) -> None:
+    def __init__(self, stash: Any) -> None:
         self._stash = stash
-        self._protocol = protocol
 
     def buildProtocol(self, addr: object) -> Messages:
         """
         Make one.
         """
-        made = self._protocol()
+        made = Messages()
         made.stash = self._stash
         return made
+
+    def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
+        """
+        Hand that on.
+        """
+        self._stash.refused_in_reactor()
 
 
 def user_of(connection: socket.socket) -> int | None:
