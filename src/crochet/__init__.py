@@ -60,7 +60,9 @@ if not TYPE_CHECKING:
 
     # To type checkers it would mean that the package has any name there is.
     def __getattr__(name):
-        return (_names if name in _names.NAMES else _legacy).look_up(name, globals())
+        if name in _names.NAMES:
+            return _names.look_up(name, globals())
+        return _legacy.look_up(name, globals())
 
 
 __all__ = [
