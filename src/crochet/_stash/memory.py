@@ -86,28 +86,19 @@ class MemoryStash:
             TypeError: *ttl* is no number.
             ValueError: *ttl* is not above zero.
         """
-        while True:
-            uid = new_uid()
-            if self.keep(uid, result, ttl):
-                return uid
-
-    def keep(self, uid: int, result: EventualResult[Any], ttl: Seconds = TTL) -> bool:
-        """
-        Keep a result under a number, and tell whether it was free.
-
-        Raises:
-            RuntimeError: there are as many as may be.
-        """
+        # Everything a call of its own would cost is here: programs call this for each request.
         now = clock.monotonic()
-        expires = now + ttl_seconds(ttl)
-        if now >= self._next_sweep or len(self._entries) >= self._max_results:
+        expires = now + (TTL if ttl is TTL else ttl_seconds(ttl))
+        entries = self._entries
+        if now >= self._next_sweep or len(entries) >= self._max_results:
             self._make_room(now)
         entry = (result, expires)
-        if self._entries.setdefault(uid, entry) is not entry:
-            return False
+        uid = new_uid()
+        while entries.setdefault(uid, entry) is not entry:
+            uid = new_uid()
         if not result.done():
             self._expect(result, expires)
-        return True
+        return uid
 
     def take(self, result_id: int | str) -> EventualResult[Any]:
         """
@@ -116,8 +107,7 @@ class MemoryStash:
         Raises:
             KeyError: there is none, or no more.
         """
-        uid = number_of(result_id)
-        result = self.pop(uid)
+        result = self.pop(result_id if type(result_id) is int else number_of(result_id))
         if result is None:
             raise _errors.no_result()
         return result
@@ -126,10 +116,11 @@ class MemoryStash:
         """
         Take out a result, to be held by the taker; or return None.
         """
-        result, expires = self._entries.pop(uid, (None, 0.0))
-        if result is None:
+        entry = self._entries.pop(uid, None)
+        if entry is None:
             _log.debug("no result is stashed under the number asked for: unknown or taken")
             return None
+        result, expires = entry
         if expires <= clock.monotonic():
             _log.debug("the result asked for has outlived its ttl")
             self._cancel(result)
@@ -249,9 +240,9 @@ class MemoryStash:
     # `_due` of never, or that which 2 has set, and has the timer set if that is too late for it.
 
     def _expect(self, result: EventualResult[Any], expires: float) -> None:
-        is_known = result in self._pending
-        self._pending[result] = max(self._pending.get(result, _TAKEN), expires)
-        if not is_known:
+        known = self._pending.get(result)
+        self._pending[result] = expires if known is None or known < expires else known
+        if known is None:
             result.add_done_callback(self._forget)
         if expires < self._due and self._process is not None:
             self._due = expires

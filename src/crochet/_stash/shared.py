@@ -269,9 +269,7 @@ class SharedStash(ABC):
         if remote is not None and not result.done():
             return self._put_again(remote, limit)
         self._be_reachable(result)
-        uid = new_uid()
-        while not self._table.keep(uid, result, limit):
-            uid = new_uid()
+        uid = self._table.put(result, limit)
         own = self._own[uid] = Own(result)
         try:
             self._do(partial(self._insert, uid, own, limit))
