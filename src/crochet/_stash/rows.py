@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from sys import intern
 from typing import Any, TypeVar
 
 from .. import _errors
@@ -195,7 +196,12 @@ class Rows:
 
 
 def _row(found: Any) -> Row | None:
-    return None if found is None else Row(*found)
+    if found is None:
+        return None
+    row = Row(*found)
+    # Thousands may be waited for, of few owners.
+    owner, host, name = intern(row.owner), intern(row.host), intern(row.name)
+    return row._replace(owner=owner, host=host, name=name)
 
 
 def _evict(connection: sqlite3.Connection) -> bool:

@@ -26,7 +26,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -113,7 +112,8 @@ class Remote:
         # Whether its row stays when the answer has come: others may come for it.
         self.is_kept = is_kept
         self.result: EventualResult[Any] | None = None
-        self.begun = Latch()  # opened when its owner was asked, or never will be
+        # Opened when its owner was asked, or never will be. None when nobody waits for that.
+        self.begun: Latch | None = Latch()
         # Fires with the answer. Reactor thread only; None before the call has started.
         self.waiting: Deferred[Outcome] | None = None
 
@@ -138,8 +138,8 @@ class SharedStash(ABC):
         self._table = MemoryStash(max_results=max_results, evict=evict)
         self._own: dict[int, Own] = {}
         self._remotes: dict[int, list[Remote]] = {}
-        # Which results of this process are those of others. Weak, for it is to hold none.
-        self._remote_of: WeakKeyDictionary[EventualResult[Any], Remote] = WeakKeyDictionary()
+        # Which pending results are those of other processes.
+        self._remote_of: dict[EventualResult[Any], Remote] = {}
         # While drain() waits: is released by each answer.
         self._drain: Waiter | None = None
         self._process: Process | None = None
@@ -451,7 +451,9 @@ class SharedStash(ABC):
         if not self.process.bridge.is_reactor_thread():
             # A call that is cancelled before it has begun answers at once, and says so. This one
             # runs in its owner, so let it begin before the program has it.
-            remote.begun.wait(PATIENCE)
+            begun = remote.begun
+            if begun is not None:
+                begun.wait(PATIENCE)
         return result
 
     def _wait_in_reactor(self, remote: Remote) -> Deferred[Any]:
@@ -459,7 +461,9 @@ class SharedStash(ABC):
         waiting = self._next_in_reactor(remote)
         waiting.addBoth(self._end_wait_in_reactor, remote)
         self._watch_in_reactor(remote)
-        remote.begun.open()
+        begun, remote.begun = remote.begun, None
+        if begun is not None:
+            begun.open()
         return waiting
 
     def _next_in_reactor(self, remote: Remote) -> Deferred[Any]:
@@ -488,7 +492,9 @@ class SharedStash(ABC):
         return outcome.value if outcome.error is None else Failure(outcome.error)  # type: ignore[no-untyped-call]
 
     def _on_remote_end(self, remote: Remote, result: EventualResult[Any]) -> None:
-        remote.begun.open()  # the reactor may have ended before
+        if remote.begun is not None:
+            remote.begun.open()  # the reactor may have ended before
+        self._remote_of.pop(result, None)
         if remote.waiting is None and self.process.bridge.refusal is None:
             # Withdrawn before it had started: the body has not asked the owner.
             self.process.bridge.call(self._cancel_in_reactor, remote)
@@ -655,7 +661,7 @@ class SharedStash(ABC):
         self._table.clear()
         self._own = {}
         self._remotes = {}
-        self._remote_of = WeakKeyDictionary()
+        self._remote_of = {}
         self._drain = None
 
 
