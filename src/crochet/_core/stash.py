@@ -14,6 +14,7 @@ from .._threads.timeouts import Seconds
 
 if TYPE_CHECKING:
     from .bridge import Bridge, CallFromThread
+    from .call import Call
     from .result import EventualResult
 
 # Seconds that a result is kept if stash() is told nothing else.
@@ -91,6 +92,13 @@ class Stash(Protocol):
     def status(self) -> StashStatus:
         """
         Tell what it does now. From any thread; blocks never.
+        """
+        ...
+
+    def explain(self, call: Call) -> str:
+        """
+        Tell more of a call that is a wait for another process; or nothing. From any thread; blocks
+        never.
         """
         ...
 

@@ -7,8 +7,8 @@ always hold, beside what shared.py says:
 
 1. An owner is gone if its socket refuses, or a connection to it has ended. Then the row is read
    again: an answer that is there was written before.
-2. A socket is deleted by another process only after it has refused, and its owner had a row, so
-   that it had been listening: not while a process is just about to.
+2. A socket is deleted by another process only after it has refused, and its owner had a row or it
+   is not young, so that it had been listening: not while a process is just about to.
 3. At rest a process has its socket open and nothing else: a connection to an owner is closed when
    nothing was asked of it for a second.
 
@@ -17,12 +17,15 @@ Threads: all of this is the reactor thread's, but the constructor and ``_store_*
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, final
 
@@ -30,9 +33,8 @@ from twisted.logger import Logger
 
 from .. import _errors
 from .answers import MAX_SIZE
-from .calls import collect
 from .directory import path_of, prepare
-from .numbers import MAX_RESULTS, most_results
+from .numbers import MAX_RESULTS
 from .rows import Rows
 from .serializer import Serializer
 from .shared import Own, Remote, Row, SharedStash
@@ -42,6 +44,9 @@ _log = Logger(namespace="crochet")
 
 # Seconds that a connection to an owner stays open when nothing was asked of it.
 _IDLE = 1.0
+
+# Seconds in which a process that has made its socket does listen.
+_YOUNG = 60.0
 
 # Bytes of the name of a socket, and what Linux has room for; macOS has for 104.
 _LONGEST = 107 if sys.platform == "linux" else 103
@@ -86,13 +91,18 @@ class LocalStash(SharedStash):
     ) -> None:
         if not hasattr(socket, "AF_UNIX") or sys.platform == "win32":
             raise _errors.no_unix_sockets()
-        # The file has the bound, for the results of all processes.
-        super().__init__(serializer=serializer, allow=allow, max_size=max_size)
+        super().__init__(
+            serializer=serializer,
+            allow=allow,
+            max_size=max_size,
+            max_results=max_results,
+            evict=evict,
+        )
         self._path = path_of(name)
         longest = str(self._path / f"{'0' * 16}.sock")
         if len(os.fsencode(longest)) > _LONGEST:
             raise _errors.path_too_long(str(self._path), _LONGEST - 22)
-        self._rows = Rows(self._path / "results.sqlite", most_results(max_results), evict)
+        self._rows = Rows(self._path / "results.sqlite", max_results, evict)
         self._begin()
 
     def _begin(self) -> None:
@@ -152,6 +162,24 @@ class LocalStash(SharedStash):
             str(self._socket_of(token)), factory, mode=0o600
         )
         self._token = token
+        self._post(self._sweep)
+
+    def _sweep(self) -> None:
+        """
+        Delete the sockets of processes that were killed, in the worker.
+        """
+        for path in self._path.glob("*.sock"):
+            with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+                if time.time() - path.stat().st_mtime < _YOUNG:
+                    continue
+                probe.setblocking(False)
+                if probe.connect_ex(str(path)) == errno.ECONNREFUSED:
+                    self._bury(path.stem)
+
+    def _bury(self, token: str) -> None:
+        self._rows.lose(token)
+        with suppress(OSError):  # another was quicker
+            self._socket_of(token).unlink()
 
     def _socket_of(self, token: str) -> Path:
         return self._path / f"{token}.sock"
@@ -198,10 +226,7 @@ class LocalStash(SharedStash):
         """
         own = self._own.get(uid)
         if letter == b"F":
-            taken = self._table.get(uid)
-            self._table.drop(uid)
-            if taken is not None:  # its error is the taker's now
-                taken.add_done_callback(collect)
+            self._forget_taken(uid)
         elif letter == b"C" and own is not None:
             own.result.cancel()
         elif letter == b"W" and own is not None:
@@ -272,8 +297,7 @@ class LocalStash(SharedStash):
         """
         self.leave_in_reactor(owner)
         if has_refused:
-            with suppress(OSError):  # another was quicker
-                self._socket_of(owner.token).unlink()
+            self._post(partial(self._bury, owner.token))
         for uid in owner.waited:
             self._look_again_in_reactor(uid, is_owner_gone=True)
 

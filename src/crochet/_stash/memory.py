@@ -18,6 +18,7 @@ Answered results that are past their time go when something is put, at most once
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from os import urandom
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +58,19 @@ class MemoryStash:
     Args:
         max_results: how many; one more is refused.
         evict: drop the oldest answered result instead, and log that.
+        on_evict: is called with the number of each that was dropped.
     """
 
-    def __init__(self, *, max_results: int = MAX_RESULTS, evict: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        max_results: int = MAX_RESULTS,
+        evict: bool = False,
+        on_evict: Callable[[int], object] | None = None,
+    ) -> None:
         self._max_results = most_results(max_results)
         self._evict = evict
+        self._on_evict = on_evict
         # The results and when their time is over, by the monotonic clock.
         self._entries: dict[int, tuple[EventualResult[Any], float]] = {}
         # When those that were pending as they were stashed are to be cancelled.
@@ -148,11 +157,11 @@ class MemoryStash:
         result, expires = self._entries.get(uid, (None, 0.0))
         return result if expires > clock.monotonic() else None
 
-    def drop(self, uid: int) -> None:
+    def uids(self) -> list[int]:
         """
-        Forget a number; what is pending goes on until its time is over.
+        Return the numbers of what is kept.
         """
-        self._entries.pop(uid, None)
+        return [uid for uid, _ in entries_of(self._entries.items())]
 
     def clear(self) -> None:
         """
@@ -160,6 +169,12 @@ class MemoryStash:
         """
         self._entries.clear()
         self.after_fork_in_child()
+
+    def explain(self, call: object) -> str:
+        """
+        Tell nothing: no call waits for another process.
+        """
+        return ""
 
     def drain(self, timeout: float) -> bool:
         """
@@ -224,6 +239,8 @@ class MemoryStash:
                     "the stash is full: {result!r}, the oldest answered, was dropped for a new one",
                     result=evicted[0],
                 )
+                if self._on_evict is not None:
+                    self._on_evict(found)
 
     def _cancel(self, result: EventualResult[Any]) -> None:
         # Unless it is answered, stashed under another number as well, or was taken by one.

@@ -21,11 +21,16 @@ from pathlib import Path
 from sys import intern
 from typing import Any, TypeVar
 
+from twisted.logger import Logger
+
 from .. import _errors
+from .._core.stash import TTL
 from .directory import make_private_file
-from .shared import Row
+from .shared import TAKEN_STAYS, Row
 
 T = TypeVar("T")
+
+_log = Logger(namespace="crochet")
 
 _VERSION = 1
 
@@ -39,6 +44,9 @@ CREATE INDEX IF NOT EXISTS by_expiry ON results (expires);
 PRAGMA user_version = 1;
 COMMIT;
 """
+
+# Bits of the column "taken": a process has taken it; another row is an alias of it, so it stays.
+_TAKEN, _HAS_ALIAS = 1, 2
 
 _COLUMNS = "owner, host, pid, name, alias, state, body"
 
@@ -147,6 +155,11 @@ class Rows:
                 "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)",
                 (uid, *row, now + ttl),
             )
+            if row.alias is not None:
+                connection.execute(
+                    "UPDATE results SET taken = taken | ?, expires = max(expires, ?) WHERE uid = ?",
+                    (_HAS_ALIAS, now + ttl + TAKEN_STAYS, row.alias),
+                )
 
         self._run(work)
 
@@ -166,17 +179,22 @@ class Rows:
         """
         Look for a row that nobody has taken, and take it.
         """
-        query = f"SELECT {_COLUMNS} FROM results WHERE uid = ? AND taken = 0 AND expires > ?"
+        query = (
+            f"SELECT {_COLUMNS} FROM results WHERE uid = ? AND NOT taken & {_TAKEN} AND expires > ?"
+        )
 
         def look(connection: sqlite3.Connection) -> Row | None:
             return _row(connection.execute(query, (uid, time.time())).fetchone())
 
         def work(connection: sqlite3.Connection) -> Row | None:
             row = look(connection)
-            if row is not None and row.state == "pending":
-                connection.execute("UPDATE results SET taken = 1 WHERE uid = ?", (uid,))
-            elif row is not None:
-                connection.execute("DELETE FROM results WHERE uid = ?", (uid,))
+            if row is None:
+                return None
+            if row.state == "pending" or not _delete(connection, uid):
+                connection.execute(
+                    "UPDATE results SET taken = taken | ?, expires = max(expires, ?) WHERE uid = ?",
+                    (_TAKEN, time.time() + TAKEN_STAYS, uid),
+                )
             return row
 
         return self._run(work) if take else self._run(look, writes=False)
@@ -190,9 +208,19 @@ class Rows:
 
     def delete(self, uid: int) -> None:
         """
-        Delete a row, if it is there.
+        Delete a row, if it is there and no other is an alias of it.
         """
-        self._run(lambda found: found.execute("DELETE FROM results WHERE uid = ?", (uid,)))
+        self._run(lambda connection: _delete(connection, uid))
+
+    def lose(self, owner: str) -> None:
+        """
+        Enter that what an owner has not answered is lost. It expires like an answer.
+        """
+        query = (
+            "UPDATE results SET state = 'lost', expires = min(expires, ?) "
+            "WHERE owner = ? AND state = 'pending' AND alias IS NULL"
+        )
+        self._run(lambda found: found.execute(query, (time.time() + TTL, owner)))
 
 
 def _row(found: Any) -> Row | None:
@@ -204,9 +232,25 @@ def _row(found: Any) -> Row | None:
     return row._replace(owner=owner, host=host, name=name)
 
 
+def _delete(connection: sqlite3.Connection, uid: int) -> bool:
+    """
+    Delete a row that is no other's alias, and tell whether there was one.
+    """
+    query = f"DELETE FROM results WHERE uid = ? AND NOT taken & {_HAS_ALIAS}"
+    return connection.execute(query, (uid,)).rowcount > 0
+
+
 def _evict(connection: sqlite3.Connection) -> bool:
     """
     Delete the oldest row that has an answer, and tell whether there was one.
     """
-    oldest = "SELECT uid FROM results WHERE state != 'pending' ORDER BY expires LIMIT 1"
-    return connection.execute(f"DELETE FROM results WHERE uid = ({oldest})").rowcount > 0
+    query = "SELECT uid, name FROM results WHERE state != 'pending' ORDER BY expires LIMIT 1"
+    oldest = connection.execute(query).fetchone()
+    if oldest is None:
+        return False
+    connection.execute("DELETE FROM results WHERE uid = ?", oldest[:1])
+    _log.warn(
+        "the stash is full: the answer of {name}(), the oldest, was deleted for a new result",
+        name=oldest[1],
+    )
+    return True

@@ -32,8 +32,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .. import _errors
+from .._core.call import Call
 from .._core.deadline import get_end
-from .._core.result import EventualResult
+from .._core.result import EventualResult, call_of
 from .._core.stash import TTL, Process, Stash, StashStatus
 from .._threads import clock
 from .._threads.primitives import Latch, Waiter, claim, entries_of
@@ -54,6 +55,9 @@ _log = Logger(namespace="crochet")
 
 # Seconds that a thread waits for the store, unless a deadline makes them fewer.
 PATIENCE = 10.0
+
+# Seconds that the row of a result stays, beyond its ttl, for a process that waits for its answer.
+TAKEN_STAYS = 86_400.0
 
 # Bytes of an answer that the reactor thread sends, and makes a value of. The worker does the rest.
 SMALL = 16_384
@@ -104,13 +108,14 @@ class Remote:
     A pending result of another process, which this one waits for.
     """
 
-    __slots__ = ("begun", "is_kept", "result", "row", "uid", "waiting")
+    __slots__ = ("begun", "is_answered", "is_kept", "result", "row", "uid", "waiting")
 
     def __init__(self, uid: int, row: Row, is_kept: bool) -> None:
         self.uid = uid  # that the owner knows
         self.row = row
         # Whether its row stays when the answer has come: others may come for it.
         self.is_kept = is_kept
+        self.is_answered = False  # by its owner, or for its loss; the reactor thread writes
         self.result: EventualResult[Any] | None = None
         # Opened when its owner was asked, or never will be. None when nobody waits for that.
         self.begun: Latch | None = Latch()
@@ -135,11 +140,13 @@ class SharedStash(ABC):
         evict: bool = False,
     ) -> None:
         self._codec = Codec(serializer, allow, max_size)
-        self._table = MemoryStash(max_results=max_results, evict=evict)
+        self._table = MemoryStash(
+            max_results=max_results, evict=evict, on_evict=self._delete_evicted
+        )
         self._own: dict[int, Own] = {}
         self._remotes: dict[int, list[Remote]] = {}
         # Which pending results are those of other processes.
-        self._remote_of: dict[EventualResult[Any], Remote] = {}
+        self._remote_of: dict[Call, Remote] = {}
         # While drain() waits: is released by each answer.
         self._drain: Waiter | None = None
         self._process: Process | None = None
@@ -175,7 +182,7 @@ class SharedStash(ABC):
     @abstractmethod
     def _store_insert(self, uid: int, ttl: float, row: Row) -> None:
         """
-        Add a row, in the worker.
+        Add a row, in the worker. That of which it is an alias stays as long, whoever takes it.
         """
 
     @abstractmethod
@@ -188,7 +195,7 @@ class SharedStash(ABC):
     def _store_claim(self, uid: int, *, take: bool) -> Row | None:
         """
         Look for a row that nobody has taken; and take it: mark it, or if it has an answer, delete
-        it. In the worker.
+        it. A marked one stays for TAKEN_STAYS seconds, for its taker. In the worker.
         """
 
     @abstractmethod
@@ -200,7 +207,7 @@ class SharedStash(ABC):
     @abstractmethod
     def _store_delete(self, uid: int) -> None:
         """
-        Delete a row, if it is there. In the worker.
+        Delete a row, if it is there and no other is an alias of it. In the worker.
         """
 
     @abstractmethod
@@ -265,7 +272,7 @@ class SharedStash(ABC):
             ValueError: *ttl* is not above zero.
         """
         limit = ttl_seconds(ttl)
-        remote = self._remote_of.get(result)
+        remote = self._remote_of.get(call_of(result))
         if remote is not None and not result.done():
             return self._put_again(remote, limit)
         self._be_reachable(result)
@@ -274,17 +281,21 @@ class SharedStash(ABC):
         try:
             self._do(partial(self._insert, uid, own, limit))
         except BaseException:
-            self._table.drop(uid)
+            self._table.pop(uid)
             self._own.pop(uid, None)
             raise
         return uid
 
+    def _delete_evicted(self, uid: int) -> None:
+        self._post(partial(self._store_delete, uid))
+
     def _put_again(self, remote: Remote, ttl: float) -> int:
-        remote.is_kept = True  # before the other's answer comes, and its row would go
+        remote.is_kept = True  # before it looks for the answer: see _on_remote_end()
         uid = new_uid()
         row = remote.row._replace(alias=remote.uid, state="pending", body=b"")
         self._do(partial(self._store_insert, uid, ttl, row))
-        if remote.result is None or not remote.result.done():
+        assert remote.result is not None
+        if not remote.result.done():
             return uid
         # It was answered meanwhile, and its row may be gone. It is an answer of this process now.
         self._post(partial(self._store_delete, uid))
@@ -444,7 +455,7 @@ class SharedStash(ABC):
         remote = Remote(uid, row, is_kept=not take or row.alias is not None)
         result = begin(self.process.bridge, row.name, self._wait_in_reactor, remote)
         remote.result = result
-        self._remote_of[result] = remote
+        self._remote_of[call_of(result)] = remote
         result.add_done_callback(partial(self._on_remote_end, remote))
         if not take:
             result.add_done_callback(collect)
@@ -487,14 +498,17 @@ class SharedStash(ABC):
             del self._remotes[remote.uid]
         if isinstance(outcome, Failure):
             return outcome
-        if not remote.is_kept:
-            self._post(partial(self._store_delete, remote.uid))
+        remote.is_answered = True
         return outcome.value if outcome.error is None else Failure(outcome.error)  # type: ignore[no-untyped-call]
 
     def _on_remote_end(self, remote: Remote, result: EventualResult[Any]) -> None:
         if remote.begun is not None:
             remote.begun.open()  # the reactor may have ended before
-        self._remote_of.pop(result, None)
+        self._remote_of.pop(call_of(result), None)
+        # The result has its answer before this looks, and _put_again() writes before it looks for
+        # the answer: so either the row stays, or that one finds the answer.
+        if remote.is_answered and not remote.is_kept:
+            self._post(partial(self._store_delete, remote.uid))
         if remote.waiting is None and self.process.bridge.refusal is None:
             # Withdrawn before it had started: the body has not asked the owner.
             self.process.bridge.call(self._cancel_in_reactor, remote)
@@ -517,28 +531,50 @@ class SharedStash(ABC):
 
         Args:
             uid: its number.
-            is_owner_gone: it is lost, if there is none.
+            is_owner_gone: it is lost, if there is none: its owner has ended, or could not store it.
         """
         if uid not in self._remotes:
             return
 
         def tell(row: Row | None, error: BaseException | None) -> None:
-            if error is None and row is not None and row.state != "pending":
-                self.process.bridge.call(self._give_in_reactor, uid, self._unpacked(row))
-            elif error is None and is_owner_gone:
-                self.process.bridge.call(self._lose_in_reactor, uid)
-            elif error is None and row is None:  # another has taken it, or its time is over
-                gone = Outcome(None, _errors.no_result())
-                self.process.bridge.call(self._give_in_reactor, uid, gone)
-            elif error is not None:
-                self.process.bridge.call(self._give_in_reactor, uid, Outcome(None, error))
+            call = self.process.bridge.call
+            if isinstance(error, ConnectionError):
+                return  # a server that is away comes back, and then the row is read again
+            if error is not None:
+                call(self._give_in_reactor, uid, Outcome(None, error))
+            elif row is not None and row.state != "pending":
+                call(self._give_in_reactor, uid, self._unpacked(row))
+            elif row is None or is_owner_gone:
+                call(self._lose_in_reactor, uid, row is None)
 
         self._post(partial(self._store_read, uid), tell)
 
-    def _lose_in_reactor(self, uid: int) -> None:
+    def _lose_in_reactor(self, uid: int, has_no_row: bool) -> None:
         for remote in tuple(self._remotes.get(uid, ())):
-            row = remote.row
-            self._give_in_reactor(uid, Outcome(None, _errors.lost(row.name, row.host, row.pid)))
+            row, waiting = remote.row, remote.waiting
+            if waiting is None or waiting.called:
+                continue
+            if has_no_row and remote.is_kept:  # another has taken it, or its time is over
+                waiting.callback(Outcome(None, _errors.no_result()))
+            else:
+                waiting.callback(Outcome(None, _errors.lost(row.name, row.host, row.pid)))
+
+    def _forget_taken(self, uid: int) -> None:
+        """
+        Keep a result no longer that a process elsewhere has taken: its error is the taker's now.
+        """
+        taken = self._table.pop(uid)  # which does not end it when its time is over
+        if taken is not None:
+            taken.add_done_callback(collect)
+
+    def explain(self, call: Call) -> str:
+        """
+        Tell more of a call that is a wait for another process. From any thread; blocks never.
+        """
+        remote = self._remote_of.get(call)
+        if remote is None:
+            return ""
+        return f"It runs in process {remote.row.pid} on {remote.row.host}."
 
     # The worker.
 
@@ -561,15 +597,18 @@ class SharedStash(ABC):
         if here:
             return None  # type: ignore[return-value]
         patience = min(PATIENCE, max(get_end() - clock.monotonic(), 0.0))
-        if not job.done.wait(patience):
-            if claim(job, "work"):
-                raise _errors.store_too_slow(repr(self), patience)
-            # It has begun, and what it does is not to be lost. The store has its own bound.
-            job.done.wait(2 * PATIENCE)
         try:
+            # What has begun is waited for, so that it is not lost: the store has its own bound.
+            if not job.done.wait(patience) and (
+                claim(job, "work") or not job.done.wait(2 * PATIENCE)
+            ):
+                raise _errors.store_too_slow(repr(self), patience)
             if job.error is not None:
                 raise job.error
             return job.value  # type: ignore[no-any-return]
+        except BaseException:
+            claim(job, "work")  # a signal handler's: what has not begun is not to be done
+            raise
         finally:
             del job  # the traceback holds this frame
 

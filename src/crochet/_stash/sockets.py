@@ -16,6 +16,7 @@ import socket
 import struct
 from typing import Any, cast
 
+from twisted.internet.error import TimeoutError
 from twisted.internet.protocol import ClientFactory, connectionDone
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
@@ -108,9 +109,12 @@ class Connections(ClientFactory):
 
     def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
         """
-        Hand that on.
+        Hand that on, if nobody listens there. One that is busy or stopped is tried again.
         """
-        self._stash.refused_in_reactor()
+        if reason.check(TimeoutError):  # type: ignore[no-untyped-call]
+            cast("Any", connector).connect()
+        else:
+            self._stash.refused_in_reactor()
 
 
 def user_of(connection: socket.socket) -> int | None:
