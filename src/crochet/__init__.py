@@ -54,6 +54,7 @@ _main = _api.main
 
 if TYPE_CHECKING:
     from ._stash.local import LocalStash
+    from ._stash.redis import RedisStash
 
 if not TYPE_CHECKING:
     EventLoop = _eventloop.EventLoop
@@ -76,6 +77,7 @@ __all__ = [
     "Place",
     "ReactorBusy",
     "ReactorStopped",
+    "RedisStash",
     "RemoteError",
     "ResultLost",
     "Status",

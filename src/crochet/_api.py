@@ -131,9 +131,9 @@ def setup(
             ``"default"`` or the one that is installed. None accepts any.
         loop_factory: makes the event loop of the asyncio reactor, such as
             ``uvloop.new_event_loop``. None is for asyncio's own.
-        stash: where results are kept that are stashed from now on: a :class:`LocalStash`,
-            another that processes share, or ``"local:NAME"``. Without one, in this process. It is
-            given once.
+        stash: where results are kept that are stashed from now on: a :class:`LocalStash` or a
+            :class:`RedisStash`, which processes share; or ``"local:NAME"``, or a URL of Redis' with
+            the key in ``CROCHET_STASH_KEY``. Without one, in this process. It is given once.
         drain: seconds that the interpreter's exit waits for stashed operations that are pending,
             before it cancels them. Where it is given, it holds from now on.
 

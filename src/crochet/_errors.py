@@ -643,6 +643,23 @@ def store_broken(path: str, error: BaseException) -> OSError:
     )
 
 
+def no_redis() -> ImportError:
+    """
+    Build the error of a RedisStash without redis-py.
+    """
+    return ImportError("RedisStash needs redis-py: install crochet[redis]")
+
+
+def server_away(stash: str, error: BaseException) -> ConnectionError:
+    """
+    Build the error of a stash whose server does not answer.
+    """
+    return ConnectionError(
+        f"{stash} cannot be reached ({type(error).__name__}: {error}). Calls go on without it; try "
+        "again when the server is there"
+    )
+
+
 def no_unix_sockets() -> RuntimeError:
     """
     Build the error of a LocalStash where there is none.

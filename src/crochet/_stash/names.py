@@ -5,10 +5,12 @@ do without, and one needs a package that is not there.
 
 from __future__ import annotations
 
+import os
+
 from .._core.stash import Stash
 
 # What is looked up in the package.
-NAMES = frozenset({"LocalStash"})
+NAMES = frozenset({"LocalStash", "RedisStash"})
 
 
 def look_up(name: str, names: dict[str, object]) -> object:
@@ -19,9 +21,12 @@ def look_up(name: str, names: dict[str, object]) -> object:
         name: what is looked up in the package and is not there.
         names: those of the package.
     """
-    from .local import LocalStash
-
-    return names.setdefault(name, LocalStash)
+    found: type[Stash]
+    if name == "LocalStash":
+        from .local import LocalStash as found
+    else:
+        from .redis import RedisStash as found
+    return names.setdefault(name, found)
 
 
 def named(text: str) -> Stash:
@@ -29,11 +34,23 @@ def named(text: str) -> Stash:
     Make the stash that a text names: what a program has in an environment variable.
 
     Raises:
-        ValueError: it names none.
+        ImportError: redis-py is needed, and not there.
+        ValueError: it names none, or there is no key for it.
     """
     kind, _, rest = text.partition(":")
     if kind == "local" and rest:
         from .local import LocalStash
 
         return LocalStash(rest)
-    raise ValueError(f'setup() knows no stash {text!r}: give "local:NAME", or an object')
+    if kind in ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel"):
+        key = os.environ.get("CROCHET_STASH_KEY", "")
+        if not key:
+            raise ValueError(
+                f"setup() has no key for the stash {kind}:...: put one in CROCHET_STASH_KEY, the "
+                "same for all processes, or several with commas between"
+            )
+        from .redis import RedisStash
+
+        return RedisStash(text, key=key.split(","))
+    # No more of it: there may be a password in it.
+    raise ValueError(f'setup() knows no stash {kind!r}: give "local:NAME", or a URL of Redis')
