@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -82,12 +85,12 @@ class Program:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
-    def go_on(self) -> None:
+    def go_on(self, line: str = "") -> None:
         """
-        Let it go on.
+        Let it go on, by a line that it reads.
         """
         assert self._process.stdin is not None
-        self._process.stdin.write("\n")
+        self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
 
     def kill(self) -> None:
@@ -294,9 +297,7 @@ def test_a_reactor_that_ends_is_noticed(path: str, end: str) -> None:
         assert [taker.read(), taker.read()] == ["lost", "7"]
         owner.go_on()
         again = owner.read()
-        assert taker._process.stdin is not None
-        taker._process.stdin.write(f"{again}\n")
-        taker._process.stdin.flush()
+        taker.go_on(again)
         assert taker.read() == "8"
     finally:
         owner.close()
@@ -351,6 +352,137 @@ def test_a_damaged_file_is_an_error_that_says_so(path: str) -> None:
         """,
     )
     assert told.splitlines() == ["True True", "True True", "7"]
+
+
+def test_a_locked_file_is_an_error_that_says_so(path: str) -> None:
+    """
+    Of stash(); and an answer that could not be stored is lost, which those that wait are told.
+    """
+    owner = Program(
+        path,
+        """
+        from crochet._stash import rows
+        rows.BUSY = 0.05
+        pending = Deferred()
+
+        @crochet.run_in_reactor
+        def large():
+            return pending
+
+        crochet.setup(stash=stash())
+        print(large().stash(), flush=True)
+        sys.stdin.readline()
+        try:
+            value(7).stash()
+        except OSError as error:
+            print("database is locked" in str(error), flush=True)
+        from twisted.internet import reactor
+        reactor.callFromThread(pending.callback, "x" * 100_000)
+        sys.stdin.readline()
+        print(value(7).wait(bound), flush=True)
+        """,
+    )
+    taker = Program(
+        path,
+        """
+        crochet.setup(stash=stash())
+        waiting = crochet.retrieve_result(sys.stdin.readline().strip())
+        print("waits", flush=True)
+        try:
+            waiting.wait(bound)
+        except crochet.ResultLost:
+            print("lost", flush=True)
+        """,
+    )
+    try:
+        taker.go_on(owner.read())
+        assert taker.read() == "waits"
+        with closing(sqlite3.connect(Path(path, "results.sqlite"), isolation_level=None)) as lock:
+            lock.execute("BEGIN IMMEDIATE")
+            owner.go_on()
+            assert [owner.read(), taker.read()] == ["True", "lost"]
+        owner.go_on()
+        assert owner.read() == "7"
+    finally:
+        owner.close()
+        taker.close()
+
+
+def test_of_many_processes_one_takes(path: str) -> None:
+    """
+    Pending results and answers, with all at them at once.
+    """
+    owner = Program(
+        path,
+        """
+        crochet.setup(stash=stash())
+        uids = [value(number).stash() for number in range(25)]
+        print(*uids, *(later(0.5, number).stash() for number in range(25)), flush=True)
+        sys.stdin.readline()
+        """,
+    )
+    takers = [
+        Program(
+            path,
+            """
+            crochet.setup(stash=stash())
+            taken = []
+            print(flush=True)
+            for uid in sys.stdin.readline().split():
+                try:
+                    taken.append(crochet.retrieve_result(uid))
+                except KeyError:
+                    pass
+            print(*(result.wait(bound) for result in taken), flush=True)
+            """,
+        )
+        for _ in range(4)
+    ]
+    try:
+        for taker in takers:
+            taker.read()
+        uids = owner.read()
+        for taker in takers:
+            taker.go_on(uids)
+        values = sorted(int(value) for taker in takers for value in taker.read().split())
+        assert values == sorted([*range(25), *range(25)])
+    finally:
+        for program in (owner, *takers):
+            program.close()
+
+
+def test_sockets_of_the_dead_are_swept(path: str) -> None:
+    """
+    By the next that listens there, if they are not of one that is just about to; and what those
+    have not answered is known to be lost.
+    """
+    dead = Program(
+        path,
+        """
+        crochet.setup(stash=stash())
+        print(never().stash(), flush=True)
+        sys.stdin.readline()
+        """,
+    )
+    pending = dead.read()
+    dead.kill()
+    dead.close()
+    (old,) = Path(path).glob("*.sock")
+    os.utime(old, (1, 1))
+    young = old.with_name("0123456789abcdef.sock")
+    with closing(socket.socket(socket.AF_UNIX)) as other:
+        other.bind(str(young))  # and does not listen yet
+    told = run(
+        path,
+        f"""
+        crochet.setup(stash=stash())
+        value(7).stash()
+        crochet.retrieve_result(value(8).stash())  # behind the sweeping
+        print(crochet.peek_result({pending}).done(), {old.name!r} in os.listdir(path))
+        """,
+    )
+    assert told.split() == ["True", "False"]
+    assert young.exists()
 
 
 @pytest.mark.parametrize("wrong", ["mode", "link", "file"])

@@ -294,11 +294,10 @@ class RedisStash(SharedStash):
             )
             return None
         head, _, body = data.partition(b"\0")
-        fields: list[Any] = json.loads(head)
-        expires = fields.pop()
+        owner, host, pid, name, alias, state, expires = json.loads(head)
         if not is_taken and expires is not None and expires < clock.monotonic() + self._offset:
             return None
-        return Row(*fields, body)
+        return Row(owner, host, pid, name, alias, state, body)
 
     def _expiry(self, ttl: float) -> float | None:
         return None if ttl == math.inf else clock.monotonic() + self._offset + ttl

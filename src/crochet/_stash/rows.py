@@ -50,6 +50,9 @@ _TAKEN, _HAS_ALIAS = 1, 2
 
 _COLUMNS = "owner, host, pid, name, alias, state, body"
 
+# Seconds that a writer waits for another.
+BUSY = 5.0
+
 # Seconds between two deletions of what is past its time, by this process.
 _SWEEP = 5.0
 
@@ -88,7 +91,7 @@ class Rows:
             make_private_file(self._path)
             # It is closed by another thread than its own if it is dropped by the collector.
             connection = sqlite3.connect(
-                self._path, timeout=5.0, isolation_level=None, check_same_thread=False
+                self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
             )
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
