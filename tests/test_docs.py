@@ -26,6 +26,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -133,6 +134,8 @@ def run(name: str, place: str) -> None:
     Run the code of a page as the program of this process.
     """
     faulthandler.dump_traceback_later(BOUND, exit=True)
+    # Twisted compares paths of sockets with bytes and with text, whichever they are.
+    warnings.filterwarnings("ignore", category=BytesWarning, module=r"twisted\.internet\.unix")
     text = Path(name).read_text()
     if "twisted.names" in text:
         answer_dns_queries_on_loopback()
