@@ -53,6 +53,9 @@ _COLUMNS = "owner, host, pid, name, alias, state, body"
 # Seconds that a writer waits for another.
 BUSY = 5.0
 
+# And before another attempt at a file that somebody is just making.
+_PAUSE = 0.01
+
 # Seconds between two deletions of what is past its time, by this process.
 _SWEEP = 5.0
 
@@ -87,25 +90,35 @@ class Rows:
         if local.connection is not None and local.pid != os.getpid():
             _inherited.append(local.connection)
             local.connection = None
-        if local.connection is None:
-            make_private_file(self._path)
-            # It is closed by another thread than its own if it is dropped by the collector.
-            connection = sqlite3.connect(
-                self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
-            )
+        end = time.monotonic() + BUSY
+        while local.connection is None:
             try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
-                (version,) = connection.execute("PRAGMA user_version").fetchone()
-                if version == 0:
-                    connection.executescript(_SCHEMA)
-                elif version != _VERSION:
-                    raise sqlite3.DatabaseError(f"it has version {version}, not {_VERSION}")
-            except BaseException:
-                connection.close()
-                raise
-            local.connection, local.pid = connection, os.getpid()
+                local.connection, local.pid = self._connect(), os.getpid()
+            except sqlite3.OperationalError as error:
+                # SQLite itself does not wait for another process that makes the file, or mends it.
+                if "locked" not in str(error) or time.monotonic() >= end:
+                    raise
+                time.sleep(_PAUSE)
         return local.connection
+
+    def _connect(self) -> sqlite3.Connection:
+        make_private_file(self._path)
+        # It is closed by another thread than its own if it is dropped by the collector.
+        connection = sqlite3.connect(
+            self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                connection.executescript(_SCHEMA)
+            elif version != _VERSION:
+                raise sqlite3.DatabaseError(f"it has version {version}, not {_VERSION}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def close(self) -> None:
         """
