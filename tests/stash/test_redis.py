@@ -205,6 +205,29 @@ class TestMessagesThatWereLost:
         with pytest.raises(CancelledError):
             there.take(uid).wait(BOUND)
 
+    def test_are_believed_if_they_are_signed(
+        self, place: RedisPlace, logged: LoggedFailures
+    ) -> None:
+        """
+        Else the row is looked at, and those that wait go on.
+        """
+        here, there = place.process(), place.process()
+        pending: Deferred[Any] = Deferred()
+        uid = here.call(lambda: pending).stash()
+        taken = there.take(uid)
+        there.until(lambda: there.stash.status().waiting == 1)
+        channel = f"crochet:to:{there.stash._token}"
+        with client_of(place) as client:
+            there.until(lambda: client.pubsub_channels(channel))
+            row = client.hget(f"crochet:{{{uid}}}", "data")
+            for message in (b"A", b"A9" * 50, b"A%d nothing" % uid, b"A%d " % uid + row, b"\xff "):
+                client.publish(channel, message)
+        there.until(lambda: logged.events)
+        here.in_reactor(pending.callback, 7)
+        assert taken.wait(BOUND) == 7
+        assert "signature is wrong" in logged.events[0]["log_format"]
+        logged.take()
+
     @pytest.mark.parametrize("what", ["answer", "row"])
     def test_are_made_up_for(
         self, place: RedisPlace, what: str, monkeypatch: pytest.MonkeyPatch

@@ -42,7 +42,7 @@ from .._threads.worker import Worker
 from .answers import MAX_SIZE
 from .numbers import MAX_RESULTS
 from .serializer import Serializer
-from .shared import TAKEN_STAYS, Own, Remote, Row, SharedStash
+from .shared import SMALL, TAKEN_STAYS, Own, Remote, Row, SharedStash
 
 try:
     import redis
@@ -202,6 +202,7 @@ class RedisStash(SharedStash):
         self._offset = 0.0  # of the server's clock, in seconds; the worker writes
         self._leased = -math.inf  # when the lease was renewed; the worker writes
         self._judges_from = -math.inf  # when a missing lease means something; the worker writes
+        self._lease_ends = math.inf  # when the first lease of those waited for does; likewise
         self._away_since: float | None = None  # the worker and the listener write
         self._unsent: deque[tuple[int, str, bytes]] = deque()  # the worker writes
         self._is_listening = False
@@ -359,7 +360,8 @@ class RedisStash(SharedStash):
             return  # it was collected by this process, or is past its time
         *_, expires = json.loads(found[32:].partition(b"\0")[0])
         data = self._signed(uid, row._replace(state=state, body=body), expires)
-        client.eval(_ANSWER, 1, key, data, self._channel_of(""), f"A{uid}")
+        message = f"A{uid} ".encode() + (data if len(data) <= SMALL else b"")
+        client.eval(_ANSWER, 1, key, data, self._channel_of(""), message)
 
     def _store_claim(self, uid: int, *, take: bool) -> Row | None:
         times = int(_LINGERS * 1000), int(TAKEN_STAYS * 1000)
@@ -439,9 +441,13 @@ class RedisStash(SharedStash):
         self._look_again_in_reactor(uid, is_owner_gone=is_gone)
 
     def _is_gone(self, owner: str) -> bool:
+        found = self._command(lambda client: client.pttl(self._lease_of(owner)))
+        left = float(found) / 1000
         if clock.monotonic() < self._judges_from:
             return False
-        return not self._command(lambda client: client.exists(self._lease_of(owner)))
+        if left > 0:
+            self._lease_ends = min(self._lease_ends, clock.monotonic() + left)
+        return left < 0  # there is none
 
     def _cancel_in_reactor(self, remote: Remote) -> None:
         uid, channel = remote.uid, self._channel_of(remote.row.owner)
@@ -502,8 +508,11 @@ class RedisStash(SharedStash):
                     left = renewal - clock.monotonic()
                     if left <= 0:
                         self._post(self._look_after_all, _forget_error)
-                        renewal = clock.monotonic() + _RENEWAL
-                        left = _RENEWAL
+                        # Sooner, for an owner whose lease ends by then. That was looked up last
+                        # time: of one that lives, it is renewed before.
+                        soonest = max(self._lease_ends - clock.monotonic(), 0.0) + 0.2
+                        left = min(_RENEWAL, soonest)
+                        renewal = clock.monotonic() + left
                     message = pubsub.get_message(timeout=left)
                     if message is not None:
                         self._heard(message)
@@ -520,9 +529,15 @@ class RedisStash(SharedStash):
                     self._watch(uid, remote.row.owner)
         if message["type"] != "message":
             return
-        data = bytes(message["data"])
-        if data[1:].isdigit() and len(data) < 21:
-            self.process.bridge.call(self._heard_in_reactor, data[:1], int(data[1:]))
+        head, _, data = bytes(message["data"]).partition(b" ")
+        if not head[1:].isdigit() or len(head) > 20:
+            return
+        letter, uid = head[:1], int(head[1:])
+        row = self._verified(uid, data, is_taken=True) if data and letter == b"A" else None
+        if row is None or row.state == "pending":
+            self.process.bridge.call(self._heard_in_reactor, letter, uid)
+        else:  # it is signed, and an answer does not change
+            self.process.bridge.call(self._answer_in_reactor, uid, row)
 
     def _heard_in_reactor(self, letter: bytes, uid: int) -> None:
         # Anybody who can publish there can say so: it is a hint, or does what a taker may do.
@@ -546,6 +561,7 @@ class RedisStash(SharedStash):
             for uid, remotes in entries_of(self._remotes.items())
             for remote in tuple(remotes)
         }
+        self._lease_ends = math.inf
         gone = {owner for owner in set(owners.values()) if self._is_gone(owner)}
         # A message may have been lost, and the server can lose a row.
         for uid, (state, *_) in self._marks_of(list(owners)):
