@@ -182,7 +182,7 @@ def _measure(kind: str, begin: str, client: Any, rounds: int, number: int) -> No
         print(f"  {texts[name]}: {median(values):.0f} us, {ratio:.2f} of the peer's")
 
     losses = []
-    for _ in range(rounds if kind == "LocalStash" else 1):
+    for _ in range(rounds if kind == "LocalStash" else min(rounds - 1, 1)):  # it takes a lease
         doomed = Owner(begin)
         taken = crochet.retrieve_result(doomed.uids("pending", 1)[0])
         time.sleep(0.2)
@@ -191,10 +191,13 @@ def _measure(kind: str, begin: str, client: Any, rounds: int, number: int) -> No
         with suppress(crochet.ResultLost):
             taken.wait(BOUND)
         losses.append((time.perf_counter() - begun) * 1e3)
-    print(f"  told of a killed owner after {median(losses):.1f} ms, at most {max(losses):.1f} ms")
+    if losses:
+        print(
+            f"  told of a killed owner after {median(losses):.1f} ms, at most {max(losses):.1f} ms"
+        )
 
     uids = owner.uids("pending", number * 50)
-    crochet.retrieve_result(uids.pop())
+    first = crochet.retrieve_result(uids.pop())
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     results = [crochet.retrieve_result(uid) for uid in uids]
@@ -211,7 +214,7 @@ def _measure(kind: str, begin: str, client: Any, rounds: int, number: int) -> No
     print(f"  {rested.switches() - switches} wake-ups in 5 s at rest, with 5 answers kept")
     for each in (owner, rested):
         each.kill()
-    for each in results:
+    for each in (first, *results):
         each.add_done_callback(lambda result: result.original_failure())
 
 
