@@ -236,13 +236,17 @@ class TestMessagesThatWereLost:
         By a look from time to time: at answers, and at rows that the server has lost.
         """
         monkeypatch.setattr(_redis, "_RENEWAL", 0.2)
-        monkeypatch.setattr(_redis, "_ANSWER", _redis._ANSWER.replace("'PUBLISH'", "'ECHO'"))
-        monkeypatch.setattr(_redis, "_ANSWER", re.sub(r"'ECHO', .*", "'PING')", _redis._ANSWER))
+        mute = re.sub(r"'PUBLISH', .*", "'PING')", _redis._ANSWER)
+        monkeypatch.setattr(_redis, "_ANSWER", mute)
         here, there = place.process(), place.process()
         pending: Deferred[Any] = Deferred()
         uid = here.call(lambda: pending).stash()
         taken = there.take(uid)
         there.until(lambda: there.stash.status().waiting == 1)
+        with client_of(place) as client:
+            channel = f"crochet:to:{there.stash._token}"
+            there.until(lambda: client.pubsub_channels(channel))
+        there.until(lambda: not there.stash._worker.waiting())
         if what == "answer":
             here.in_reactor(pending.callback, 7)
             assert taken.wait(BOUND) == 7
