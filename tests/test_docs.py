@@ -21,9 +21,12 @@ import asyncio
 import doctest
 import faulthandler
 import importlib.util
+import os
 import re
 import subprocess
 import sys
+import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -105,14 +108,17 @@ def test_the_code_of_a_page_runs_and_prints_what_it_says(path: Path, place: str)
             if importlib.util.find_spec(package) is None:
                 pytest.skip(f"{name_of(path)} needs the package {package}")
     code = f"from test_docs import run; run({str(path)!r}, {place!r})"
-    result = subprocess.run(
-        [sys.executable, "-b", "-W", "default", "-c", code],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        timeout=BOUND + 30,
-        check=False,
-    )
+    # Its name is short: a page may have sockets there.
+    with tempfile.TemporaryDirectory(prefix="crochet-") as folder:
+        result = subprocess.run(
+            [sys.executable, "-b", "-W", "default", "-c", code],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=BOUND + 30,
+            check=False,
+            env={**os.environ, "TMPDIR": folder, "XDG_RUNTIME_DIR": ""},
+        )
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stderr == ""
     printed = "".join(block.body for block in blocks_of(text) if block.kind == "text")
@@ -128,6 +134,8 @@ def run(name: str, place: str) -> None:
     Run the code of a page as the program of this process.
     """
     faulthandler.dump_traceback_later(BOUND, exit=True)
+    # Twisted compares paths of sockets with bytes and with text, whichever they are.
+    warnings.filterwarnings("ignore", category=BytesWarning, module=r"twisted\.internet\.unix")
     text = Path(name).read_text()
     if "twisted.names" in text:
         answer_dns_queries_on_loopback()

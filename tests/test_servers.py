@@ -7,14 +7,18 @@ test's. A Twisted server in another process is what the application asks.
 
 from __future__ import annotations
 
+import http.cookiejar
 import importlib.util
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -276,6 +280,85 @@ def test_gunicorn_preload(directory: Path, origin: str, worker: str) -> None:
         assert gunicorn.wait(BOUND) == 0
         with pytest.raises(ProcessLookupError):
             os.killpg(gunicorn.pid, 0)
+    log = (directory / "log").read_text()
+    assert "Traceback" not in log, log
+
+
+# Visitors of the site in docs/howto/flask.md: each starts reports and collects them.
+_VISITORS = """
+import http.cookiejar, json, sys, threading, urllib.request
+port, reports, visitors = map(int, sys.argv[1:])
+site, errors = f"http://127.0.0.1:{port}", []
+
+def visit(visitor):
+    cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+    opener = urllib.request.build_opener(cookies)
+    def ask(path, data=None):
+        return opener.open(site + path, data, timeout=60).read().decode()
+    for number in range(reports):
+        try:
+            page = ask(f"/report/{visitor}-{number}", b"")
+            while page.startswith("Not yet"):
+                page = ask("/report")
+            assert page == f"All about {visitor}-{number}.", page
+            page = ask("/report")
+            assert page == "There is no report.", page
+        except Exception as error:
+            errors.append(repr(error))
+
+threads = [threading.Thread(target=visit, args=(each,)) for each in range(visitors)]
+for each in threads: each.start()
+for each in threads: each.join()
+print(json.dumps(errors))
+"""
+
+
+@needs("gunicorn", "flask")
+@pytest.mark.parametrize("preload", ["", "--preload"])
+def test_gunicorn_with_a_stash(directory: Path, preload: str) -> None:
+    """
+    The site of the how-to page in four workers: eight visitors, whose requests land in any of them,
+    get what they have started; and what was started before all workers are replaced.
+    """
+    page = (Path(__file__).parent.parent / "docs/howto/flask.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (directory / "shop.py").write_text(
+        "\n".join(each for each in blocks if "def test_" not in each)
+    )
+    (directory / "visitors.py").write_text(_VISITORS)
+    port = free_port()
+    options = f"{preload} -w 4 -k gthread --threads 4 -b 127.0.0.1:{port} --access-logfile log"
+    command = [sys.executable, "-m", "gunicorn", *options.split(), "shop:app"]
+
+    def booted() -> int:
+        return (directory / "log").read_text().count("Booting worker")
+
+    def visit(reports: int) -> None:
+        arguments = "visitors.py", str(port), str(reports), "8"
+        errors = said(sys.executable, *arguments, directory=directory)
+        assert not errors, (errors[:5], (directory / "log").read_text()[-5000:])
+
+    with (
+        tempfile.TemporaryDirectory(prefix="crochet-") as place,
+        running(*command, directory=directory, TMPDIR=place, XDG_RUNTIME_DIR="") as gunicorn,
+    ):
+        wait_until(lambda: booted() == 4 and is_listening(port), "gunicorn has not started")
+        visit(20)
+        jar = http.cookiejar.CookieJar()
+        visitor = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+        visitor.open(f"http://127.0.0.1:{port}/report/all", b"").close()
+        gunicorn.send_signal(signal.SIGHUP)
+        wait_until(lambda: booted() == 8, "the workers were not replaced")
+        ends = "All about all.", "Not yet. Reload the page."
+        text = ends[1]
+        while text == ends[1]:
+            text = visitor.open(f"http://127.0.0.1:{port}/report").read().decode()
+        assert text == ends[0]
+        visit(5)
+        gunicorn.send_signal(signal.SIGTERM)
+        assert gunicorn.wait(BOUND) == 0
+        (folder,) = Path(place).glob("crochet-*/shop")
+        assert [each.name for each in folder.glob("*.sock")] == []
     log = (directory / "log").read_text()
     assert "Traceback" not in log, log
 

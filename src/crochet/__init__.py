@@ -14,6 +14,7 @@ from . import _api, _eventloop, _legacy
 from ._api import (
     dump,
     no_setup,
+    peek_result,
     reactor_only,
     retrieve_result,
     run_in_caller,
@@ -35,11 +36,15 @@ from ._errors import (
     Place,
     ReactorBusy,
     ReactorStopped,
+    RemoteError,
+    ResultLost,
     TimeoutError,
 )
 from ._legacy import in_reactor as in_reactor
 from ._legacy import wait_for_reactor as wait_for_reactor
 from ._lifecycle.register import register
+from ._stash import names as _names
+from ._stash.serializer import PickleSerializer
 
 __version__ = "3.0.0"
 
@@ -47,11 +52,17 @@ _event_loop = _api.lifecycle
 _extension = _api.extension
 _main = _api.main
 
+if TYPE_CHECKING:
+    from ._stash.local import LocalStash
+    from ._stash.redis import RedisStash
+
 if not TYPE_CHECKING:
     EventLoop = _eventloop.EventLoop
 
     # To type checkers it would mean that the package has any name there is.
     def __getattr__(name):
+        if name in _names.NAMES:
+            return _names.look_up(name, globals())
         return _legacy.look_up(name, globals())
 
 
@@ -61,15 +72,21 @@ __all__ = [
     "DeadlockError",
     "EventualResult",
     "Lag",
+    "LocalStash",
+    "PickleSerializer",
     "Place",
     "ReactorBusy",
     "ReactorStopped",
+    "RedisStash",
+    "RemoteError",
+    "ResultLost",
     "Status",
     "TimeoutError",
     "__version__",
     "deadline",
     "dump",
     "no_setup",
+    "peek_result",
     "reactor_only",
     "register",
     "retrieve_result",

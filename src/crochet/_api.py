@@ -42,8 +42,10 @@ from ._logs.observer import LogBridge
 from ._reactor.asyncio_loop import LoopFactory
 from ._reactor.choice import ReactorChoice
 from ._reactor.reactor import import_reactor
+from ._stash.memory import MemoryStash
+from ._stash.names import named
 from ._threads.threads import start_thread
-from ._threads.timeouts import EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds
+from ._threads.timeouts import DRAIN, EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -79,14 +81,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 F = TypeVar("F")
 
-_stash = Stash()
 lifecycle = EventLoop(
     import_reactor=import_reactor,
     start_thread=start_thread,
     at_exit=atexit.register,
     at_fork=at_fork,
     logs=LogBridge(start_thread=start_thread),
-    bridge=Bridge(_errors.not_set_up, _stash),
+    bridge=Bridge(_errors.not_set_up, MemoryStash()),
     birthplace=os.getpid(),
 )
 # What ``crochet._extension`` is: the code of a notebook's cells finds it there.
@@ -103,6 +104,8 @@ def setup(
     max_queued: float | None = MAX_QUEUED,
     reactor: ReactorChoice | None = None,
     loop_factory: LoopFactory | None = None,
+    stash: Stash | str | None = None,
+    drain: Seconds = DRAIN,
 ) -> None:
     """
     Start the reactor in a thread of its own, unless it runs.
@@ -128,11 +131,16 @@ def setup(
             ``"default"`` or the one that is installed. None accepts any.
         loop_factory: makes the event loop of the asyncio reactor, such as
             ``uvloop.new_event_loop``. None is for asyncio's own.
+        stash: where results are kept that are stashed from now on: a :class:`LocalStash` or a
+            :class:`RedisStash`, which processes share; or ``"local:NAME"``, or a URL of Redis' with
+            the key in ``CROCHET_STASH_KEY``. Without one, in this process. It is given once.
+        drain: seconds that the interpreter's exit waits for stashed operations that are pending,
+            before it cancels them. Where it is given, it holds from now on.
 
     Raises:
         RuntimeError: the reactor runs already, or cannot be run here; it is not the one asked
-            for, or that is not available; or no thread can be started. Nothing was changed,
-            and setup() may be called again.
+            for, or that is not available; no thread can be started; or another stash was given
+            before. Nothing was changed, and setup() may be called again.
         OSError: no file descriptor is left for the reactor. Likewise.
         TypeError: *stall_warning*, *exit_patience* or *max_queued* is no number, *reactor* is
             not a reactor, or *loop_factory* makes no event loops.
@@ -146,6 +154,8 @@ def setup(
         max_queued=max_queued,
         reactor=reactor,
         loop_factory=loop_factory,
+        stash=named(stash) if isinstance(stash, str) else stash,
+        drain=drain,
     )
 
 
@@ -306,16 +316,40 @@ def wait_for(
     return lifecycle.calls.wait_for(timeout, grace=grace, on_late=on_late)
 
 
-def retrieve_result(result_id: int) -> EventualResult[D]:
+def retrieve_result(result_id: int | str) -> EventualResult[D]:
     """
-    Take out the result of that number.
+    Take out the result of that number: of all threads and processes, one does.
 
-    Call it from any thread. Blocks never.
+    Call it from any thread. Blocks never, but for a stash that processes share: until that has
+    told what it has, 10 s at most. In the reactor thread it never blocks: there, what such a stash
+    has comes as a pending result, which may fail with KeyError.
+
+    Args:
+        result_id: what ``stash()`` has returned; or that in decimal digits.
 
     Raises:
-        KeyError: there is none, or no more.
+        KeyError: there is none, or no more. Its text is the same for all numbers.
+        OSError: the stash cannot be reached.
+        TimeoutError: the stash is too slow, or a deadline is over. Nothing was taken.
+        ReactorStopped: another process has the result, which is pending, and no reactor is here to
+            wait for it.
     """
-    return cast("EventualResult[D]", _stash.take(result_id))
+    return cast("EventualResult[D]", lifecycle.bridge.stash.take(result_id))
+
+
+def peek_result(result_id: int | str) -> EventualResult[D]:
+    """
+    Return the result of that number, which stays: any number of times, until it is taken.
+
+    Call it from any thread. Blocks as :func:`retrieve_result` does.
+
+    Args:
+        result_id: as for ``retrieve_result()``.
+
+    Raises:
+        Exception: as for ``retrieve_result()``.
+    """
+    return cast("EventualResult[D]", lifecycle.bridge.stash.peek(result_id))
 
 
 def run_in_caller(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:

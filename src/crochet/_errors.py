@@ -96,6 +96,50 @@ class ReactorStopped(Exception):
     """
 
 
+class ResultLost(ReactorStopped):
+    """
+    The process that ran a stashed operation has ended, or its reactor has, before there was an
+    answer.
+
+    Attributes:
+        host: the name of its machine.
+        pid: its process id.
+        progress: the last that it reported; None if it has not.
+    """
+
+    host: str | None = None
+    pid: int | None = None
+    progress: object = None
+
+
+class RemoteError(Exception):
+    """
+    A stashed operation has failed in another process, with an error that cannot be rebuilt here.
+
+    The error's class is none of the builtins', Twisted's or Crochet's, and not in the stash's
+    ``allow=``; or it was made with arguments that are no plain values.
+
+    Attributes:
+        type: the name of the class, with its module.
+    """
+
+    def __init__(self, text: str, type: str = "") -> None:
+        super().__init__(text, type)
+        self.type = type
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class RemoteTraceback(Exception):
+    """
+    The cause of an error that comes from another process: where it was raised there.
+    """
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0].rstrip()}\n"""'
+
+
 class DeadlockError(RuntimeError):
     """
     A wait that could only have lasted for ever was refused, or ended.
@@ -119,7 +163,14 @@ class BlockingInLoopWarning(RuntimeWarning):
 
 # Printed tracebacks name an exception by module: say the one that programs import from. Classes
 # with methods keep theirs, for inspect.getsource() follows it.
-for _class in (BlockingInLoopWarning, TimeoutError, ReactorStopped, ReactorBusy, DeadlockError):
+for _class in (
+    BlockingInLoopWarning,
+    DeadlockError,
+    ReactorBusy,
+    ReactorStopped,
+    ResultLost,
+    TimeoutError,
+):
     _class.__module__ = "crochet"
 del _class
 
@@ -469,4 +520,160 @@ def future_of_other_loop() -> RuntimeError:
         "the function returned a future of asyncio's that does not belong to the event loop of "
         'the reactor, so nothing here can await it. Call crochet.setup(reactor="asyncio") at the '
         "top of the program, and make the future in the reactor thread."
+    )
+
+
+def no_result() -> KeyError:
+    """
+    Build the error of a number under which there is nothing. One text: visitors may see it.
+    """
+    return KeyError(
+        "no result is stashed under this number: it was never given out, it was retrieved already, "
+        "its time is over, or it was given out by a process with another stash; each stash() "
+        "allows one retrieve_result()"
+    )
+
+
+def stash_full(number: int, why: str = "") -> RuntimeError:
+    """
+    Build the error of a result that would have been one too many.
+    """
+    reason = f", and {why}" if why else ""
+    return RuntimeError(
+        f"stash() was refused: {number} results are kept already, as many as max_results allows"
+        f"{reason}. Collect them, give stash() a shorter ttl, or have the stash evict=True"
+    )
+
+
+def ttl_not_positive(ttl: float) -> ValueError:
+    """
+    Build the error of a result that would be gone before it could be collected.
+    """
+    return ValueError(
+        f"stash() cannot keep a result for {ttl:g} s: give a ttl above zero seconds, or None to "
+        "keep it until it is collected"
+    )
+
+
+def not_serialized(name: str, kind: type, problem: BaseException) -> TypeError:
+    """
+    Build the error of a value that only its own process can have.
+    """
+    return TypeError(
+        f"what {name}() returned, an object of {kind.__module__}.{kind.__qualname__}, cannot be "
+        f"taken to another process ({type(problem).__name__}: {problem}). Return plain values, "
+        "list its dataclass in the stash's allow=, or give the stash a serializer="
+    )
+
+
+def too_large(name: str, kind: type, size: int, limit: int) -> ValueError:
+    """
+    Build the error of a value that takes too many bytes.
+    """
+    return ValueError(
+        f"what {name}() returned, an object of {kind.__module__}.{kind.__qualname__}, takes {size} "
+        f"bytes, and the stash's max_size is {limit}. Return where it can be found, or give the "
+        "stash a larger max_size"
+    )
+
+
+def not_readable(problem: BaseException) -> RemoteError:
+    """
+    Build the error of an answer whose bytes this process cannot read.
+    """
+    return RemoteError(
+        "the answer from another process cannot be read here "
+        f"({type(problem).__name__}: {problem}). All that share a stash need the same serializer, "
+        "allow= and versions"
+    )
+
+
+def lost(name: str, host: str, pid: int, progress: object = None) -> ResultLost:
+    """
+    Build the error of a stashed result whose process has ended without an answer.
+    """
+    last = "" if progress is None else f" The last that it reported: {progress!r}."
+    error = ResultLost(
+        f"{name}() cannot be answered: process {pid} on {host}, which ran it, has ended, or its "
+        f"reactor has.{last} Start it again; setup(drain=...) lets such operations end at an "
+        "orderly exit."
+    )
+    error.host, error.pid, error.progress = host, pid, progress
+    return error
+
+
+def store_too_slow(stash: str, patience: float) -> TimeoutError:
+    """
+    Build the error of a stash whose store has not been reached in time.
+    """
+    return TimeoutError(
+        f"{stash} has not been reached in {patience:.4g} s: what it was asked before has not "
+        "ended. Nothing was taken. Try again, or look what blocks it"
+    )
+
+
+def another_stash(before: object, stash: object) -> RuntimeError:
+    """
+    Build the error of a setup() with a stash that is not the one in use.
+    """
+    return RuntimeError(
+        f"setup() was given {stash!r}, and results are kept in {before!r} since an earlier "
+        "setup(). Give it once, where the program starts"
+    )
+
+
+def not_private(path: str) -> PermissionError:
+    """
+    Build the error of a directory or file that others could read or change, or have put there.
+    """
+    return PermissionError(
+        f"{path} is not used for stashed results: it has to belong to this process's user, without "
+        "any rights for others (mode 0700, or 0600 for a file), and must not be a link. Delete it, "
+        "or give LocalStash another path"
+    )
+
+
+def store_broken(path: str, error: BaseException) -> OSError:
+    """
+    Build the error of a file of stashed results that cannot be read or written.
+    """
+    return OSError(
+        f"the stashed results in {path} cannot be read or written ({error}). If another process "
+        "holds it locked, end that; if it is damaged or of another version, delete it"
+    )
+
+
+def no_redis() -> ImportError:
+    """
+    Build the error of a RedisStash without redis-py.
+    """
+    return ImportError("RedisStash needs redis-py: install crochet[redis]")
+
+
+def server_away(stash: str, error: BaseException) -> ConnectionError:
+    """
+    Build the error of a stash whose server does not answer.
+    """
+    return ConnectionError(
+        f"{stash} cannot be reached ({type(error).__name__}: {error}). Calls go on without it; try "
+        "again when the server is there"
+    )
+
+
+def no_unix_sockets() -> RuntimeError:
+    """
+    Build the error of a LocalStash where there is none.
+    """
+    return RuntimeError(
+        "LocalStash needs Unix sockets, which this system has not: use RedisStash, or run one "
+        "process"
+    )
+
+
+def path_too_long(path: str, longest: int) -> ValueError:
+    """
+    Build the error of a directory in which a socket would have too long a name.
+    """
+    return ValueError(
+        f"{path} is too long for the sockets in it: give LocalStash a path of up to {longest} bytes"
     )

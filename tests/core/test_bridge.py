@@ -20,10 +20,10 @@ from crochet._core import bridge as _bridge
 from crochet._core.bridge import Bridge
 from crochet._core.call import PENDING, Call
 from crochet._core.result import call_of
-from crochet._core.stash import Stash
 from crochet._diagnostics.explain import Diagnosis
 from crochet._errors import ReactorBusy
 from crochet._reactor.reactor import call_from_thread_of, route_of
+from crochet._stash.memory import MemoryStash
 from crochet._threads.threads import start_thread
 from support.process import FakeProcess, LoggedFailures, open_bridge
 from support.reactor import FakeReactor, close_reactor, new_real_reactor
@@ -181,7 +181,7 @@ class TestRefusals:
         """
         Nothing is queued, and cancelling has nobody to tell.
         """
-        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge = Bridge(_errors.not_set_up, MemoryStash())
         call = _call(bridge, int)
         with pytest.raises(RuntimeError, match=r"body\(\) was called before crochet\.setup\(\)"):
             bridge.submit(call)
@@ -284,7 +284,7 @@ class TestWaking:
                 bridge.submit(others[0])
             reactor.callFromThread(function, *args)
 
-        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge = Bridge(_errors.not_set_up, MemoryStash())
         bridge.open(call_from_thread)
         result = _submitted(bridge, int)
         assert reactor.number_of_wakings() == 2
@@ -307,7 +307,7 @@ class TestWaking:
                 assert nested[0].outcome == 0
             reactor.callFromThread(function, *args)
 
-        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge = Bridge(_errors.not_set_up, MemoryStash())
         bridge.open(call_from_thread)
         result = _submitted(bridge, int)
         reactor.turn()
@@ -325,7 +325,7 @@ class TestWaking:
             if not bridge._wakeup:
                 reactor.turn()
 
-        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge = Bridge(_errors.not_set_up, MemoryStash())
         bridge.open(call_from_thread)
         assert [_submitted(bridge, int).wait(0) for _ in range(2)] == [0, 0]
 
@@ -340,7 +340,7 @@ class TestWaking:
                 raise errors.pop()
             reactor.callFromThread(function, *args)
 
-        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge = Bridge(_errors.not_set_up, MemoryStash())
         bridge.open(call_from_thread)
         with pytest.raises(KeyboardInterrupt):
             _submitted(bridge, int)
@@ -378,7 +378,7 @@ class TestWaking:
                 raise errors.pop()
             reactor.callFromThread(function, *args)
 
-        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge = Bridge(_errors.not_set_up, MemoryStash())
         bridge.open(call_from_thread)
         _submitted(bridge, int)
         reactor.turn()
@@ -626,7 +626,7 @@ class TestReactorThatHasEnded:
             bridge.close(_errors.stopped)
             raise error
 
-        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge = Bridge(_errors.not_set_up, MemoryStash())
         bridge.open(call_from_thread)
         result = _submitted(bridge, int)
         with pytest.raises(ReactorStopped):
@@ -644,7 +644,7 @@ class TestReactorThatHasEnded:
             bridge.open(reactor.callFromThread)
             raise AttributeError("o")
 
-        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge = Bridge(_errors.not_set_up, MemoryStash())
         bridge.open(call_from_thread)
         result = _submitted(bridge, int)
         bridge.open(call_from_thread)
@@ -661,7 +661,7 @@ class TestReactorThatHasEnded:
         def call_from_thread(function: Callable[..., object], *args: object) -> None:
             raise AttributeError("broken")
 
-        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge = Bridge(_errors.not_set_up, MemoryStash())
         bridge.open(call_from_thread)
         with pytest.raises(AttributeError, match="broken"):
             _submitted(bridge, int)
@@ -771,7 +771,7 @@ class TestCallFromThread:
         """
         A bridge that it goes by.
         """
-        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge = Bridge(_errors.not_set_up, MemoryStash())
         bridge.open(call_from_thread_of(reactor), route=route_of(reactor))
         reactor.turn()
         return bridge
@@ -797,7 +797,7 @@ class TestCallFromThread:
         """
         reactor = FakeReactor()
         reactor.start()
-        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge = Bridge(_errors.not_set_up, MemoryStash())
         ran: list[int] = []
         reactor.callFromThread(ran.append, 0)
         woken: list[list[None]] = []
@@ -880,7 +880,7 @@ class TestCallFromThread:
         reactor.callFromThread = lambda *args: twisteds(*args)  # type: ignore[method-assign]
         assert route_of(reactor) is None
         del reactor.callFromThread
-        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge = Bridge(_errors.not_set_up, MemoryStash())
         bridge.open(call_from_thread_of(reactor), route=route_of(reactor))
         ours = reactor.callFromThread
         wrapped = reactor.callFromThread = lambda *args: ours(*args)  # type: ignore[method-assign]

@@ -21,7 +21,6 @@ from crochet import EventualResult, _errors
 from crochet._core.bridge import Bridge
 from crochet._core.call import PENDING
 from crochet._core.result import call_of
-from crochet._core.stash import Stash
 from crochet._diagnostics import explain as _diagnosis
 from crochet._diagnostics.deadlock import Blocked, Wait
 from crochet._diagnostics.explain import (
@@ -40,6 +39,7 @@ from crochet._diagnostics.explain import (
 from crochet._diagnostics.frames import Place
 from crochet._diagnostics.moments import Sight, sight_of
 from crochet._errors import Reason
+from crochet._stash.memory import MemoryStash
 from crochet._threads import clock
 from support.process import FakeProcess
 from support.stepping import BOUND
@@ -68,7 +68,7 @@ class OpenBridge(Bridge):
     """
 
     def __init__(self) -> None:
-        super().__init__(_errors.not_set_up, Stash())
+        super().__init__(_errors.not_set_up, MemoryStash())
         self.refusal = None
         self.reactor_thread = 7
         self.diagnosed = self.diagnosis = Diagnosis(self)

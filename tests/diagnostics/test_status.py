@@ -18,6 +18,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from crochet import Lag, Status, _errors
+from crochet._core.stash import StashStatus
 from crochet._diagnostics import status as _status
 from crochet._diagnostics.frames import Place
 from crochet._threads import clock as _clock
@@ -46,7 +47,7 @@ class TestState:
         There is nothing to tell.
         """
         status = process.loop.status()
-        assert status == Status("not set up", None, None, None, None, ())
+        assert status == Status("not set up", None, None, None, None, (), StashStatus("memory", 0))
         assert str(status) == "crochet: not set up\nno calls"
 
     def test_through_a_life_of_ours(self, process: FakeProcess) -> None:

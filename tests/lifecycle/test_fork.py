@@ -22,10 +22,10 @@ from twisted.logger import LogBeginner, LogPublisher
 from crochet import _errors
 from crochet._core.bridge import Bridge
 from crochet._core.call import Call
-from crochet._core.stash import Stash
 from crochet._lifecycle import fork as _fork
 from crochet._lifecycle.fork import ForkPause, at_fork
 from crochet._logs.observer import LogBridge
+from crochet._stash.memory import MemoryStash
 from crochet._threads.threads import start_thread
 from support.process import FakeProcess
 from support.programs import run_python
@@ -361,7 +361,7 @@ class TestLives:
         The call is in the queue: the new life is woken for it, and it is not refused. Later ones do
         not take the old wake-up for one that is on its way.
         """
-        bridge = Bridge(_errors.not_set_up, Stash())
+        bridge = Bridge(_errors.not_set_up, MemoryStash())
         woken: list[list[None]] = []
 
         def at_once(function: Callable[..., object], *args: object) -> None:

@@ -18,9 +18,9 @@ from twisted.internet.error import ReactorAlreadyRunning
 from crochet import ReactorStopped, _errors
 from crochet._core.bridge import Bridge
 from crochet._core.decorators import Decorators
-from crochet._core.stash import Stash
 from crochet._lifecycle.reactor_thread import GRACE, ReactorThread
 from crochet._reactor.restart import make_runnable
+from crochet._stash.memory import MemoryStash
 from crochet._threads.threads import start_thread
 from support.process import FakeChildren, FakeProcess, FakeThreads, FakeWatchdog, LoggedFailures
 from support.reactor import FakeReactor, new_real_reactor
@@ -34,7 +34,7 @@ class Lived:
 
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
-        self.bridge = Bridge(_errors.not_set_up, Stash())
+        self.bridge = Bridge(_errors.not_set_up, MemoryStash())
         self.children = FakeChildren()
         self.threads = FakeThreads()
         self.seen: list[str] = []

@@ -17,9 +17,9 @@ from twisted.logger import LogEvent, LogLevel
 from crochet import _errors
 from crochet._core.bridge import Bridge
 from crochet._core.result import EventualResult
-from crochet._core.stash import Stash
 from crochet._diagnostics.thread_checks import ThreadCheck
 from crochet._lifecycle.lifecycle import EventLoop
+from crochet._stash.memory import MemoryStash
 from support.reactor import FakeReactor
 
 
@@ -177,9 +177,7 @@ class FakeProcess:
         self.watchdog = FakeWatchdog()
         self.exit_hooks: list[Callable[[], object]] = []
         self.fork_hooks: dict[str, Callable[[], object]] = {}
-        stash = Stash()
-        self.retrieve_result = stash.take
-        self.bridge = Bridge(_errors.not_set_up, stash)
+        self.bridge = Bridge(_errors.not_set_up, MemoryStash())
         self.loop = EventLoop(
             import_reactor=self.import_reactor,
             start_thread=start_thread or self.threads,
@@ -194,6 +192,12 @@ class FakeProcess:
         )
         self.run_in_reactor: Any = self.loop.calls.run_in_reactor
         self.wait_for: Any = self.loop.calls.wait_for
+
+    def retrieve_result(self, result_id: int | str) -> EventualResult[Any]:
+        """
+        Do what :func:`crochet.retrieve_result` does.
+        """
+        return self.bridge.stash.take(result_id)
 
     def running(self, timeout: float | None = 10.0, **options: Any) -> AbstractContextManager[None]:
         """
@@ -305,7 +309,7 @@ def open_bridge(reactor: Any) -> Bridge:
     """
     Return a bridge to a reactor, with nothing else around it.
     """
-    bridge = Bridge(_errors.not_set_up, Stash())
+    bridge = Bridge(_errors.not_set_up, MemoryStash())
     bridge.open(reactor.callFromThread)
     return bridge
 

@@ -26,6 +26,8 @@ from crochet import (
     DeadlockError,
     EventualResult,
     Lag,
+    LocalStash,
+    PickleSerializer,
     Place,
     ReactorStopped,
     Status,
@@ -33,6 +35,7 @@ from crochet import (
     deadline,
     dump,
     no_setup,
+    peek_result,
     reactor_only,
     register,
     retrieve_result,
@@ -326,7 +329,13 @@ assert_type(retrieved, EventualResult[object])
 retrieved_bytes: EventualResult[bytes] = retrieve_result(1)
 assert_type(retrieved_bytes.wait(), bytes)
 retrieved_text: EventualResult[bytes] = deferring(1)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-retrieve_result("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+assert_type(retrieve_result("1"), EventualResult[object])
+peeked_bytes: EventualResult[bytes] = peek_result("1")
+retrieve_result(b"1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+assert_type(result.stash(ttl=None), int)
+setup(stash="local:shop", drain=5)
+setup(stash=LocalStash("shop", serializer=PickleSerializer(), allow=[ValueError]))
+setup(stash=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 register(print, "bye", sep="")
 register(tell, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 

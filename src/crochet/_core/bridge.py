@@ -43,7 +43,6 @@ from .failure import Uncollected
 if TYPE_CHECKING:
     from .._coroutines.futures import ResultFuture, Teller
     from .._threads.fork_mark import Mark
-    from .result import EventualResult
     from .stash import Stash
 
 _log = Logger(namespace="crochet")
@@ -222,7 +221,7 @@ class Bridge:
         # Is shown each call before it is entered, where tests look for what is left behind.
         self.on_submit: Callable[[Call], object] | None = None
         self.uncollected: Uncollected = {}
-        self.stash: Callable[[EventualResult[Any]], int] = stash.put
+        self.stash = stash  # keeps results; setup(stash=...) hands in another
         # Tells of futures that are done, at once. The lifecycle hands in one with threads for it.
         self.teller: Teller = _AtOnce()
         # When the reactor thread last came to a call, by the monotonic clock, within a _TICK. Calls

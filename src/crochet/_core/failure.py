@@ -161,6 +161,13 @@ class StoredError:
         return self._error
 
     @property
+    def traceback(self) -> TracebackType | None:
+        """
+        Where it was raised.
+        """
+        return self._traceback
+
+    @property
     def is_collected(self) -> bool:
         """
         Tell whether somebody has taken the error, or was told of it in a log.

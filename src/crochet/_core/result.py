@@ -17,6 +17,7 @@ from .._threads.timeouts import Seconds, seconds
 from .call import PENDING, Call
 from .deadline import get_end
 from .failure import StoredError
+from .stash import TTL
 from .waiting import wait_for_answer
 
 T_co = TypeVar("T_co", covariant=True)
@@ -113,17 +114,29 @@ class EventualResult(Generic[T_co]):
         self._call.bridge.notice_fork()
         self._call.cancel()
 
-    def stash(self) -> int:
+    def stash(self, ttl: Seconds = TTL) -> int:
         """
-        Keep the result in this process until :func:`retrieve_result` is called with the number
-        that this returns, once; a second ``stash()`` gives a second number.
+        Keep the result until :func:`retrieve_result` is called with the number that this returns,
+        once; a second ``stash()`` gives a second number.
 
         The number is random and cannot be guessed: it may be given to a visitor, in a session or
-        a hidden form field.
+        a hidden form field. It is good in this process, or in all that share the stash that was
+        given to :func:`setup`.
 
-        Call it from any thread. Blocks never.
+        Call it from any thread. Blocks never, but for a stash that processes share: until that has
+        it, 10 s at most. In the reactor thread it never blocks; others may not find it at once.
+
+        Args:
+            ttl: seconds that it is kept; ``None`` and infinity for any time. What is pending then,
+                and was not taken in this process, is cancelled.
+
+        Raises:
+            RuntimeError: as many results are kept as may be.
+            OSError: the stash cannot be reached.
+            TypeError: *ttl* is no number.
+            ValueError: *ttl* is not above zero.
         """
-        return self._call.bridge.stash(self)
+        return self._call.bridge.stash.put(self, ttl)
 
     def original_failure(self) -> Failure | None:
         """

@@ -1,55 +1,140 @@
 """
-Results that wait to be retrieved by number, in this process.
-
-A number is all that a visitor needs to get at a result, so it has to be beyond guessing, and a
-failed retrieval must not tell whether a number ever was one.
-
-No lock: to put is one dict operation, and so is to take out; of any number of threads that want
-the same entry, ``dict.pop`` gives it to one.
+What every stash is to the rest of the library, and what it needs of that. They are in _stash.
 """
 
 from __future__ import annotations
 
-import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from .result import EventualResult
+from twisted.internet.defer import Deferred
 
-# Fits the signed 64-bit columns and fields into which programs put it.
-_BITS = 63
+from .._threads.threads import StartThread
+from .._threads.timeouts import Seconds
+
+if TYPE_CHECKING:
+    from .bridge import Bridge, CallFromThread
+    from .call import Call
+    from .result import EventualResult
+
+# Seconds that a result is kept if stash() is told nothing else.
+TTL = 3600.0
 
 
-class Stash:
+class StashStatus(NamedTuple):
     """
-    A table of results, each to be taken out once.
+    What a stash does now, as :func:`crochet.status` tells it.
+
+    Attributes:
+        kind: where results are kept: ``"memory"``, ``"local"`` or ``"redis"``.
+        kept: how many of this process's results wait to be collected.
+        owned: how many of this process's stashed results are pending.
+        waiting: for how many pending results of other processes this one waits.
+        state: how this process is connected to the others; empty if there are none.
     """
 
-    def __init__(self) -> None:
-        self._results: dict[int, EventualResult[object]] = {}
+    kind: str
+    kept: int
+    owned: int = 0
+    waiting: int = 0
+    state: str = ""
 
-    def put(self, result: EventualResult[object]) -> int:
-        """
-        Keep a result and return its number.
-        """
-        while True:
-            uid = secrets.randbits(_BITS)
-            if self._results.setdefault(uid, result) is result:
-                return uid
 
-    def take(self, result_id: int) -> EventualResult[object]:
-        """
-        Take out the result of that number.
+class Process(NamedTuple):
+    """
+    What a stash needs of the process that it is in.
 
-        Call it from any thread. Blocks never.
+    Attributes:
+        bridge: carries calls to the reactor thread.
+        start_thread: starts a daemon thread of that target and name.
+        get_reactor: returns the reactor, for use in its thread.
+    """
+
+    bridge: Bridge
+    start_thread: StartThread
+    get_reactor: Callable[[], Any]
+
+
+class Stash(Protocol):
+    """
+    Keeps results under numbers.
+    """
+
+    def bind(self, process: Process) -> None:
+        """
+        Belong to a process from now on. Opens nothing.
+        """
+
+    def put(self, result: EventualResult[Any], ttl: Seconds = TTL) -> int:
+        """
+        Keep a result for *ttl* seconds and return its number. From any thread.
+        """
+        ...
+
+    def take(self, result_id: int | str) -> EventualResult[Any]:
+        """
+        Take out the result of that number: of any number of takers, one does. From any thread.
 
         Raises:
             KeyError: there is none, or no more.
         """
-        # Only a plain int: True and 1.0 are equal to one, and a list cannot even be looked up.
-        result = self._results.pop(result_id, None) if type(result_id) is int else None
-        if result is None:
-            raise KeyError(
-                "no result is stashed under this number: it was never given out, it was "
-                "retrieved already, or it was given out by another process; each stash() allows "
-                "one retrieve_result()"
-            )
-        return result
+        ...
+
+    def peek(self, result_id: int | str) -> EventualResult[Any]:
+        """
+        Return the result of that number, which stays. From any thread.
+
+        Raises:
+            KeyError: there is none, or no more.
+        """
+        ...
+
+    def status(self) -> StashStatus:
+        """
+        Tell what it does now. From any thread; blocks never.
+        """
+        ...
+
+    def explain(self, call: Call) -> str:
+        """
+        Tell more of a call that is a wait for another process; or nothing. From any thread; blocks
+        never.
+        """
+        ...
+
+    def drain(self, timeout: float) -> bool:
+        """
+        Wait until what this process has stashed is answered. Blocks up to *timeout* seconds.
+        """
+        ...
+
+    def end_in_reactor(self) -> Deferred[None] | None:
+        """
+        Have all answers told to other processes: the reactor stops. Fires when that is done.
+        """
+        ...
+
+    def leave(self) -> None:
+        """
+        Let other processes learn that the reactor has ended. From its thread; blocks never.
+        """
+
+    def stop(self, timeout: float) -> bool:
+        """
+        Have all answers stored, and end our threads. Blocks up to *timeout* seconds.
+
+        Returns:
+            Whether that was done.
+        """
+        ...
+
+    def get_caller(self) -> CallFromThread | None:
+        """
+        Return what has a thread of ours call something before a fork; None if there is none.
+        """
+        ...
+
+    def after_fork_in_child(self) -> None:
+        """
+        Leave to the parent what is the parent's.
+        """

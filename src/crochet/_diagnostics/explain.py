@@ -107,7 +107,9 @@ class Diagnosis:
         Call it from any thread but the reactor's, before the call is cancelled. Blocks never.
         """
         try:
-            return _explained(self._bridge, call, self.moments)
+            reason = _explained(self._bridge, call, self.moments)
+            more = self._bridge.stash.explain(call)
+            return reason._replace(text=f"{reason.text} {more}") if more else reason
         except Exception:
             # The caller is about to raise an error of its own, which must not be replaced by one of
             # this module's. All that is lost is the cause.

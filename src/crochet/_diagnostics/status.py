@@ -23,6 +23,7 @@ from typing import Literal, NamedTuple, final
 from .. import _errors
 from .._core.bridge import Bridge
 from .._core.call import Call
+from .._core.stash import StashStatus
 from .._errors import Place
 from .._reactor.reactor import Reactor
 from .._threads import clock
@@ -148,7 +149,7 @@ class Status:
     What the bridge to the reactor thread did at one moment. ``str()`` makes a page of it.
     """
 
-    __slots__ = ("calls", "ident", "lag", "reactor", "state", "thread")
+    __slots__ = ("calls", "ident", "lag", "reactor", "stash", "state", "thread")
 
     state: State
     """
@@ -174,6 +175,10 @@ class Status:
     calls: tuple[CallInFlight, ...]
     """
     The calls in flight, oldest first.
+    """
+    stash: StashStatus
+    """
+    Where results are kept, and how many.
     """
 
     def __str__(self) -> str:
@@ -208,6 +213,7 @@ def snapshot(bridge: Bridge, reactor: Reactor | None) -> Status:
                 for call in calls
             ]
         ),
+        bridge.stash.status(),
     )
 
 
@@ -254,6 +260,12 @@ def _head(status: Status) -> list[str]:
     queued = sum(call.state == "queued" for call in status.calls)
     number = len(status.calls)
     lines.append(f"calls in flight: {number}, {queued} of them queued" if number else "no calls")
+    kept = status.stash
+    if kept.kind != "memory" or kept.kept:
+        line = f"stash ({kept.kind}): {kept.kept} kept, {kept.owned} of ours pending"
+        if kept.kind != "memory":
+            line = f"{line}, {kept.waiting} of others awaited; {kept.state}"
+        lines.append(line)
     return lines
 
 

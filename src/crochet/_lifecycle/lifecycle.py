@@ -21,12 +21,13 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from .. import _errors
 from .._core.bridge import Bridge, CallFromThread
 from .._core.decorators import Decorators
 from .._core.failure import report_all
+from .._core.stash import Process, Stash
 from .._coroutines.futures import Deliveries
 from .._diagnostics.explain import Diagnosis
 from .._diagnostics.status import Status, snapshot
@@ -44,6 +45,7 @@ from .._threads.fork_mark import ForkWatch, new_mark
 from .._threads.primitives import is_a_handlers
 from .._threads.threads import StartThread, expect_ghosts, in_subinterpreter
 from .._threads.timeouts import (
+    DRAIN,
     EXIT_PATIENCE,
     MAX_QUEUED,
     STALL_WARNING,
@@ -82,6 +84,8 @@ class SetupOptions(TypedDict, total=False):
     max_queued: float | None
     reactor: ReactorChoice | None
     loop_factory: LoopFactory | None
+    stash: Stash | str | None
+    drain: Seconds
 
 
 class EventLoop:
@@ -148,6 +152,12 @@ class EventLoop:
         self._loop_factory: LoopFactory | None = None  # makes the event loops of ours, if told
         self._inherited = InheritedReactor()
         self._birthplace = birthplace
+        self._drain = float(DRAIN)
+        self._has_own_stash = False  # that setup() was given
+        bridge.stash.bind(self._process())
+
+    def _process(self) -> Process:
+        return Process(self.bridge, self._start_thread, lambda: self._reactor)
 
     def setup(self, **options: Unpack[SetupOptions]) -> None:
         """
@@ -164,7 +174,13 @@ class EventLoop:
             self._warn_of_stalls(stall_seconds(stall_warning))
         self._exit_patience = patience
         self.bridge.max_queued = most
+        drain = options.get("drain", DRAIN)
+        if drain is not DRAIN:
+            self._drain = exit_seconds(drain, "drain")
         self.bridge.notice_fork()
+        stash = options.get("stash")
+        if stash is not None:
+            self._use_stash(cast("Stash", stash))  # a name has been looked up by crochet.setup()
         reactor, loop_factory = options.get("reactor"), options.get("loop_factory")
         if self._is_set_up and reactor is None and loop_factory is None:
             return
@@ -183,6 +199,17 @@ class EventLoop:
                 self._start(options.get("logging", True), choice)
             finally:
                 self._is_starting = False
+
+    def _use_stash(self, stash: Stash) -> None:
+        with self._setup_lock:
+            before = self.bridge.stash
+            if self._has_own_stash:
+                if stash is not before and stash != before:
+                    raise _errors.another_stash(before, stash)
+                return
+            stash.bind(self._process())
+            self.bridge.stash = stash
+            self._has_own_stash = True
 
     def _warn_of_stalls(self, limit: float) -> None:
         # Before looking for the watchdog: one that is made meanwhile is made with it.
@@ -238,6 +265,7 @@ class EventLoop:
 
     def _on_end(self) -> None:
         self._is_set_up = False
+        self.bridge.stash.leave()
 
     def _close(self, reactor_thread: ReactorThread, patience: float) -> None:
         """
@@ -335,6 +363,7 @@ class EventLoop:
                 raise _errors.not_down(limit, reactor_thread.whereabouts())
             self._close(reactor_thread, 0.0)
         self._deliveries.stop(max(deadline - monotonic(), 0.1))
+        self.bridge.stash.stop(max(deadline - monotonic(), 0.1))
         if self._has_logs:
             if not self._logs.stop(max(deadline - monotonic(), 0.1)):
                 raise _errors.TimeoutError(
@@ -422,6 +451,8 @@ class EventLoop:
         # The reactor's thread and its pool's are daemons, so Python has first waited for the
         # program's own threads, which were served as ever.
         self._is_exiting = True
+        if self._reactor_thread is not None and self._drain:
+            self.bridge.stash.drain(self._drain)
         patience = self._exit_patience
         for_logs = min(_FOR_LOGS, patience / 10)
         end = monotonic() + patience
@@ -433,6 +464,7 @@ class EventLoop:
             elif self._is_in_subinterpreter:
                 reactor_thread.close()
         self._deliveries.stop(left_until(end - for_logs))
+        self.bridge.stash.stop(left_until(end - for_logs))
         report_all(self.bridge.uncollected)
         if self._has_logs:
             logs = self._logs
@@ -454,6 +486,7 @@ class EventLoop:
         callers: list[CallFromThread | None] = [
             self._logs.get_caller() if self._has_logs else None,
             watchdog.get_caller() if watchdog else None,
+            self.bridge.stash.get_caller(),
         ]
         ident = self.bridge.reactor_thread
         if run is not None and ident is not None and ident != threading.get_ident():
@@ -468,6 +501,7 @@ class EventLoop:
         expect_ghosts(not is_told)  # or else Python has forgotten the parent's threads
         self._fork_pause.after_fork_in_child()
         self._deliveries.after_fork_in_child()
+        self.bridge.stash.after_fork_in_child()
         self._setup_lock = threading.RLock()  # a thread of the parent's may have had the old one
         if self._has_logs or self._is_starting:
             self._logs.after_fork_in_child()

@@ -109,12 +109,14 @@ class ProgramReactor:
         Answer what is in flight, cancel what is running, and wait a moment for its cleanup.
         """
         unfinished = self._bridge.close(_errors.stopped)
-        return all_ended(unfinished, GRACE, self.reactor.callLater) if unfinished else None
+        stored = self._bridge.stash.end_in_reactor()
+        return all_ended(unfinished, GRACE, self.reactor.callLater, stored)
 
     def _forget_in_reactor(self) -> None:
         # Waits in this thread are from now on refused because the reactor has ended, not because
         # of a deadlock. And idents are used again for new threads.
         self._bridge.reactor_thread = None
+        self._bridge.stash.leave()
         if self._wakeup is not None:
             self._wakeup.close()
             self._wakeup = None

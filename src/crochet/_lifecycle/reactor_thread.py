@@ -187,7 +187,8 @@ class ReactorThread:
         Answer what is in flight, cancel what is running, and wait a moment for its cleanup.
         """
         unfinished = self._bridge.close(self._refusal)
-        return all_ended(unfinished, self._grace, self.reactor.callLater) if unfinished else None
+        stored = self._bridge.stash.end_in_reactor()
+        return all_ended(unfinished, self._grace, self.reactor.callLater, stored)
 
     def end(self, refusal: Refusal, grace: float, patience: float) -> bool:
         """
@@ -276,15 +277,20 @@ def took(ticket: list[None]) -> bool:
 
 
 def all_ended(
-    unfinished: list[Deferred[object]], grace: float, call_later: Callable[..., Timer]
-) -> Deferred[None]:
+    unfinished: list[Deferred[object]],
+    grace: float,
+    call_later: Callable[..., Timer],
+    stored: Deferred[None] | None = None,
+) -> Deferred[None] | None:
     """
-    Cancel operations, in the reactor thread, and return what fires when all have ended or *grace*
-    is over.
+    Cancel operations, in the reactor thread, and return what fires when all have ended, and answers
+    are stored, or *grace* is over. None if there is nothing to wait for.
     """
+    if not unfinished and stored is None:
+        return None
     ended: Deferred[None] = Deferred()
     timer = call_later(grace, ended.callback, None)
-    left = len(unfinished)
+    left = len(unfinished) + (stored is not None)
 
     def one_ended(value: object) -> object:
         nonlocal left
@@ -294,6 +300,8 @@ def all_ended(
             ended.callback(None)
         return value
 
+    if stored is not None:
+        stored.addBoth(one_ended)
     for operation in unfinished:
         operation.addBoth(one_ended)
         try:

@@ -34,6 +34,9 @@ STALL_WARNING = _Unsaid(1.0)
 # Seconds that the interpreter's exit is held up at most, likewise.
 EXIT_PATIENCE = _Unsaid(5.0)
 
+# Seconds that exit waits for what is stashed and pending, likewise.
+DRAIN = _Unsaid(0.0)
+
 # How many calls may wait for the reactor thread, likewise.
 MAX_QUEUED = _Unsaid(math.inf)
 
@@ -84,9 +87,13 @@ def stall_seconds(limit: Seconds) -> float:
     return value
 
 
-def exit_seconds(limit: Seconds) -> float:
+def exit_seconds(limit: Seconds, name: str = "exit_patience") -> float:
     """
     Return how many seconds exit may take; ``math.inf`` stands for as long as it takes.
+
+    Args:
+        limit: as it was given.
+        name: of the argument.
 
     Raises:
         TypeError: it is no real number.
@@ -95,7 +102,7 @@ def exit_seconds(limit: Seconds) -> float:
     value = seconds(limit)
     if value < 0:
         raise ValueError(
-            f"exit_patience cannot be {value:g} s: give a number of seconds from 0 up, or None to "
+            f"{name} cannot be {value:g} s: give a number of seconds from 0 up, or None to "
             "have exit take as long as it takes"
         )
     return value

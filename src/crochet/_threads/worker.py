@@ -57,6 +57,7 @@ class Worker(Generic[T]):
         work: is called with each item. May block; what it raises is logged.
         look: is called before each wait for an item, and returns after how many seconds it is to
             be called again at the latest. With None the thread may end.
+        end: is called by each thread when it ends, to give back what is that thread's own.
         lingers: seconds that a thread without work waits for more before it ends; None for ever.
         begin: calls a function in a new thread, without waiting for it, like
             ``_thread.start_new_thread``.
@@ -68,6 +69,7 @@ class Worker(Generic[T]):
         name: str,
         work: Callable[[T], object],
         look: Callable[[], float | None] = _nothing,
+        end: Callable[[], object] = _nothing,
         *,
         lingers: float | None,
         begin: Callable[[Callable[..., object], tuple[Any, ...]], object] = start_new_thread,
@@ -76,6 +78,7 @@ class Worker(Generic[T]):
         self._name = name
         self._work = work
         self._look = look
+        self._end = end
         self._lingers = lingers
         self._begin = begin
         self._shift: _Shift | None = None  # any thread writes; see the head of this file
@@ -241,6 +244,10 @@ class Worker(Generic[T]):
         finally:
             if self._shift is shift:  # an error: the next to post starts another thread
                 self._shift = None
+            try:
+                self._end()
+            except BaseException:
+                _log.failure("Error at the end of the thread {name!r}", name=self._name)
             for end in ends:
                 end.reached.release()
             if shift.is_wanted:

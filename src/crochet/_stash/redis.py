@@ -1,0 +1,705 @@
+"""
+A stash for processes on any machines, on a server of Redis or Valkey.
+
+The hash of a result is its row; a publish is a hint to read it again. What must always hold, beside
+what shared.py says:
+
+1. Nothing that comes from the server is parsed before its HMAC was found right. It is over the
+   number, the state, the expiry and the body: so no row can be altered, or stand for another.
+2. An owner has a lease while it has pending results here, which it renews well before its end. A
+   reader that finds neither an answer nor a lease, on the server's clock, knows that it is gone.
+   But not while the server was slow or away: then the owner could not renew it either.
+3. All keys expire with their result.
+4. While the server is away calls go on; answers wait in a bounded queue, and are sent after.
+
+Threads: the worker, which alone gives commands, and a listener, which alone reads what is
+published. It is there while a stashed result is pending or waited for, and has a connection of its
+own. Both are ended by stop().
+
+Each key of a result has its number in braces, so that a cluster has it in one place.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import math
+import secrets
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, final
+from urllib.parse import urlsplit
+
+from twisted.logger import Logger
+
+from .. import _errors
+from .._core.stash import Process
+from .._threads import clock
+from .._threads.primitives import Waiter, entries_of
+from .._threads.worker import Worker
+from .answers import MAX_SIZE
+from .numbers import MAX_RESULTS
+from .serializer import Serializer
+from .shared import SMALL, TAKEN_STAYS, Own, Remote, Row, SharedStash
+
+try:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.exceptions import RedisError
+    from redis.retry import Retry
+except ImportError as error:
+    raise _errors.no_redis() from error
+
+_log = Logger(namespace="crochet")
+
+# Seconds that an owner's lease lasts, and after which it is renewed.
+LEASE = 15.0
+_RENEWAL = 5.0
+
+# Seconds that one command may take.
+_TIMEOUT = 5.0
+
+# A command that takes longer, in seconds, says that the server was busy or stopped.
+_SLOW = 1.0
+
+# Seconds that a row is still there when its answer was taken: others may be about to read it.
+_LINGERS = 5.0
+
+# How many rows are looked at by one command.
+_BATCH = 500
+
+# How many answers wait for a server that is away.
+_MOST_UNSENT = 10_000
+
+# Looks at a row that nobody has taken, with when it expires; and may take it. (No state is secret:
+# "p" is for pending.)
+_CLAIM = """
+local found = redis.call('HMGET', KEYS[1], 'data', 'taken', 'state', 'aliased')
+if not found[1] or found[2] then return false end
+if ARGV[1] == '1' then
+  redis.call('HSET', KEYS[1], 'taken', '1')
+  if found[3] == 'p' then
+    local left = redis.call('PTTL', KEYS[1])
+    if left > 0 then redis.call('PEXPIRE', KEYS[1], left + ARGV[3]) end
+  elseif not found[4] then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  end
+end
+return found[1]
+"""
+
+# Has a row stay for others that are aliases of it.
+_ALIAS = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return end
+redis.call('HSET', KEYS[1], 'aliased', '1')
+if ARGV[1] == '' then
+  redis.call('PERSIST', KEYS[1])
+else
+  local left = redis.call('PTTL', KEYS[1])
+  if left >= 0 and left < tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+end
+"""
+
+# Has a row expire that is no other's alias, with nobody to take it meanwhile.
+_DELETE = """
+if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], 'aliased') == 0 then
+  redis.call('HSET', KEYS[1], 'taken', '1')
+  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+end
+"""
+
+# Has the owner cancel: by a message, and for one that does not listen yet or just now, by a mark.
+_CANCEL = """
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'cancel', '1') end
+redis.call('PUBLISH', ARGV[1], ARGV[2])
+"""
+
+# Enters an answer, and tells those that wait for it.
+_ANSWER = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'data', ARGV[1], 'state', 'a')
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if string.sub(field, 1, 2) == 'w:' then
+    redis.call('PUBLISH', ARGV[2] .. string.sub(field, 3), ARGV[3])
+  end
+end
+return 1
+"""
+
+# Has the answer told to a process, and returns the row.
+_WATCH = """
+local found = redis.call('HGET', KEYS[1], 'data')
+if found then redis.call('HSET', KEYS[1], 'w:' .. ARGV[1], '1') end
+return found
+"""
+
+
+@final
+class RedisStash(SharedStash):
+    """
+    Keeps results for all processes, on any machines, that name the same server and have the key.
+
+    Hand it to ``setup(stash=...)``, which has the use of its methods. It opens nothing before the
+    first ``stash()`` or look-up in a process. It needs the extra ``crochet[redis]``.
+
+    Call it from any thread. Blocks never.
+
+    Args:
+        url: of the server, as redis-py has them: ``redis://``, ``rediss://`` (whose certificate is
+            verified) or ``unix://``, with a user and password if it wants them; or
+            ``redis+cluster://`` with one of a cluster's servers, or
+            ``redis+sentinel://HOST:PORT,HOST:PORT/SERVICE``.
+        key: a secret of 16 bytes or more, which all processes have; or several: the first signs,
+            and each is good for reading, so that keys can be changed one process at a time.
+        prefix: of the keys and channels on the server.
+        serializer: makes bytes of values; None is for tagged JSON of plain values.
+        allow: classes that may be brought to life from bytes: exceptions, and dataclasses.
+        max_size: how many bytes an answer may take.
+        max_results: how many results this process may keep; one more is refused.
+        evict: delete this process's oldest answered result instead.
+
+    Raises:
+        ImportError: redis-py is not there.
+        TypeError: *key* is no text or bytes, or *allow* has something else.
+        ValueError: *url* is none, *key* is too short, or a number too small.
+    """
+
+    kind = "redis"
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | bytes | Sequence[str | bytes],
+        prefix: str = "crochet",
+        serializer: Serializer | None = None,
+        allow: Iterable[type] = (),
+        max_size: int = MAX_SIZE,
+        max_results: int = MAX_RESULTS,
+        evict: bool = False,
+    ) -> None:
+        super().__init__(
+            serializer=serializer,
+            allow=allow,
+            max_size=max_size,
+            max_results=max_results,
+            evict=evict,
+        )
+        self._url = url
+        self._connect = connector_of(url)
+        self._keys = [_key(each) for each in ([key] if isinstance(key, (str, bytes)) else key)]
+        if not self._keys:
+            raise ValueError("RedisStash has no key to sign with: give one of 16 bytes or more")
+        self._prefix = prefix
+        self._listener: Worker[None] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._token = ""  # written when it is reachable; read by any thread
+        self._client: Any = None  # the worker makes it; the listener reads it
+        self._offset = 0.0  # of the server's clock, in seconds; the worker writes
+        self._leased = -math.inf  # when the lease was renewed; the worker writes
+        self._judges_from = -math.inf  # when a missing lease means something; the worker writes
+        self._lease_ends = math.inf  # when the first lease of those waited for does; likewise
+        self._away_since: float | None = None  # the worker and the listener write
+        self._unsent: deque[tuple[int, str, bytes]] = deque()  # the worker writes
+        self._is_listening = False
+        self._is_stopping = False
+        self._channel = ""  # the listener writes
+        self._pause = Waiter()  # the listener waits here before another attempt
+
+    def bind(self, process: Process) -> None:
+        """
+        Belong to a process from now on. Opens nothing.
+        """
+        super().bind(process)
+        self._listener = Worker(
+            process.start_thread, "crochet-stash-listener", self._listen, lingers=0.0
+        )
+
+    def __repr__(self) -> str:
+        parts = urlsplit(self._url)
+        where = parts.netloc.rpartition("@")[2]
+        return f"RedisStash('{parts.scheme}://{where}{parts.path}')"
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            type(other) is RedisStash
+            and (other._url, other._prefix) == (self._url, self._prefix)
+            and other._keys == self._keys
+        )
+
+    def __hash__(self) -> int:
+        return hash((self._url, self._prefix))
+
+    # Commands. All in the worker.
+
+    def _command(self, work: Callable[[Any], Any]) -> Any:
+        """
+        Give commands to the server, connected to it if need be.
+
+        Raises:
+            ConnectionError: it is away.
+        """
+        begun = clock.monotonic()
+        try:
+            if self._client is None:
+                client = self._connect()
+                seconds, microseconds = client.time()
+                self._offset = seconds + microseconds / 1e6 - clock.monotonic()
+                self._client = client
+            value = work(self._client)
+        except (RedisError, OSError) as error:
+            self._note_away()
+            raise _errors.server_away(repr(self), error) from error
+        finally:
+            if clock.monotonic() - begun > _SLOW:
+                self._judges_from = clock.monotonic() + LEASE
+        self._away_since = None
+        return value
+
+    def _note_away(self) -> None:
+        self._judges_from = clock.monotonic() + LEASE
+        if self._away_since is None:
+            self._away_since = clock.monotonic()
+
+    def _key_of(self, uid: int) -> str:
+        return f"{self._prefix}:{{{uid}}}"
+
+    def _channel_of(self, owner: str) -> str:
+        return f"{self._prefix}:to:{owner}"
+
+    def _lease_of(self, owner: str) -> str:
+        return f"{self._prefix}:lease:{owner}"
+
+    def _signed(self, uid: int, row: Row, expires: float) -> bytes:
+        head = [*row[:6], expires]
+        data = json.dumps(head).encode() + b"\0" + row.body
+        return _mac(self._keys[0], uid, data) + data
+
+    def _verified(self, uid: int, found: bytes | None, *, is_taken: bool = False) -> Row | None:
+        """
+        Return the row, if it is one that a process with the key has written for that number. One
+        that is taken may be past its time.
+        """
+        if found is None:
+            return None
+        mac, data = found[:32], found[32:]
+        if not any(hmac.compare_digest(mac, _mac(key, uid, data)) for key in self._keys):
+            _log.error(
+                "a result in {stash} was refused: its signature is wrong. It was written with "
+                "another key, or was altered there",
+                stash=self,
+            )
+            return None
+        head, _, body = data.partition(b"\0")
+        owner, host, pid, name, alias, state, expires = json.loads(head)
+        if not is_taken and expires is not None and expires < clock.monotonic() + self._offset:
+            return None
+        return Row(owner, host, pid, name, alias, state, body)
+
+    def _expiry(self, ttl: float) -> float | None:
+        return None if ttl == math.inf else clock.monotonic() + self._offset + ttl
+
+    def _store_insert(self, uid: int, ttl: float, row: Row) -> None:
+        row = row._replace(host=row.host or socket.gethostname())
+        key = self._key_of(uid)
+
+        def work(client: Any) -> None:
+            # By then the offset is known. An owner has its lease before it has a pending row.
+            if row.state == "pending" and row.owner == self._token:
+                self._renew_lease(client)
+            state = "p" if row.state == "pending" else "a"
+            data = self._signed(uid, row, self._expiry(ttl))  # type: ignore[arg-type]
+            with client.pipeline() as pipe:
+                pipe.hset(key, mapping={"data": data, "state": state})
+                if ttl != math.inf:
+                    # Longer, so that those that wait for it hear that its owner has cancelled it.
+                    pipe.pexpire(key, int((ttl + _LINGERS) * 1000))
+                pipe.execute()
+            if row.alias is not None:
+                stays = "" if ttl == math.inf else str(int((ttl + TAKEN_STAYS) * 1000))
+                client.eval(_ALIAS, 1, self._key_of(row.alias), stays)
+
+        self._command(work)
+        if row.state == "pending":
+            self._listen_from_now_on()
+
+    def _renew_lease(self, client: Any) -> None:
+        now = clock.monotonic()
+        if now - self._leased >= _RENEWAL - 0.1:
+            client.set(self._lease_of(self._token), "1", px=int(LEASE * 1000))
+            self._leased = now
+
+    def _store_answer(self, uid: int, state: str, body: bytes) -> None:
+        if len(self._unsent) >= _MOST_UNSENT:
+            self._unsent.popleft()
+            _log.error("{stash} is away: an answer that waited for it was dropped", stash=self)
+        self._unsent.append((uid, state, body))
+        try:
+            self._send()
+        except OSError:
+            self._listen_from_now_on()  # which has it sent as soon as the server is there again
+
+    def _send(self) -> None:
+        """
+        Enter the answers that wait for it.
+        """
+        while self._unsent:
+            uid, state, body = self._unsent[0]
+            self._command(partial(self._send_one, uid, state, body))
+            self._unsent.popleft()
+
+    def _send_one(self, uid: int, state: str, body: bytes, client: Any) -> None:
+        key = self._key_of(uid)
+        found = client.hget(key, "data")
+        row = self._verified(uid, found, is_taken=True)
+        if row is None:
+            return  # it was collected by this process, or is past its time
+        *_, expires = json.loads(found[32:].partition(b"\0")[0])
+        data = self._signed(uid, row._replace(state=state, body=body), expires)
+        message = f"A{uid} ".encode() + (data if len(data) <= SMALL else b"")
+        client.eval(_ANSWER, 1, key, data, self._channel_of(""), message)
+
+    def _store_claim(self, uid: int, *, take: bool) -> Row | None:
+        times = int(_LINGERS * 1000), int(TAKEN_STAYS * 1000)
+        found = self._command(
+            lambda client: client.eval(_CLAIM, 1, self._key_of(uid), int(take), *times)
+        )
+        return self._verified(uid, found)
+
+    def _store_read(self, uid: int) -> Row | None:
+        found = self._command(lambda client: client.hget(self._key_of(uid), "data"))
+        return self._verified(uid, found, is_taken=True)
+
+    def _store_delete(self, uid: int) -> None:
+        lingers = int(_LINGERS * 1000)
+        self._command(lambda client: client.eval(_DELETE, 1, self._key_of(uid), lingers))
+
+    def _store_close(self) -> None:
+        # At rest there is no connection. The listener has one of its own.
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    # This process as an owner.
+
+    def _owner(self) -> str:
+        return self._token
+
+    def _be_reachable_in_reactor(self) -> None:
+        self._token = self._token or secrets.token_hex(8)
+
+    def _leave(self) -> Callable[[], object]:
+        token, self._token = self._token, ""
+        self._leased = -math.inf
+
+        def leave() -> None:
+            self._command(lambda client: client.delete(self._lease_of(token)))
+
+        return leave
+
+    def _tell_watchers_in_reactor(self, uid: int, own: Own) -> None:
+        """
+        Do nothing: the server has told them.
+        """
+
+    # Other processes as owners.
+
+    def _watch_in_reactor(self, remote: Remote) -> None:
+        if not self._token:
+            self._be_reachable_in_reactor()  # to be told there
+        self._listen_from_now_on()
+        self._watch(remote.uid, remote.row.owner)
+        if not remote.row.alias and not remote.is_kept:
+            self._tell_taken_in_reactor(remote.uid, remote.row)
+
+    def _watch(self, uid: int, owner: str) -> None:
+        """
+        Have the answer told to this process, and look whether it is there, or lost.
+        """
+        call = self.process.bridge.call
+
+        def work() -> tuple[Row | None, bool]:
+            found = self._command(
+                lambda client: client.eval(_WATCH, 1, self._key_of(uid), self._token)
+            )
+            return self._verified(uid, found, is_taken=True), self._is_gone(owner)
+
+        def tell(found: tuple[Row | None, bool] | None, error: BaseException | None) -> None:
+            # An error is none of the wait's: it goes on until the server is there again.
+            if found is not None:
+                row, is_gone = found
+                if row is None or row.state != "pending" or is_gone:
+                    call(self._look_again_now_in_reactor, uid, is_gone or row is None)
+
+        self._post(work, tell)
+
+    def _look_again_now_in_reactor(self, uid: int, is_gone: bool) -> None:
+        self._look_again_in_reactor(uid, is_owner_gone=is_gone)
+
+    def _is_gone(self, owner: str) -> bool:
+        found = self._command(lambda client: client.pttl(self._lease_of(owner)))
+        left = float(found) / 1000
+        if clock.monotonic() < self._judges_from:
+            return False
+        if left > 0:
+            self._lease_ends = min(self._lease_ends, clock.monotonic() + left)
+        return left < 0  # there is none
+
+    def _cancel_in_reactor(self, remote: Remote) -> None:
+        uid, channel = remote.uid, self._channel_of(remote.row.owner)
+        self._post(
+            lambda: self._command(
+                lambda client: client.eval(_CANCEL, 1, self._key_of(uid), channel, f"C{uid}")
+            )
+        )
+
+    def _tell_taken_in_reactor(self, uid: int, row: Row) -> None:
+        if row.owner != self._token:
+            self._say(self._channel_of(row.owner), f"F{uid}")
+
+    def _say(self, channel: str, message: str) -> None:
+        self._post(
+            lambda: self._command(lambda client: client.publish(channel, message)), _forget_error
+        )
+
+    # The listener.
+
+    def _listen_from_now_on(self) -> None:
+        # 1. What is to be listened for is entered; then this looks. 2. The listener writes False,
+        # and then looks whether there is something. So one of the two goes on.
+        if not self._is_listening and self._listener is not None:
+            self._is_listening = True
+            self._listener.post(None)
+
+    def _has_to_listen(self) -> bool:
+        is_needed = bool(self._remotes or self._unsent) or self._has_pending()
+        return is_needed and not self._is_stopping
+
+    def _listen(self, _: None) -> None:
+        failures = 0
+        while True:
+            self._is_listening = True
+            if not self._has_to_listen():
+                self._is_listening = False
+                if not self._has_to_listen():
+                    return
+                continue
+            try:
+                self._listen_until_it_fails()
+                failures = 0
+            except (RedisError, OSError):
+                # Said by status(), and by the waits that end meanwhile.
+                self._note_away()
+                self._pause.wait(min(0.05 * 2**failures, 2.0))
+                failures = min(failures + 1, 10)
+
+    def _listen_until_it_fails(self) -> None:
+        client = self._connect()
+        try:
+            with client.pubsub() as pubsub:
+                self._channel = self._channel_of(self._token)
+                pubsub.subscribe(self._channel)
+                renewal = clock.monotonic()
+                while self._has_to_listen():
+                    left = renewal - clock.monotonic()
+                    if left <= 0:
+                        self._post(self._look_after_all, _forget_error)
+                        # Sooner, for an owner whose lease ends by then. That was looked up last
+                        # time: of one that lives, it is renewed before.
+                        soonest = max(self._lease_ends - clock.monotonic(), 0.0) + 0.2
+                        left = min(_RENEWAL, soonest)
+                        renewal = clock.monotonic() + left
+                    message = pubsub.get_message(timeout=left)
+                    if message is not None:
+                        self._heard(message)
+        finally:
+            client.close()
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        if message["type"] == "subscribe":
+            # What was told before, or while the server was away, was told to nobody.
+            self._post(self._look_after_all, _forget_error)
+            self._post(self._hear_of_own, _forget_error)
+            for uid, remotes in entries_of(self._remotes.items()):
+                for remote in tuple(remotes)[:1]:
+                    self._watch(uid, remote.row.owner)
+        if message["type"] != "message":
+            return
+        head, _, data = bytes(message["data"]).partition(b" ")
+        if not head[1:].isdigit() or len(head) > 20:
+            return
+        letter, uid = head[:1], int(head[1:])
+        row = self._verified(uid, data, is_taken=True) if data and letter == b"A" else None
+        if row is None or row.state == "pending":
+            self.process.bridge.call(self._heard_in_reactor, letter, uid)
+        else:  # it is signed, and an answer does not change
+            self.process.bridge.call(self._answer_in_reactor, uid, row)
+
+    def _heard_in_reactor(self, letter: bytes, uid: int) -> None:
+        # Anybody who can publish there can say so: it is a hint, or does what a taker may do.
+        own = self._own.get(uid)
+        if letter == b"A":
+            self._look_again_in_reactor(uid, is_owner_gone=False)
+        elif letter == b"C" and own is not None:
+            own.result.cancel()
+        elif letter == b"F":
+            self._forget_taken(uid)
+
+    def _look_after_all(self) -> None:
+        """
+        Renew the lease, send what waits for it, and look for owners that are gone.
+        """
+        if self._has_pending():
+            self._command(self._renew_lease)
+        self._send()
+        owners = {
+            uid: remote.row.owner
+            for uid, remotes in entries_of(self._remotes.items())
+            for remote in tuple(remotes)
+        }
+        self._lease_ends = math.inf
+        gone = {owner for owner in set(owners.values()) if self._is_gone(owner)}
+        # A message may have been lost, and the server can lose a row.
+        for uid, (state, *_) in self._marks_of(list(owners)):
+            if state != b"p" or owners[uid] in gone:
+                is_gone = owners[uid] in gone
+                self.process.bridge.call(self._look_again_now_in_reactor, uid, is_gone)
+
+    def _hear_of_own(self) -> None:
+        """
+        Do what others have asked for while nothing listened here.
+        """
+        for uid, (_, taken, cancel) in self._marks_of(self._table.uids()):
+            own = self._own.get(uid)
+            if cancel is not None and own is not None:
+                own.result.cancel()
+            if taken is not None:  # one without a row may be about to get it
+                self._forget_taken(uid)
+
+    def _marks_of(self, uids: list[int]) -> Iterator[tuple[int, list[bytes | None]]]:
+        """
+        Look at what is not secret of rows: their states, and whether they are taken and cancelled.
+        """
+        for first in range(0, len(uids), _BATCH):
+            some = uids[first : first + _BATCH]
+
+            def work(client: Any, some: list[int] = some) -> list[Any]:
+                with client.pipeline(transaction=False) as pipe:
+                    for uid in some:
+                        pipe.hmget(self._key_of(uid), "state", "taken", "cancel")
+                    return list(pipe.execute())
+
+            yield from zip(some, self._command(work), strict=True)
+
+    def stop(self, timeout: float) -> bool:
+        """
+        Have all answers stored, and give back what is open. Blocks up to *timeout* seconds.
+
+        Returns:
+            Whether that was done.
+        """
+        end = clock.monotonic() + timeout
+        self._is_stopping = True
+        try:
+            if self._is_listening:
+                self._pause.put(None)
+                self._say(self._channel, "S")
+            self._post(self._hear_of_own, _forget_error)
+            has_ended = self._listener is None or self._listener.stop(timeout)
+            return super().stop(max(end - clock.monotonic(), 0.0)) and has_ended
+        finally:
+            self._is_stopping = False
+
+    def _connection(self) -> str:
+        since = self._away_since
+        if since is not None:
+            return f"away for {clock.monotonic() - since:.3g} s"
+        return "connected" if self._client is not None else "not connected"
+
+    def explain(self, call: Any) -> str:
+        """
+        Tell more of a call that is a wait for another process. From any thread; blocks never.
+        """
+        text = super().explain(call)
+        since = self._away_since
+        if text and since is not None:
+            text = f"{text} {self!r} has been away for {clock.monotonic() - since:.3g} s."
+        return text
+
+    def after_fork_in_child(self) -> None:
+        """
+        Begin anew, in a forked child. redis-py closes what it finds to be a parent's.
+        """
+        super().after_fork_in_child()
+        if self._listener is not None:
+            self._listener.after_fork_in_child()
+        self._begin()
+
+
+def connector_of(url: str) -> Callable[[], Any]:
+    """
+    Return what makes a client for a URL. It opens nothing.
+
+    Raises:
+        ValueError: it is no such URL.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": _TIMEOUT,
+        "socket_connect_timeout": _TIMEOUT,
+        # A connection that the server has closed meanwhile is noticed by the first command.
+        "retry": Retry(NoBackoff(), 1),
+    }
+    scheme, _, rest = url.partition("://")
+    if scheme in ("redis", "unix"):
+        return lambda: redis.Redis.from_url(url, **options)
+    if scheme == "rediss":
+        return lambda: redis.Redis.from_url(url, ssl_check_hostname=True, **options)
+    if scheme in ("redis+cluster", "rediss+cluster"):
+        from redis.cluster import RedisCluster
+
+        del options["retry"]  # it has its own
+        address = f"{scheme.partition('+')[0]}://{rest}"
+        return lambda: RedisCluster.from_url(address, **options)
+    if scheme == "redis+sentinel":
+        return _sentinel(rest, options)
+    raise ValueError(f"RedisStash knows no {scheme!r}: give a URL of redis:// and its kin")
+
+
+def _sentinel(rest: str, options: dict[str, Any]) -> Callable[[], Any]:
+    from redis.sentinel import Sentinel
+
+    hosts, _, service = rest.partition("/")
+    addresses: list[tuple[str, int]] = []
+    for each in hosts.split(","):
+        host, _, port = each.rpartition(":")
+        if not host or not port.isdigit() or not service:
+            raise ValueError("RedisStash wants redis+sentinel://HOST:PORT,HOST:PORT/SERVICE")
+        addresses.append((host, int(port)))
+    sentinel: Any = Sentinel
+    return lambda: sentinel(addresses, **options).master_for(service)
+
+
+def _key(key: str | bytes) -> bytes:
+    found = key.encode() if isinstance(key, str) else key
+    if type(found) is not bytes:
+        raise TypeError(f"a key of RedisStash is text or bytes, not {type(key).__name__}")
+    if len(found) < 16:
+        raise ValueError(
+            f"a key of RedisStash has 16 bytes or more, this one {len(found)}: make one with "
+            "secrets.token_hex(), and give it to all processes"
+        )
+    return found
+
+
+def _mac(key: bytes, uid: int, data: bytes) -> bytes:
+    return hmac.digest(key, uid.to_bytes(8, "big") + data, "sha256")
+
+
+def _forget_error(value: object, error: BaseException | None) -> None:
+    """
+    Leave it to status() and to the waits to say that the server is away.
+    """

@@ -1,0 +1,749 @@
+"""
+What stashes have in common that several processes share.
+
+The store, a file or a server, has a row for each number. What must always hold:
+
+1. The row decides. Who takes a result has marked its row, or deleted it, in one step of the store:
+   of any number of processes and threads, one. Messages between processes are hints; after each,
+   and after each loss of a connection, the row is read again.
+2. An answer is in its row before its owner forgets it. So a reader that finds neither an answer
+   nor an owner knows that the result is lost.
+3. A result in its own process is the very object, and there its row is all that is looked at.
+4. Only the worker talks to the store. A thread waits for it, for a bounded time; the reactor
+   thread never does: it gets a pending result instead.
+
+A pending result of another process is an ordinary call whose body waits for a hint; see ``Remote``.
+If its taker stashes it again, the new row is an alias of the first: the owner need not know.
+
+Threads: ``put``, ``take`` and ``peek`` are called by any; ``_store_*`` run in the worker's; methods
+that end in ``_in_reactor`` in the reactor's. ``_own`` and ``_remotes`` are read by any.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from .. import _errors
+from .._core.call import Call
+from .._core.deadline import get_end
+from .._core.result import EventualResult, call_of
+from .._core.stash import TTL, Process, Stash, StashStatus
+from .._threads import clock
+from .._threads.primitives import Latch, Waiter, claim, entries_of
+from .._threads.timeouts import Seconds
+from .._threads.worker import Worker
+from .answers import MAX_SIZE, Codec
+from .calls import Outcome, answered, begin, collect, name_of, outcome_of
+from .memory import MemoryStash, new_uid
+from .numbers import MAX_RESULTS, number_of, ttl_seconds
+from .serializer import Serializer
+
+if TYPE_CHECKING:
+    from .._core.bridge import CallFromThread
+
+T = TypeVar("T")
+
+_log = Logger(namespace="crochet")
+
+# Seconds that a thread waits for the store, unless a deadline makes them fewer.
+PATIENCE = 10.0
+
+# Seconds that the row of a result stays, beyond its ttl, for a process that waits for its answer.
+TAKEN_STAYS = 86_400.0
+
+# Bytes of an answer that the reactor thread sends, and makes a value of. The worker does the rest.
+SMALL = 16_384
+
+
+class Row(NamedTuple):
+    """
+    What the store has of a result.
+
+    Attributes:
+        owner: the name of the process that runs it.
+        host: the name of its machine.
+        pid: its process id.
+        name: of the function called.
+        alias: the number that its owner knows it by, if that is another.
+        state: what has become of it.
+        body: the bytes of the answer.
+    """
+
+    owner: str
+    host: str
+    pid: int
+    name: str
+    alias: int | None
+    state: str
+    body: bytes
+
+
+class Own:
+    """
+    A pending result that this process has stashed.
+    """
+
+    __slots__ = ("answer", "is_kept", "result", "watchers")
+
+    def __init__(self, result: EventualResult[Any]) -> None:
+        self.result = result
+        # Who is to have the answer as soon as it is there. Reactor thread only.
+        self.watchers: set[Any] = set()
+        # Its state and bytes, once there are any, and if they are few. The worker writes.
+        self.answer: tuple[str, bytes] | None = None
+        # Whether somebody elsewhere may still want it. False once its own process has taken it.
+        self.is_kept = True
+
+
+class Remote:
+    """
+    A pending result of another process, which this one waits for.
+    """
+
+    __slots__ = ("begun", "is_answered", "is_kept", "result", "row", "uid", "waiting")
+
+    def __init__(self, uid: int, row: Row, is_kept: bool) -> None:
+        self.uid = uid  # that the owner knows
+        self.row = row
+        # Whether its row stays when the answer has come: others may come for it.
+        self.is_kept = is_kept
+        self.is_answered = False  # by its owner, or for its loss; the reactor thread writes
+        self.result: EventualResult[Any] | None = None
+        # Opened when its owner was asked, or never will be. None when nobody waits for that.
+        self.begun: Latch | None = Latch()
+        # Fires with the answer. Reactor thread only; None before the call has started.
+        self.waiting: Deferred[Outcome] | None = None
+
+
+class SharedStash(ABC):
+    """
+    Keeps results where other processes find them.
+    """
+
+    kind = "shared"
+
+    def __init__(
+        self,
+        *,
+        serializer: Serializer | None = None,
+        allow: Iterable[type] = (),
+        max_size: int = MAX_SIZE,
+        max_results: int = MAX_RESULTS,
+        evict: bool = False,
+    ) -> None:
+        self._codec = Codec(serializer, allow, max_size)
+        self._table = MemoryStash(
+            max_results=max_results, evict=evict, on_evict=self._delete_evicted
+        )
+        self._own: dict[int, Own] = {}
+        self._remotes: dict[int, list[Remote]] = {}
+        # Which pending results are those of other processes.
+        self._remote_of: dict[Call, Remote] = {}
+        # While drain() waits: is released by each answer.
+        self._drain: Waiter | None = None
+        self._process: Process | None = None
+        self._before: Stash | None = None  # has what this process has stashed before
+        self._worker: Worker[_Job] | None = None
+
+    def bind(self, process: Process) -> None:
+        """
+        Belong to a process from now on. Opens nothing.
+
+        Raises:
+            RuntimeError: it belongs to another already.
+        """
+        if self._process is not None:
+            raise RuntimeError(f"{self!r} is used already; make another object for this process")
+        self._process = process
+        self._before = process.bridge.stash
+        self._table.bind(process)
+        self._worker = Worker(
+            process.start_thread, "crochet-stash", _Job.run, end=self._store_close, lingers=1.0
+        )
+
+    @property
+    def process(self) -> Process:
+        """
+        The process that it belongs to.
+        """
+        assert self._process is not None
+        return self._process
+
+    # What a stash of a certain kind does.
+
+    @abstractmethod
+    def _store_insert(self, uid: int, ttl: float, row: Row) -> None:
+        """
+        Add a row, in the worker. That of which it is an alias stays as long, whoever takes it.
+        """
+
+    @abstractmethod
+    def _store_answer(self, uid: int, state: str, body: bytes) -> None:
+        """
+        Enter an answer, if there is such a row, taken or not. In the worker.
+        """
+
+    @abstractmethod
+    def _store_claim(self, uid: int, *, take: bool) -> Row | None:
+        """
+        Look for a row that nobody has taken; and take it: mark it, or if it has an answer, delete
+        it. A marked one stays for TAKEN_STAYS seconds, for its taker. In the worker.
+        """
+
+    @abstractmethod
+    def _store_read(self, uid: int) -> Row | None:
+        """
+        Look for a row, taken or not. In the worker.
+        """
+
+    @abstractmethod
+    def _store_delete(self, uid: int) -> None:
+        """
+        Delete a row, if it is there and no other is an alias of it. In the worker.
+        """
+
+    @abstractmethod
+    def _store_close(self) -> None:
+        """
+        Give back what this thread has of the store. In the worker.
+        """
+
+    @abstractmethod
+    def _leave(self) -> Callable[[], object]:
+        """
+        Be no owner any more. Return what says so to others, to be called in the worker.
+        """
+
+    @abstractmethod
+    def _be_reachable_in_reactor(self) -> None:
+        """
+        Let other processes ask for this one's results, from now on.
+        """
+
+    @abstractmethod
+    def _owner(self) -> str:
+        """
+        Return this process's name among the others; empty if they cannot reach it.
+        """
+
+    @abstractmethod
+    def _watch_in_reactor(self, remote: Remote) -> None:
+        """
+        Have ``_answer_in_reactor()`` called when there is an answer, or it is lost.
+        """
+
+    @abstractmethod
+    def _cancel_in_reactor(self, remote: Remote) -> None:
+        """
+        Ask the owner to cancel.
+        """
+
+    @abstractmethod
+    def _tell_taken_in_reactor(self, uid: int, row: Row) -> None:
+        """
+        Tell the owner that it need not keep a result any more.
+        """
+
+    @abstractmethod
+    def _tell_watchers_in_reactor(self, uid: int, own: Own) -> None:
+        """
+        Send the answer to those that wait for it.
+        """
+
+    # Results of this process.
+
+    def put(self, result: EventualResult[Any], ttl: Seconds = TTL) -> int:
+        """
+        Keep a result and return its number. From any thread; blocks until the store has it, but in
+        the reactor thread.
+
+        Raises:
+            OSError: the store cannot be reached.
+            RuntimeError: there are as many as may be.
+            TypeError: *ttl* is no number.
+            ValueError: *ttl* is not above zero.
+        """
+        limit = ttl_seconds(ttl)
+        remote = self._remote_of.get(call_of(result))
+        if remote is not None and not result.done():
+            return self._put_again(remote, limit)
+        self._be_reachable(result)
+        uid = self._table.put(result, limit)
+        own = self._own[uid] = Own(result)
+        try:
+            self._do(partial(self._insert, uid, own, limit))
+        except BaseException:
+            self._table.pop(uid)
+            self._own.pop(uid, None)
+            raise
+        return uid
+
+    def _delete_evicted(self, uid: int) -> None:
+        self._post(partial(self._store_delete, uid))
+
+    def _put_again(self, remote: Remote, ttl: float) -> int:
+        remote.is_kept = True  # before it looks for the answer: see _on_remote_end()
+        uid = new_uid()
+        row = remote.row._replace(alias=remote.uid, state="pending", body=b"")
+        self._do(partial(self._store_insert, uid, ttl, row))
+        assert remote.result is not None
+        if not remote.result.done():
+            return uid
+        # It was answered meanwhile, and its row may be gone. It is an answer of this process now.
+        self._post(partial(self._store_delete, uid))
+        return self.put(remote.result, ttl)
+
+    def _be_reachable(self, result: EventualResult[Any]) -> None:
+        if self._owner():
+            return
+        bridge = self.process.bridge
+        if bridge.is_reactor_thread():
+            self._be_reachable_in_reactor()
+            return
+        try:
+            begin(bridge, "stash", self._be_reachable_in_reactor).wait(PATIENCE)
+        except _errors.ReactorStopped:
+            if not result.done():  # an answer needs no owner
+                raise
+
+    def _insert(self, uid: int, own: Own, ttl: float) -> None:
+        # 1. The answer comes. 2. This looks for it. 3. This has it told when it comes.
+        # Verdict: a done callback that is added after the answer is called at once.
+        result = own.result
+        state, body = self._packed(result) if result.done() else ("pending", b"")
+        row = Row(self._owner(), "", os.getpid(), name_of(result), None, state, body)
+        try:
+            self._store_insert(uid, ttl, row)
+        except BaseException:
+            self._own.pop(uid, None)
+            raise
+        if state == "pending":
+            result.add_done_callback(partial(self._on_answer, uid))
+        else:
+            self._own.pop(uid, None)
+
+    def _on_answer(self, uid: int, result: EventualResult[Any]) -> None:
+        self._post(partial(self._publish, uid))
+
+    def _publish(self, uid: int) -> None:
+        """
+        Tell the answer of a result of this process, in the worker.
+        """
+        own = self._own.get(uid)
+        if own is None:
+            return
+        try:
+            if own.is_kept or own.watchers:
+                state, body = self._packed(own.result)
+                if len(body) <= SMALL and state != "lost":
+                    own.answer = state, body
+                    if own.watchers:  # before it is stored: they wait
+                        self.process.bridge.call(self._tell_watchers_in_reactor, uid, own)
+                self._store_answer(uid, state, body)
+        finally:
+            # What asks from now on is told to look at the row. See _watched_in_reactor().
+            self._own.pop(uid, None)
+            if own.watchers:
+                self.process.bridge.call(self._tell_watchers_in_reactor, uid, own)
+            drain = self._drain
+            if drain is not None:
+                drain.put(None)
+
+    def _packed(self, result: EventualResult[Any]) -> tuple[str, bytes]:
+        value, error, frames = outcome_of(result)
+        if error is None:
+            return self._codec.pack(name_of(result), value)
+        if isinstance(error, _errors.ReactorStopped) and self.process.bridge.refusal is not None:
+            return "lost", b""
+        return self._codec.pack_error(error, frames)
+
+    # Results of any process.
+
+    def take(self, result_id: int | str) -> EventualResult[Any]:
+        """
+        Take out the result of that number: of any number of takers, one does. From any thread;
+        blocks until the store has told, but in the reactor thread, where it returns a pending one.
+
+        Raises:
+            KeyError: there is none, or no more.
+            OSError: the store cannot be reached.
+            ReactorStopped: it is pending, and there is no reactor to wait for it.
+        """
+        return self._find(result_id, take=True)
+
+    def peek(self, result_id: int | str) -> EventualResult[Any]:
+        """
+        Return the result of that number, which stays. Likewise.
+        """
+        return self._find(result_id, take=False)
+
+    def _find(self, result_id: int | str, *, take: bool) -> EventualResult[Any]:
+        uid = number_of(result_id)
+        if not 0 <= uid < 2**63:
+            raise _errors.no_result()
+        bridge = self.process.bridge
+        if bridge.is_reactor_thread():
+            return begin(bridge, "retrieve_result", self._find_in_reactor, uid, take)
+        return self._result_of(uid, self._do(partial(self._claim, uid, take)), take)
+
+    async def _find_in_reactor(self, uid: int, take: bool) -> Any:
+        found: Deferred[Row | None] = Deferred()
+        call = self.process.bridge.call
+
+        def tell(value: Row | None, error: BaseException | None) -> None:
+            fire = found.callback if error is None else found.errback
+            call(_fire, found, fire, value if error is None else error)
+
+        self._post(partial(self._claim, uid, take), tell)
+        return await self._result_of(uid, await found, take)
+
+    def _claim(self, uid: int, take: bool) -> Row | None:
+        row = self._store_claim(uid, take=take)
+        if row is not None and take and row.state == "pending" and row.owner == self._owner():
+            own = self._own.get(uid)
+            if own is not None and row.alias is None:
+                # It is taken by its own process: nobody elsewhere will ask for the answer.
+                own.is_kept = False
+                self._store_delete(uid)
+        return row
+
+    def _result_of(self, uid: int, row: Row | None, take: bool) -> EventualResult[Any]:
+        if row is None:
+            if self._before is None:
+                raise _errors.no_result()
+            return self._before.take(uid) if take else self._before.peek(uid)
+        mine = self._table.pop(uid) if take else self._table.get(uid)
+        if mine is not None:
+            return mine
+        bridge = self.process.bridge
+        known = row.alias if row.alias is not None else uid
+        own = self._own.get(known)
+        if own is not None:  # another process has taken it, and stashed it again
+            return own.result
+        if row.state == "pending":
+            return self._remote(known, row, take)
+        if take and row.owner:
+            bridge.call(self._tell_taken_in_reactor, uid, row)
+        result = answered(bridge, row.name, self._unpacked(row))
+        if not take:
+            collect(result)  # an error is not lost if this looker drops it
+        return result
+
+    def _unpacked(self, row: Row) -> Outcome:
+        if row.state == "lost":
+            return Outcome(None, _errors.lost(row.name, row.host, row.pid))
+        return Outcome(*self._codec.unpack(row.state, row.body))
+
+    # Pending results of other processes.
+
+    def _remote(self, uid: int, row: Row, take: bool) -> EventualResult[Any]:
+        for remote in tuple(self._remotes.get(uid, ())):
+            # Somebody in this process waits for it already. Two threads that come here at once
+            # both begin to, which does no harm.
+            if remote.result is not None and not remote.result.done():
+                if take and row.alias is None:
+                    remote.is_kept = False
+                return remote.result
+        remote = Remote(uid, row, is_kept=not take or row.alias is not None)
+        result = begin(self.process.bridge, row.name, self._wait_in_reactor, remote)
+        remote.result = result
+        self._remote_of[call_of(result)] = remote
+        result.add_done_callback(partial(self._on_remote_end, remote))
+        if not take:
+            result.add_done_callback(collect)
+        if not self.process.bridge.is_reactor_thread():
+            # A call that is cancelled before it has begun answers at once, and says so. This one
+            # runs in its owner, so let it begin before the program has it.
+            begun = remote.begun
+            if begun is not None:
+                begun.wait(PATIENCE)
+        return result
+
+    def _wait_in_reactor(self, remote: Remote) -> Deferred[Any]:
+        self._remotes.setdefault(remote.uid, []).append(remote)
+        waiting = self._next_in_reactor(remote)
+        waiting.addBoth(self._end_wait_in_reactor, remote)
+        self._watch_in_reactor(remote)
+        begun, remote.begun = remote.begun, None
+        if begun is not None:
+            begun.open()
+        return waiting
+
+    def _next_in_reactor(self, remote: Remote) -> Deferred[Any]:
+        waiting: Deferred[Any] = Deferred()
+        remote.waiting = waiting
+        return waiting.addErrback(self._on_cancel_in_reactor, remote)
+
+    def _on_cancel_in_reactor(self, failure: Failure, remote: Remote) -> Failure | Deferred[Any]:
+        # The owner's operation is to end, in its own way: wait for what that answers. But where
+        # the reactor ends, nobody waits.
+        failure.trap(CancelledError)  # type: ignore[no-untyped-call]
+        if self.process.bridge.refusal is not None:
+            return failure
+        self._cancel_in_reactor(remote)
+        return self._next_in_reactor(remote)
+
+    def _end_wait_in_reactor(self, outcome: Outcome | Failure, remote: Remote) -> object:
+        remotes = self._remotes[remote.uid]
+        remotes.remove(remote)
+        if not remotes:
+            del self._remotes[remote.uid]
+        if isinstance(outcome, Failure):
+            return outcome
+        remote.is_answered = True
+        return outcome.value if outcome.error is None else Failure(outcome.error)  # type: ignore[no-untyped-call]
+
+    def _on_remote_end(self, remote: Remote, result: EventualResult[Any]) -> None:
+        if remote.begun is not None:
+            remote.begun.open()  # the reactor may have ended before
+        self._remote_of.pop(call_of(result), None)
+        # The result has its answer before this looks, and _put_again() writes before it looks for
+        # the answer: so either the row stays, or that one finds the answer.
+        if remote.is_answered and not remote.is_kept:
+            self._post(partial(self._store_delete, remote.uid))
+        if remote.waiting is None and self.process.bridge.refusal is None:
+            # Withdrawn before it had started: the body has not asked the owner.
+            self.process.bridge.call(self._cancel_in_reactor, remote)
+
+    def _answer_in_reactor(self, uid: int, row: Row) -> None:
+        """
+        Give an answer of few bytes to those that wait for it.
+        """
+        self._give_in_reactor(uid, self._unpacked(row))
+
+    def _give_in_reactor(self, uid: int, outcome: Outcome) -> None:
+        for remote in tuple(self._remotes.get(uid, ())):
+            waiting = remote.waiting
+            if waiting is not None and not waiting.called:
+                waiting.callback(outcome)
+
+    def _look_again_in_reactor(self, uid: int, *, is_owner_gone: bool) -> None:
+        """
+        Read the row of a result that is waited for, and give the answer if there is one.
+
+        Args:
+            uid: its number.
+            is_owner_gone: it is lost, if there is none: its owner has ended, or could not store it.
+        """
+        if uid not in self._remotes:
+            return
+
+        def tell(row: Row | None, error: BaseException | None) -> None:
+            call = self.process.bridge.call
+            if isinstance(error, ConnectionError):
+                return  # a server that is away comes back, and then the row is read again
+            if error is not None:
+                call(self._give_in_reactor, uid, Outcome(None, error))
+            elif row is not None and row.state != "pending":
+                call(self._give_in_reactor, uid, self._unpacked(row))
+            elif row is None or is_owner_gone:
+                call(self._lose_in_reactor, uid, row is None)
+
+        self._post(partial(self._store_read, uid), tell)
+
+    def _lose_in_reactor(self, uid: int, has_no_row: bool) -> None:
+        for remote in tuple(self._remotes.get(uid, ())):
+            row, waiting = remote.row, remote.waiting
+            if waiting is None or waiting.called:
+                continue
+            if has_no_row and remote.is_kept:  # another has taken it, or its time is over
+                waiting.callback(Outcome(None, _errors.no_result()))
+            else:
+                waiting.callback(Outcome(None, _errors.lost(row.name, row.host, row.pid)))
+
+    def _forget_taken(self, uid: int) -> None:
+        """
+        Keep a result no longer that a process elsewhere has taken: its error is the taker's now.
+        """
+        taken = self._table.pop(uid)  # which does not end it when its time is over
+        if taken is not None:
+            taken.add_done_callback(collect)
+
+    def explain(self, call: Call) -> str:
+        """
+        Tell more of a call that is a wait for another process. From any thread; blocks never.
+        """
+        remote = self._remote_of.get(call)
+        if remote is None:
+            return ""
+        return f"It runs in process {remote.row.pid} on {remote.row.host}."
+
+    # The worker.
+
+    def _post(
+        self,
+        work: Callable[[], T],
+        tell: Callable[[T | None, BaseException | None], object] | None = None,
+    ) -> None:
+        assert self._worker is not None
+        self._worker.post(_Job(work, tell or _log_error))
+
+    def _do(self, work: Callable[[], T]) -> T:
+        """
+        Have the worker do something, and wait for it. The reactor thread waits for nothing.
+        """
+        here = self.process.bridge.is_reactor_thread()
+        job = _Job(work, _log_error if here else None)
+        assert self._worker is not None
+        self._worker.post(job)
+        if here:
+            return None  # type: ignore[return-value]
+        patience = min(PATIENCE, max(get_end() - clock.monotonic(), 0.0))
+        try:
+            # What has begun is waited for, so that it is not lost: the store has its own bound.
+            if not job.done.wait(patience) and (
+                claim(job, "work") or not job.done.wait(2 * PATIENCE)
+            ):
+                raise _errors.store_too_slow(repr(self), patience)
+            if job.error is not None:
+                raise job.error
+            return job.value  # type: ignore[no-any-return]
+        except BaseException:
+            claim(job, "work")  # a signal handler's: what has not begun is not to be done
+            raise
+        finally:
+            del job  # the traceback holds this frame
+
+    # The end.
+
+    def drain(self, timeout: float) -> bool:
+        """
+        Wait until this process's stashed results have their answers, for *timeout* seconds at most.
+
+        Returns:
+            Whether they have.
+        """
+        end = clock.monotonic() + timeout
+        waiter = self._drain = Waiter()
+        while self._has_pending():
+            left = end - clock.monotonic()
+            if left <= 0:
+                break
+            waiter.wait(min(left, PATIENCE))
+        self._drain = None
+        return not self._has_pending()
+
+    def _has_pending(self) -> bool:
+        return any(own.is_kept for own in entries_of(self._own.values()))
+
+    def end_in_reactor(self) -> Deferred[None] | None:
+        """
+        Have all answers told and stored while the reactor, which stops, still turns: the end of our
+        connections says that there are no more.
+        """
+        worker = self._worker
+        if worker is None or not worker.has_thread:
+            return None
+        stored: Deferred[None] = Deferred()
+        call = self.process.get_reactor().callFromThread
+
+        def tell(value: object, error: BaseException | None) -> None:
+            call(stored.callback, None)
+
+        self._post(bool, tell)  # behind all that is to be stored
+        return stored
+
+    def leave(self) -> None:
+        """
+        Let other processes learn that the reactor has ended. From its thread; blocks never.
+        """
+        if self._owner():
+            self._post(self._leave())  # after what is still to be stored
+
+    def stop(self, timeout: float) -> bool:
+        """
+        Have all answers stored, and give back what is open. Blocks up to *timeout* seconds.
+
+        Returns:
+            Whether that was done.
+        """
+        return self._worker is None or self._worker.stop(timeout)
+
+    def get_caller(self) -> CallFromThread | None:
+        """
+        Return what has the worker call something before a fork, with nothing of the store open.
+        """
+        call = self._worker.caller() if self._worker is not None else None
+        if call is None:
+            return None
+
+        def close_and_call(function: Callable[..., object], /, *args: object) -> None:
+            call(self._store_close)
+            call(function, *args)
+
+        return close_and_call
+
+    def status(self) -> StashStatus:
+        """
+        Tell what it does now. From any thread; blocks never.
+        """
+        kept, owned = self._table.status()[1:3]
+        return StashStatus(self.kind, kept, owned, len(self._remotes), self._connection())
+
+    def _connection(self) -> str:
+        return ""
+
+    def after_fork_in_child(self) -> None:
+        """
+        Begin anew, in a forked child: what is kept and waited for is the parent's.
+        """
+        if self._worker is not None:
+            self._worker.after_fork_in_child()
+        self._table.clear()
+        self._own = {}
+        self._remotes = {}
+        self._remote_of = {}
+        self._drain = None
+
+
+class _Job:
+    """
+    Something for the worker to do, once, unless the thread that waits for it is quicker to give up:
+    the first to empty the slot ``work`` has it.
+    """
+
+    __slots__ = ("done", "error", "tell", "value", "work")
+
+    def __init__(
+        self,
+        work: Callable[[], Any],
+        tell: Callable[[Any, BaseException | None], object] | None = None,
+    ) -> None:
+        self.work = work
+        self.tell = tell
+        self.value: Any = None  # written before it is done; read only after
+        self.error: BaseException | None = None  # likewise
+        self.done = Latch()
+
+    def run(self) -> None:
+        """
+        Do it, and tell what came of it.
+        """
+        work = getattr(self, "work", None)
+        if work is None or not claim(self, "work"):
+            return
+        try:
+            self.value = work()
+        except BaseException as error:
+            self.error = error
+        self.done.open()
+        if self.tell is not None:
+            self.tell(self.value, self.error)
+
+
+def _log_error(value: object, error: BaseException | None) -> None:
+    if error is not None:
+        _log.error("{error}", error=error)
+
+
+def _fire(deferred: Deferred[Any], fire: Callable[[Any], object], value: object) -> None:
+    if not deferred.called:  # it may have been cancelled
+        fire(value)

@@ -1,0 +1,115 @@
+"""
+The file of a LocalStash, as several processes open it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from crochet._stash import rows
+from crochet._stash.rows import Rows
+from crochet._stash.shared import Row
+from support.stepping import together
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Rows]:
+    """
+    A file that is not there yet.
+    """
+    found = Rows(tmp_path / "results.sqlite", 10, evict=False)
+    yield found
+    found.close()
+
+
+def test_a_process_waits_for_another_that_makes_the_file(
+    file: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    SQLite refuses to, at once, while the other changes the kind of its journal.
+    """
+    path = tmp_path / "results.sqlite"
+    path.touch(0o600)
+    pauses: list[float] = []
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+
+        def let_go(seconds: float) -> None:
+            pauses.append(seconds)
+            other.execute("ROLLBACK")
+
+        monkeypatch.setattr(rows, "BUSY", 0.01)
+        monkeypatch.setattr(rows.time, "monotonic", lambda: 0.0)
+        monkeypatch.setattr(rows.time, "sleep", let_go)
+        assert file.read(5) is None
+    assert pauses == [rows._PAUSE]
+
+
+def test_it_does_not_wait_for_ever(
+    file: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Then it says so.
+    """
+    path = tmp_path / "results.sqlite"
+    path.touch(0o600)
+    monkeypatch.setattr(rows, "BUSY", 0.05)
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(OSError, match="database is locked"):
+            file.read(5)
+
+
+def test_many_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """
+    Each with a connection of its own.
+    """
+
+    def use(index: int) -> None:
+        found = Rows(path, 100, evict=False)
+        found.insert(index, 60.0, Row("owner", "host", 1, "f", None, "done", b""))
+        found.close()
+
+    for attempt in range(5):
+        path = tmp_path / str(attempt)
+        together(8, use)
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT count(*) FROM results").fetchone() == (8,)
+
+
+def test_an_expired_row_is_no_more(file: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    By the system's clock, which may be set; it is deleted when another is added.
+    """
+    row = Row("owner", "host", 1, "f", None, "done", b"")
+    now = time.time()
+    monkeypatch.setattr(rows.time, "time", lambda: now)
+    file.insert(1, 60.0, row)
+    assert file.claim(1, take=False) == row
+    monkeypatch.setattr(rows.time, "time", lambda: now + 61.0)
+    assert file.claim(1, take=True) is None
+    assert file.read(1) == row
+    file._next_sweep = 0.0
+    file.insert(2, 60.0, row)
+    assert file.read(1) is None
+    assert file.claim(2, take=True) == row
+
+
+def test_what_an_owner_has_not_answered_is_lost(file: Rows) -> None:
+    """
+    When it has ended; but not its answers, nor another number of what it has answered.
+    """
+    row = Row("owner", "host", 1, "f", None, "pending", b"")
+    file.insert(1, 60.0, row)
+    file.insert(2, 60.0, row._replace(state="done"))
+    file.insert(3, 60.0, row._replace(alias=2))
+    file.insert(4, 60.0, row._replace(owner="other"))
+    file.lose("owner")
+    found = [file.read(uid) for uid in (1, 2, 3, 4)]
+    assert [row and row.state for row in found] == ["lost", "done", "pending", "pending"]
