@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from . import _api, _eventloop, _legacy
 from ._api import (
     dump,
+    iterate_in_reactor,
     no_setup,
     reactor_only,
     retrieve_result,
@@ -40,6 +41,7 @@ from ._errors import (
 from ._legacy import in_reactor as in_reactor
 from ._legacy import wait_for_reactor as wait_for_reactor
 from ._lifecycle.register import register
+from ._streams.stream import Stream
 
 __version__ = "3.0.0"
 
@@ -65,10 +67,12 @@ __all__ = [
     "ReactorBusy",
     "ReactorStopped",
     "Status",
+    "Stream",
     "TimeoutError",
     "__version__",
     "deadline",
     "dump",
+    "iterate_in_reactor",
     "no_setup",
     "reactor_only",
     "register",

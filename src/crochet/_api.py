@@ -22,7 +22,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, ParamSpec, SupportsIndex, TypeVar, cast, overload
 
 from twisted.internet.defer import Deferred
 
@@ -42,6 +42,7 @@ from ._logs.observer import LogBridge
 from ._reactor.asyncio_loop import LoopFactory
 from ._reactor.choice import ReactorChoice
 from ._reactor.reactor import import_reactor
+from ._streams.iterating import Iterating as _Iterating
 from ._threads.threads import start_thread
 from ._threads.timeouts import EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds
 
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         WaitingOrLate,
     )
     from ._lifecycle.lifecycle import SetupOptions
+    from ._streams.types import Iterating
 else:
 
     def deprecated(text):
@@ -89,6 +91,7 @@ lifecycle = EventLoop(
     bridge=Bridge(_errors.not_set_up, _stash),
     birthplace=os.getpid(),
 )
+_iterating = _Iterating(lifecycle.bridge)
 # What ``crochet._extension`` is: the code of a notebook's cells finds it there.
 extension = Extension(lifecycle, __package__ or "", "_extension")
 # What ``crochet._main`` is. MAAS sets this to None, for setup() to leave logs alone.
@@ -304,6 +307,55 @@ def wait_for(
         BaseException: whatever the function raised.
     """
     return lifecycle.calls.wait_for(timeout, grace=grace, on_late=on_late)
+
+
+def iterate_in_reactor(
+    timeout: Seconds, *, buffersize: SupportsIndex = 0, grace: Seconds = 1.0
+) -> Iterating:
+    """
+    Make a decorator for async generator functions, which run in the reactor thread while their
+    items are iterated over in another.
+
+    What is decorated may also return an async iterable, or a coroutine or Deferred of one. Calling
+    it returns a :class:`Stream`::
+
+        @iterate_in_reactor(timeout=5.0)
+        async def events(url):
+            async with connect(url) as connection:
+                async for event in connection:
+                    yield event
+
+        with events(url) as stream:
+            for event in stream:
+                print(event)
+
+    The whole body runs in one task, with the caller's context variables. With a *buffersize* of 0
+    it runs only while an item is waited for. It ends, ``finally`` blocks and all, when the stream
+    does: at its end, when it is closed or dropped, when a wait for an item ends for lack of time or
+    by Ctrl-C, when the reactor stops, at exit.
+
+    ``f.with_timeout(2.0)(x)`` is ``f(x)`` with another timeout, for this call.
+
+    Call the decorated function from any thread. Blocks never.
+
+    Args:
+        timeout: seconds that each wait for an item may take, from zero up; ``None`` and infinity
+            stand for no limit.
+        buffersize: how many items the body may be ahead of those that were taken. A number above
+            zero makes a fast source faster by far.
+        grace: seconds for the body's cleanup, when the stream is closed before its end.
+
+    Raises:
+        TypeError: *timeout* or *grace* is no number, *buffersize* is no integer, *timeout* is
+            missing; or what is decorated is a generator function, or nothing that can be called.
+        ValueError: one of them is negative, or NaN.
+
+    The decorated function raises:
+        RuntimeError: :func:`setup` has not been called.
+        ReactorStopped: the reactor has stopped; nothing was started.
+    """
+    decorate = _iterating.iterate_in_reactor(timeout, buffersize=buffersize, grace=grace)
+    return cast("Iterating", decorate)
 
 
 def retrieve_result(result_id: int) -> EventualResult[D]:
