@@ -1,6 +1,5 @@
 """
-A body ends once, in the reactor thread, however its stream is left: by break, an error, a timeout,
-Ctrl-C, a collection, a dead thread.
+A body ends once, in the reactor thread, in whichever of seven ways its stream is left.
 """
 
 import gc
