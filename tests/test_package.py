@@ -48,6 +48,7 @@ class TestNames:
 
     expected: ClassVar = {
         "CallInFlight",
+        "Channel",
         "BlockingInLoopWarning",
         "DeadlockError",
         "EventualResult",

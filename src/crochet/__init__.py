@@ -41,6 +41,7 @@ from ._errors import (
 from ._legacy import in_reactor as in_reactor
 from ._legacy import wait_for_reactor as wait_for_reactor
 from ._lifecycle.register import register
+from ._streams.channel import Channel
 from ._streams.stream import Stream
 
 __version__ = "3.0.0"
@@ -60,6 +61,7 @@ if not TYPE_CHECKING:
 __all__ = [
     "BlockingInLoopWarning",
     "CallInFlight",
+    "Channel",
     "DeadlockError",
     "EventualResult",
     "Lag",

@@ -316,8 +316,8 @@ def iterate_in_reactor(
     Make a decorator for async generator functions, which run in the reactor thread while their
     items are iterated over in another.
 
-    What is decorated may also return an async iterable, or a coroutine or Deferred of one. Calling
-    it returns a :class:`Stream`::
+    What is decorated may also return an async iterable or a :class:`Channel`, or a coroutine or
+    Deferred of one. Calling it returns a :class:`Stream`::
 
         @iterate_in_reactor(timeout=5.0)
         async def events(url):

@@ -482,6 +482,27 @@ def item_awaited(name: str) -> ValueError:
     )
 
 
+def overflown(number: int) -> OverflowError:
+    """
+    Build the error of a channel into which more was put than it can hold.
+    """
+    return OverflowError(
+        f"a channel is full: {number} items wait to be taken, and its source, which cannot be "
+        "paused, has put another. Take them faster, give Channel() a larger buffersize, have it "
+        'drop items with overflow="drop_oldest", or register a producer, which can be paused'
+    )
+
+
+def put_in_other_thread() -> RuntimeError:
+    """
+    Build the error of an item that was put into a channel by a thread which may not.
+    """
+    return RuntimeError(
+        "Channel.put() was called in another thread than the channel was made in, which is the "
+        "reactor's. Call reactor.callFromThread(channel.put, item) there"
+    )
+
+
 def no_async_iterable(name: str, value: object) -> TypeError:
     """
     Build the error of a stream whose function has returned nothing to iterate over.

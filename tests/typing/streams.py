@@ -18,7 +18,7 @@ from collections.abc import (
 from twisted.internet.defer import Deferred, inlineCallbacks
 from typing_extensions import assert_type
 
-from crochet import Stream, iterate_in_reactor, run_in_reactor, wait_for
+from crochet import Channel, Stream, iterate_in_reactor, run_in_reactor, wait_for
 
 
 @iterate_in_reactor(5)
@@ -57,6 +57,26 @@ def resumed(number: int) -> Generator[Deferred[int], int, AsyncIterator[str]]:
 def tasking(number: int) -> asyncio.Task[AsyncIterator[int]]:
     raise NotImplementedError
 
+
+@iterate_in_reactor(5)
+def called_back(number: int) -> Channel[float]:
+    channel: Channel[float] = Channel(3, overflow="drop_oldest")
+    channel.put(1.5)
+    channel.put("")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    channel.on_close(channel.finish)
+    return channel
+
+
+@iterate_in_reactor(5)
+async def called_back_later() -> Channel[bytes]:
+    return Channel[bytes](1)
+
+
+Channel[int](overflow="drop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+assert_type(called_back(1), Stream[float])
+assert_type(called_back_later(), Stream[bytes])
 
 with events("", retries=1) as stream:
     assert_type(stream, Stream[bytes])

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop, current_task
 from asyncio import CancelledError as TaskCancelledError
+from asyncio.events import _get_running_loop
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from contextvars import Context
 from typing import Any
+
+from twisted.internet.defer import Deferred
 
 Wakeup = Callable[[Any], object]
 
@@ -78,3 +81,11 @@ class TaskPause:
                 raise error
         finally:
             del error  # its traceback holds this frame
+
+
+def new_pause() -> TaskPause | Deferred[None]:
+    """
+    Return a pause for what runs here: a task of asyncio's, or a coroutine that Twisted drives.
+    """
+    loop = _get_running_loop()
+    return Deferred() if loop is None or current_task(loop) is None else TaskPause(loop)
