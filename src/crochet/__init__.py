@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from . import _api, _eventloop, _legacy
 from ._api import (
+    as_completed,
     dump,
+    gather,
     iterate_in_reactor,
     no_setup,
     reactor_only,
@@ -72,8 +74,10 @@ __all__ = [
     "Stream",
     "TimeoutError",
     "__version__",
+    "as_completed",
     "deadline",
     "dump",
+    "gather",
     "iterate_in_reactor",
     "no_setup",
     "reactor_only",

@@ -18,7 +18,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from types import SimpleNamespace
@@ -42,6 +42,7 @@ from ._logs.observer import LogBridge
 from ._reactor.asyncio_loop import LoopFactory
 from ._reactor.choice import ReactorChoice
 from ._reactor.reactor import import_reactor
+from ._streams import together as _together
 from ._streams.iterating import Iterating as _Iterating
 from ._threads.threads import start_thread
 from ._threads.timeouts import EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds
@@ -356,6 +357,56 @@ def iterate_in_reactor(
     """
     decorate = _iterating.iterate_in_reactor(timeout, buffersize=buffersize, grace=grace)
     return cast("Iterating", decorate)
+
+
+def gather(
+    *results: EventualResult[T], timeout: Seconds = None, return_exceptions: bool = False
+) -> list[T]:
+    """
+    Wait for several results, and return the list of their values, in the order given.
+
+    The first error, whichever it is of, is raised at once, and the others are cancelled. A wait
+    that ends for lack of time, or by a signal's exception, leaves all operations as they are. A
+    :class:`deadline` around it can make the time shorter.
+
+    Call it from any thread but the reactor's. Blocks up to *timeout* seconds.
+
+    Args:
+        results: of :func:`run_in_reactor` functions.
+        timeout: seconds to wait for all of them; ``None`` and infinity stand for no limit.
+        return_exceptions: put errors into the list, instead of raising the first.
+
+    Raises:
+        TimeoutError: not all answers were there in time.
+        DeadlockError: this is the reactor thread, and one of the answers is not there.
+        ReactorStopped: the reactor ended before it answered.
+        BaseException: whatever an operation raised.
+    """
+    return _together.gather(results, timeout, return_exceptions)
+
+
+def as_completed(
+    results: Iterable[EventualResult[T]], timeout: Seconds = None
+) -> Iterator[EventualResult[T]]:
+    """
+    Return an iterator over the results themselves, in the order in which they are answered.
+
+    Like ``concurrent.futures.as_completed``, and without a thread for each. An operation that fails
+    is one that is answered: ``wait()`` of its result raises the error.
+
+    Call it from any thread but the reactor's. Blocks never; the iterator does, up to *timeout*
+    seconds in all.
+
+    Args:
+        results: of :func:`run_in_reactor` functions.
+        timeout: seconds from the first item asked for to the last; ``None`` and infinity stand for
+            no limit.
+
+    Raises:
+        TimeoutError: the next answer was not there in time. The operations go on.
+        DeadlockError: this is the reactor thread, and the answer is not there.
+    """
+    return _together.as_completed(results, timeout)
 
 
 def retrieve_result(result_id: int) -> EventualResult[D]:

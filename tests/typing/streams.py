@@ -18,7 +18,16 @@ from collections.abc import (
 from twisted.internet.defer import Deferred, inlineCallbacks
 from typing_extensions import assert_type
 
-from crochet import Channel, Stream, iterate_in_reactor, run_in_reactor, wait_for
+from crochet import (
+    Channel,
+    EventualResult,
+    Stream,
+    as_completed,
+    gather,
+    iterate_in_reactor,
+    run_in_reactor,
+    wait_for,
+)
 
 
 @iterate_in_reactor(5)
@@ -160,3 +169,18 @@ async def started() -> AsyncIterator[int]:
 waited()  # type: ignore[operator]  # pyright: ignore[reportCallIssue]
 waited_return()  # type: ignore[operator]  # pyright: ignore[reportCallIssue]
 started()  # type: ignore[operator]  # pyright: ignore[reportCallIssue]
+
+
+# Several results.
+
+
+@run_in_reactor
+def plain() -> int:
+    return 1
+
+
+assert_type(gather(plain(), plain(), timeout=5), list[int])
+assert_type(as_completed([plain()]), Iterator[EventualResult[int]])
+assert_type(plain().result(5), int)
+assert_type(plain().exception(), BaseException | None)
+assert_type(plain().cancelled(), bool)
