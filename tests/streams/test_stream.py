@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar, copy_context
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 
 import crochet
 from crochet import DeadlockError, ReactorStopped, TimeoutError
+from crochet._diagnostics.dump import dump
 from crochet._streams.iterating import Iterating
 from crochet._threads.primitives import Task
 from support.process import LoggedFailures
@@ -840,6 +842,56 @@ class TestConsumers:
         assert not hasattr(stream, "__aiter__")
         assert not hasattr(stream.as_async(), "__iter__")
         stream.close()
+
+
+class TestStatus:
+    """
+    What ``status()`` and ``dump()`` show of an open stream.
+    """
+
+    def test_tells_how_far_it_is(self, either: Any, tmp_path: Path) -> None:
+        """
+        And who waits for whom.
+        """
+        stream = either.iterate(BOUND, buffersize=2)(stuck)([])
+        turn(either)
+        (call,) = either.loop.status().calls
+        assert call.details == "1 item handed over, 1 of them buffered"
+        assert next(stream) == 0
+        waiting = Background(list, stream)
+        wait_until(lambda: stream._consumer.pipe.wake is not None, "the wait")
+        (call,) = either.loop.status().calls
+        assert call.details == "1 item handed over, 0 of them buffered, its consumer waits"
+        assert f"stuck() > a Deferred; {call.details}" in str(either.loop.status())
+        with (tmp_path / "dump").open("w+") as file:
+            dump(either.bridge, file, sys._getframe())
+            file.seek(0)
+            assert f"stuck(): started, and waits for its Deferred; {call.details}" in file.read()
+        stream.close()
+        assert waiting.outcome() == []
+        assert either.loop.status().calls == ()
+
+    def test_tells_of_a_body_that_nobody_asks(self, either: Any) -> None:
+        """
+        It waits for its consumer, and for nothing else.
+        """
+        with either.iterate(BOUND, buffersize=1)(counted)([]) as stream:
+            turn(either)
+            next(stream)
+            turn(either)
+            (call,) = either.loop.status().calls
+            assert call.details == "2 items handed over, 1 of them buffered, waits for its consumer"
+            assert str(either.loop.status()).endswith(f"  {call.details}")
+
+    def test_of_other_calls_has_no_details(self, either: Any) -> None:
+        """
+        Nothing is known of them.
+        """
+        waited: Deferred[None] = Deferred()
+        result = either.run_in_reactor(lambda: waited)()
+        (call,) = either.loop.status().calls
+        assert call.details == ""
+        result.cancel()
 
 
 def _error_of(background: Background[Any]) -> BaseException:

@@ -138,6 +138,13 @@ class Call:
         return hasattr(self, "work")
 
     @property
+    def details(self) -> str:
+        """
+        How far it is, as a phrase, where that can be told.
+        """
+        return ""
+
+    @property
     def state(self) -> str:
         """
         What has become of it, as a phrase.

@@ -17,13 +17,13 @@ from operator import index
 from typing import NamedTuple, SupportsIndex
 
 from .._core.bridge import Bridge
-from .._core.call import Call, Work
+from .._core.call import Work
 from .._core.deadline import end_of, get_bound, keep_in
 from .._core.decorators import WaitedFunction, decorated, limit_of, looking_like, take_out
 from .._threads.timeouts import Seconds
 from .consumer import Consumer
 from .drive import drive
-from .pipe import Pipe
+from .pipe import Pipe, StreamCall
 from .stream import Stream
 
 
@@ -84,7 +84,8 @@ class Iterating:
                 keep_in(context, end)
             pipe, waiter = Pipe(size, bridge), bridge.new_waiter()
             work: Work = (drive, (pipe, name, function, args, kwargs), {}, context)
-            call = Call(bridge, name, work, {waiter: None})
+            call = StreamCall(bridge, name, work, {waiter: None})
+            call.pipe = pipe
             consumer = Consumer(bridge, call, pipe, waiter, limit, grace)
             try:
                 # This also has the bridge hold the call, and so the driver: in a garbage collection

@@ -32,6 +32,7 @@ from collections.abc import Awaitable, Callable
 from twisted.internet.defer import Deferred
 
 from .._core.bridge import Bridge
+from .._core.call import Call
 from .._threads.primitives import discard
 from .pause import TaskPause
 
@@ -89,6 +90,17 @@ class Pipe:
         self._paused: Deferred[None] | TaskPause | None = None
         self._pause: TaskPause | None = None
         self._breath = _BATCH  # likewise
+
+    @property
+    def described(self) -> str:
+        """
+        How many items there were, and who waits for whom. From any thread.
+        """
+        number, buffered = self.handed_over, len(self.items)
+        text = f"{number} item{'' if number == 1 else 's'} handed over, {buffered} of them buffered"
+        if self.wake is not None:
+            return f"{text}, its consumer waits"
+        return f"{text}, waits for its consumer" if self.pauses else text
 
     def put(self, item: object) -> bool:
         """
@@ -155,3 +167,20 @@ class Pipe:
         wake, self.wake = self.wake, None
         if wake is not None:
             wake()
+
+
+class StreamCall(Call):
+    """
+    The call of a stream's body and its driver.
+    """
+
+    __slots__ = ("pipe",)
+
+    pipe: Pipe  # written once, before the call is entered
+
+    @property
+    def details(self) -> str:
+        """
+        How many items there were, and who waits for whom.
+        """
+        return self.pipe.described
