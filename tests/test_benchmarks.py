@@ -34,7 +34,7 @@ if os.name == "posix":
 # Seconds. A tiny run takes some thirty; its end is a failure.
 BOUND = 240
 
-CONTENDERS = ["crochet", "twisted", "asyncio", "reactor-floor", "crochet-asyncio"]
+CONTENDERS = ["crochet", "twisted", "asyncio", "reactor-floor", "crochet-asyncio", "queues"]
 CONTENDERS += ["floor"] if hasattr(os, "eventfd") else []
 CONTENDERS += ["crochet-uvloop"] if importlib.util.find_spec("uvloop") else []
 

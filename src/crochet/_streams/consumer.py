@@ -25,12 +25,12 @@ from typing import Final
 from .. import _errors
 from .._core.bridge import Bridge
 from .._core.call import PENDING, Call
-from .._core.deadline import get_end
+from .._core.deadline import get_bound, get_end
 from .._core.failure import StoredError
 from .._core.waiting import ends
 from .._errors import Limit, Reason
 from .._threads import clock, timeouts
-from .._threads.primitives import Waiter, discard
+from .._threads.primitives import Task, Waiter, discard
 from .closing import Closer
 from .pipe import Pipe
 
@@ -61,8 +61,8 @@ class ItemWait:
 
     __slots__ = ("began", "end", "limit")
 
-    def __init__(self, limit: float) -> None:
-        self.began = clock.monotonic()
+    def __init__(self, limit: float, began: float | None = None) -> None:
+        self.began = clock.monotonic() if began is None else began
         self.end = self.began + limit
         self.limit = Limit(limit)
         deadline = get_end()
@@ -157,28 +157,41 @@ class Consumer:
         raise _errors.item_awaited(self.name)
 
     def _wait(self, limit: float, is_beat: bool) -> object:
+        pipe, bridge, waiter = self.pipe, self.bridge, self.waiter
+        pipe.wake = self.wake  # before looking; see the heads of closing.py and of pipe.py
+        is_open = bridge.mark[0] and not (pipe.items or pipe.is_closed or self._is_parents())
+        if not is_open or self.call.outcome is not PENDING or get_bound() is not None:
+            return self._wait_on(ItemWait(limit), None, is_beat)
+        # Mostly the item is there before anything else need be known.
+        began, ident = clock.monotonic(), get_ident()
+        patience = timeouts.LONGEST
+        pipe.ask()
+        bridge.waits.enter(ident, waiter, self.call)
+        task = waiter.wait(limit if limit < patience else patience)
+        bridge.waits.leave(ident, waiter)
+        is_there = pipe.items and pipe.half < 0 and not pipe.is_closed
+        if task is None and is_there and bridge.mark[0] and not self._is_parents():
+            return pipe.items.popleft()
+        return self._wait_on(ItemWait(limit, began), task, is_beat)
+
+    def _wait_on(self, wait: ItemWait, task: Task | None, is_beat: bool) -> object:
+        """
+        Wait for an item that the body was asked for, and run *task* first, if there is one.
+        """
         pipe, bridge, call, waiter = self.pipe, self.bridge, self.call, self.waiter
-        wait = ItemWait(limit)
         ident = get_ident()
         warns_at = wait.began + timeouts.LONGEST
-        patience = timeouts.LONGEST
-        now = wait.began
         while True:
-            pipe.wake = self.wake  # before looking; see the heads of closing.py and of pipe.py
-            item = self.look()
-            if item is not NOT_YET:
-                pipe.wake = None
-                return item
-            bridge.waits.enter(ident, waiter, call)
-            task = waiter.wait(max(min(wait.end - now, patience), 0.0))
-            bridge.waits.leave(ident, waiter)
             if bridge.handoff.turns:
                 bridge.handoff.wake_next(waiter)
             if task is not None:
                 task()
+            pipe.wake = self.wake  # before looking, as above
+            item = self.look()
+            if item is not NOT_YET:
+                pipe.wake = None
+                return item
             now = clock.monotonic()
-            if task is not None or pipe.items or pipe.is_closed or call.outcome is not PENDING:
-                continue
             if now >= wait.end:
                 if is_beat and not wait.limit.by_deadline:
                     pipe.wake = None
@@ -186,10 +199,13 @@ class Consumer:
                 error = self._give_up(wait)
                 if error is not None:
                     return NoItem(error)
-            elif now >= warns_at:
+                continue
+            if now >= warns_at:
                 warns_at = wait.end
                 bridge.diagnosis.warn_if_in_loop(self.name)
-            patience = bridge.look_up()  # in slices: see LONGEST
+            bridge.waits.enter(ident, waiter, call)
+            task = waiter.wait(min(wait.end - now, bridge.look_up()))  # in slices: see LONGEST
+            bridge.waits.leave(ident, waiter)
 
     def look(self) -> object:
         """
