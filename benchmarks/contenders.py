@@ -13,10 +13,11 @@ import asyncio
 import collections
 import concurrent.futures
 import os
+import queue
 import select
 import threading
 from _thread import allocate_lock
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -38,6 +39,8 @@ class Contender:
     - ``settle(handles)`` blocks until each of what that gave has its answer;
     - ``awaitable(function)`` returns one that starts *function* and returns what an asyncio loop
       can await; with ``held(number)`` all answers come when *number* have been started;
+    - ``stream(number, ahead)`` returns a blocking iterator over so many items of an async generator
+      in that thread, which may be *ahead* items ahead, where that can be told;
     - ``apart(body)`` runs *body* in a thread that it can be called from, and returns its value;
       ``together(bodies)`` runs each in such a thread of its own, all at once.
     """
@@ -47,6 +50,7 @@ class Contender:
     distributions: tuple[str, ...] = ()
     blocking: Any
     submitting: Any = None
+    stream: Any = None
 
     def start(self) -> None:
         pass
@@ -71,6 +75,11 @@ class Contender:
         import uvloop
 
         return uvloop.new_event_loop()
+
+
+async def numbers(number: int) -> AsyncIterator[int]:
+    for each in range(number):
+        yield each
 
 
 def _as_coroutine(function: Body) -> Body:
@@ -139,6 +148,9 @@ class Crochet(Contender):
         from twisted.internet.defer import Deferred
 
         return self.awaitable(_together(number, Deferred, lambda deferred: deferred.callback(None)))
+
+    def stream(self, number: int, ahead: int) -> Iterator[int]:
+        return self._crochet.iterate_in_reactor(BOUND, buffersize=ahead)(numbers)(number)
 
 
 class Twisted(Contender):
@@ -209,6 +221,19 @@ class Asyncio(Contender):
         run, loop, body = asyncio.run_coroutine_threadsafe, self._loop, _as_coroutine(function)
         return lambda: run(body(), loop)
 
+    def stream(self, number: int, ahead: int) -> Iterator[int]:
+        items = numbers(number)
+
+        async def step() -> int:
+            return await items.__anext__()
+
+        call = self.coroutine(step)
+        try:
+            while True:
+                yield call()
+        except StopAsyncIteration:
+            pass
+
     def awaitable(self, function: Body) -> Body:
         submit, wrap = self.submitting(function), asyncio.wrap_future
         return lambda: wrap(submit())
@@ -241,6 +266,7 @@ class Anyio(Contender):
         return partial(self._portal.start_task_soon, function)
 
     coroutine = blocking  # it takes both kinds of functions
+    stream = Asyncio.stream
 
 
 class Asgiref(Asyncio):
@@ -291,6 +317,52 @@ class Synchronicity(Contender):
 
     def submitting(self, function: Body) -> Body:
         return partial(self.blocking(function), _future=True)
+
+    def stream(self, number: int, ahead: int) -> Iterator[int]:
+        return self._synchronizer.wrap(numbers)(number)
+
+
+class Queues(Contender):
+    """
+    Two threads, with two ``SimpleQueue``s that are played to and fro for each item, or one
+    ``Queue`` of a size. No loop, no generator, no errors, no end but the last item.
+    """
+
+    key, title = "queues", "two threads and queues"
+
+    def start(self) -> None:
+        self._executor = concurrent.futures.ThreadPoolExecutor(1)
+
+    def blocking(self, function: Body) -> Body:
+        return lambda: self._executor.submit(function).result(BOUND)
+
+    def stream(self, number: int, ahead: int) -> Iterator[int]:
+        return self._ahead(number, ahead) if ahead else self._asked(number)
+
+    def _asked(self, number: int) -> Iterator[int]:
+        asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+        items: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+        def run() -> None:
+            for each in range(number):
+                asked.get()
+                items.put(each)
+
+        _in_thread(run)
+        for _ in range(number):
+            asked.put(None)
+            yield items.get()
+
+    def _ahead(self, number: int, ahead: int) -> Iterator[int]:
+        items: queue.Queue[int] = queue.Queue(ahead)
+
+        def run() -> None:
+            for each in range(number):
+                items.put(each)
+
+        _in_thread(run)
+        for _ in range(number):
+            yield items.get()
 
 
 class Floor(Contender):
@@ -381,6 +453,7 @@ CONTENDERS: dict[str, type[Contender]] = {
         Asgiref,
         _form(Asgiref, "asgiref-uvloop", "asgiref async_to_sync (uvloop)", "asgiref", "uvloop"),
         Synchronicity,
+        Queues,
         ReactorFloor,
         Floor,
     )
@@ -393,7 +466,7 @@ CROCHETS = ("crochet", "crochet-2.1.1")
 LIBRARIES = ("crochet-2.1.1", "twisted", "asyncio", "uvloop", "anyio", "asgiref", "synchronicity")
 
 #: No libraries but what the others stand on, or ours as it was: no rank among them.
-REFERENCES = frozenset({"floor", "reactor-floor", "crochet-before"})
+REFERENCES = frozenset({"floor", "queues", "reactor-floor", "crochet-before"})
 
 #: Who takes part in everything. The others are forms of these, for the measures that name them.
 PLAIN = ("crochet", *LIBRARIES, "reactor-floor", "floor")

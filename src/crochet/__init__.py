@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 from . import _api, _eventloop, _legacy
 from ._api import (
+    as_completed,
     dump,
+    gather,
+    iterate_in_reactor,
     no_setup,
     peek_result,
     reactor_only,
@@ -45,6 +48,8 @@ from ._legacy import wait_for_reactor as wait_for_reactor
 from ._lifecycle.register import register
 from ._stash import names as _names
 from ._stash.serializer import PickleSerializer
+from ._streams.channel import Channel
+from ._streams.stream import Stream
 
 __version__ = "3.0.0"
 
@@ -69,6 +74,7 @@ if not TYPE_CHECKING:
 __all__ = [
     "BlockingInLoopWarning",
     "CallInFlight",
+    "Channel",
     "DeadlockError",
     "EventualResult",
     "Lag",
@@ -81,10 +87,14 @@ __all__ = [
     "RemoteError",
     "ResultLost",
     "Status",
+    "Stream",
     "TimeoutError",
     "__version__",
+    "as_completed",
     "deadline",
     "dump",
+    "gather",
+    "iterate_in_reactor",
     "no_setup",
     "peek_result",
     "reactor_only",

@@ -18,11 +18,11 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, ParamSpec, SupportsIndex, TypeVar, cast, overload
 
 from twisted.internet.defer import Deferred
 
@@ -44,6 +44,8 @@ from ._reactor.choice import ReactorChoice
 from ._reactor.reactor import import_reactor
 from ._stash.memory import MemoryStash
 from ._stash.names import named
+from ._streams import together as _together
+from ._streams.iterating import Iterating as _Iterating
 from ._threads.threads import start_thread
 from ._threads.timeouts import DRAIN, EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds
 
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
         WaitingOrLate,
     )
     from ._lifecycle.lifecycle import SetupOptions
+    from ._streams.types import Iterating
 else:
 
     def deprecated(text):
@@ -90,6 +93,7 @@ lifecycle = EventLoop(
     bridge=Bridge(_errors.not_set_up, MemoryStash()),
     birthplace=os.getpid(),
 )
+_iterating = _Iterating(lifecycle.bridge)
 # What ``crochet._extension`` is: the code of a notebook's cells finds it there.
 extension = Extension(lifecycle, __package__ or "", "_extension")
 # What ``crochet._main`` is. MAAS sets this to None, for setup() to leave logs alone.
@@ -314,6 +318,105 @@ def wait_for(
         BaseException: whatever the function raised.
     """
     return lifecycle.calls.wait_for(timeout, grace=grace, on_late=on_late)
+
+
+def iterate_in_reactor(
+    timeout: Seconds, *, buffersize: SupportsIndex = 0, grace: Seconds = 1.0
+) -> Iterating:
+    """
+    Make a decorator for async generator functions, which run in the reactor thread while their
+    items are iterated over in another.
+
+    What is decorated may also return an async iterable or a :class:`Channel`, or a coroutine or
+    Deferred of one. Calling it returns a :class:`Stream`::
+
+        @iterate_in_reactor(timeout=5.0)
+        async def events(url):
+            async with connect(url) as connection:
+                async for event in connection:
+                    yield event
+
+        with events(url) as stream:
+            for event in stream:
+                print(event)
+
+    The whole body runs in one task, with the caller's context variables. With a *buffersize* of 0
+    it runs only while an item is waited for. It ends, ``finally`` blocks and all, when the stream
+    does: at its end, when it is closed or dropped, when a wait for an item ends for lack of time or
+    by Ctrl-C, when the reactor stops, at exit.
+
+    ``f.with_timeout(2.0)(x)`` is ``f(x)`` with another timeout, for this call.
+
+    Call the decorated function from any thread. Blocks never.
+
+    Args:
+        timeout: seconds that each wait for an item may take, from zero up; ``None`` and infinity
+            stand for no limit.
+        buffersize: how many items the body may be ahead of those that were taken. A number above
+            zero makes a fast source faster by far.
+        grace: seconds for the body's cleanup, when the stream is closed before its end.
+
+    Raises:
+        TypeError: *timeout* or *grace* is no number, *buffersize* is no integer, *timeout* is
+            missing; or what is decorated is a generator function, or nothing that can be called.
+        ValueError: one of them is negative, or NaN.
+
+    The decorated function raises:
+        RuntimeError: :func:`setup` has not been called.
+        ReactorStopped: the reactor has stopped; nothing was started.
+    """
+    decorate = _iterating.iterate_in_reactor(timeout, buffersize=buffersize, grace=grace)
+    return cast("Iterating", decorate)
+
+
+def gather(
+    *results: EventualResult[T], timeout: Seconds = None, return_exceptions: bool = False
+) -> list[T]:
+    """
+    Wait for several results, and return the list of their values, in the order given.
+
+    The first error, whichever it is of, is raised at once, and the others are cancelled. A wait
+    that ends for lack of time, or by a signal's exception, leaves all operations as they are. A
+    :class:`deadline` around it can make the time shorter.
+
+    Call it from any thread but the reactor's. Blocks up to *timeout* seconds.
+
+    Args:
+        results: of :func:`run_in_reactor` functions.
+        timeout: seconds to wait for all of them; ``None`` and infinity stand for no limit.
+        return_exceptions: put errors into the list, instead of raising the first.
+
+    Raises:
+        TimeoutError: not all answers were there in time.
+        DeadlockError: this is the reactor thread, and one of the answers is not there.
+        ReactorStopped: the reactor ended before it answered.
+        BaseException: whatever an operation raised.
+    """
+    return _together.gather(results, timeout, return_exceptions)
+
+
+def as_completed(
+    results: Iterable[EventualResult[T]], timeout: Seconds = None
+) -> Iterator[EventualResult[T]]:
+    """
+    Return an iterator over the results themselves, in the order in which they are answered.
+
+    Like ``concurrent.futures.as_completed``, and without a thread for each. An operation that fails
+    is one that is answered: ``wait()`` of its result raises the error.
+
+    Call it from any thread but the reactor's. Blocks never; the iterator does, up to *timeout*
+    seconds in all.
+
+    Args:
+        results: of :func:`run_in_reactor` functions.
+        timeout: seconds from the first item asked for to the last; ``None`` and infinity stand for
+            no limit.
+
+    Raises:
+        TimeoutError: the next answer was not there in time. The operations go on.
+        DeadlockError: this is the reactor thread, and the answer is not there.
+    """
+    return _together.as_completed(results, timeout)
 
 
 def retrieve_result(result_id: int | str) -> EventualResult[D]:

@@ -310,6 +310,18 @@ def in_reactor_thread(name: str) -> DeadlockError:
     )
 
 
+def next_in_reactor_thread(name: str) -> DeadlockError:
+    """
+    Build the error of a wait for an item in the only thread that could have made it.
+    """
+    return DeadlockError(
+        f"waiting for the next item of {name}() in the reactor thread would stop the very thread "
+        f"that has to make it. Write `async for item in {name}.__wrapped__(...)` there, or "
+        "`async for item in stream.as_async()`; or move the blocking code to a thread with "
+        "deferToThread()."
+    )
+
+
 def deadlock(name: str, why: str) -> DeadlockError:
     """
     Build the error that ends a wait for which the reactor thread waits.
@@ -426,6 +438,15 @@ def never_started(name: str, limit: Limit, reason: Reason) -> TimeoutError:
     return _timed_out(name, limit, reason, text, cancelled=True, ended=True)
 
 
+def no_item(name: str, limit: Limit, reason: Reason, *, ended: bool) -> TimeoutError:
+    """
+    Build the error of a stream whose next item did not come.
+    """
+    end = "it was cancelled" if ended else "it was told to cancel but has not ended yet"
+    text = f"{name}() has not given its next item {limit}; {end}. {reason.text}"
+    return _timed_out(name, limit, reason, text, cancelled=True, ended=ended)
+
+
 def past_deadline(name: str, overdue: float) -> TimeoutError:
     """
     Build the error of ``wait_for`` when a deadline left no time to start the operation.
@@ -498,6 +519,73 @@ def not_handed_over(name: str, kind: type, problem: BaseException) -> RuntimeErr
         f"{name}() has failed with {kind.__name__}, and while that error was handed over, "
         f"{type(problem).__name__} was raised. Look whether the class of the error, or a signal "
         "handler, raises where it should not"
+    )
+
+
+def item_awaited(name: str) -> ValueError:
+    """
+    Build the error of a second wait for the next item of a stream.
+    """
+    return ValueError(
+        f"the next item of {name}() is being waited for already, by another thread or by what this "
+        "one has interrupted. Give each thread a stream of its own, or have one thread take the "
+        "items and put them into a queue.Queue"
+    )
+
+
+def overflown(number: int) -> OverflowError:
+    """
+    Build the error of a channel into which more was put than it can hold.
+    """
+    return OverflowError(
+        f"a channel is full: {number} items wait to be taken, and its source, which cannot be "
+        "paused, has put another. Take them faster, give Channel() a larger buffersize, have it "
+        'drop items with overflow="drop_oldest", or register a producer, which can be paused'
+    )
+
+
+def put_in_other_thread() -> RuntimeError:
+    """
+    Build the error of an item that was put into a channel by a thread which may not.
+    """
+    return RuntimeError(
+        "Channel.put() was called in another thread than the channel was made in, which is the "
+        "reactor's. Call reactor.callFromThread(channel.put, item) there"
+    )
+
+
+def no_async_iterable(name: str, value: object) -> TypeError:
+    """
+    Build the error of a stream whose function has returned nothing to iterate over.
+    """
+    return TypeError(
+        f"{name}() returned an object of {type(value).__name__!r}, which is no async iterable. "
+        "What @iterate_in_reactor decorates is an async generator function, or returns an async "
+        "iterable or a crochet.Channel, or a coroutine or Deferred of one. For anything else there "
+        "is @wait_for(timeout)"
+    )
+
+
+def async_generator(name: str) -> TypeError:
+    """
+    Build the error of an async generator function where there is to be one answer.
+    """
+    return TypeError(
+        f"{name}() is an async generator function: it has no answer to wait for, but items. "
+        "Decorate it with @iterate_in_reactor(timeout=...) and iterate over what it returns, or "
+        "decorate an `async def` that collects them: "
+        f"`return [item async for item in {name}(...)]`"
+    )
+
+
+def async_generator_returned(name: str) -> TypeError:
+    """
+    Build the error of a call that has answered with an async generator.
+    """
+    return TypeError(
+        f"{name}() returned an async generator, which only the reactor thread can iterate over. "
+        "Decorate the function with @iterate_in_reactor(timeout=...) instead, and iterate over "
+        "what it returns"
     )
 
 

@@ -676,8 +676,8 @@ class TestCallbacks:
         )
         assert repr(pending) == "<EventualResult of fetch(): pending>"
         stepped.reactor.turn()
-        assert repr(failed) == "<EventualResult of fetch(): failed>"
-        assert repr(done) == "<EventualResult of int(): done>"
+        assert repr(failed) == "<EventualResult of fetch(): failed, ValueError('of a body')>"
+        assert repr(done) == "<EventualResult of int(): done, 0>"
         pending.original_failure()
         failed.original_failure()
 

@@ -137,9 +137,10 @@ class Diagnosis(Protocol):
         Forget what it knows of an earlier reactor.
         """
 
-    def explain(self, call: Call) -> Reason:
+    def explain(self, call: Call, since: float | None = None) -> Reason:
         """
-        Tell why a call has no answer yet. From any thread; blocks never.
+        Tell why a call has no answer yet, or not given what was waited for *since* a moment of the
+        monotonic clock. From any thread; blocks never.
         """
         ...
 
@@ -161,7 +162,7 @@ class NoDiagnosis:
 
     def begin(self) -> None: ...
 
-    def explain(self, call: Call) -> Reason:
+    def explain(self, call: Call, since: float | None = None) -> Reason:
         return Reason("queued" if call.is_queued else "waiting", "")
 
     def note(self, since: float, until: float, sight: Any) -> None: ...
@@ -237,6 +238,8 @@ class Bridge:
         # fork_mark.py.
         self.mark: Mark = [1]
         self.on_fork: Callable[[], object] = int
+        # Which child of a child this is: what was made at another number is a parent's.
+        self.generation = 0
         # The calls, and what was posted: Call and _Posted.
         self._queue: deque[Any] = deque()
         # How many of those may wait before further calls are refused; None for any number.
@@ -556,12 +559,13 @@ class Bridge:
         self.notice_fork()
         return get_ident() == self.reactor_thread
 
-    def explain(self, call: Call) -> Reason:
+    def explain(self, call: Call, since: float | None = None) -> Reason:
         """
-        Tell why a call has no answer yet. From any thread; blocks never.
+        Tell why a call has no answer yet, or not given what was waited for *since* a moment of the
+        monotonic clock. From any thread; blocks never.
         """
         self.notice_fork()
-        return self.diagnosis.explain(call)
+        return self.diagnosis.explain(call, since)
 
     def look_for_stranded(self) -> None:
         """
@@ -593,6 +597,7 @@ class Bridge:
         Answer all that is in flight, in a forked child, and hand later calls to *gatekeeper*.
         """
         self.refusal = gatekeeper
+        self.generation += 1
         self._call_from_thread = None
         self._ring = _nobody  # what wakes the reactor is the parent's
         self._unroute()

@@ -25,7 +25,7 @@ from contextvars import Context, ContextVar
 from enum import Enum
 from functools import partial
 from sys import _getframe
-from types import CellType, CodeType, CoroutineType, TracebackType
+from types import AsyncGeneratorType, CellType, CodeType, CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import ref
 
@@ -138,6 +138,13 @@ class Call:
         return hasattr(self, "work")
 
     @property
+    def details(self) -> str:
+        """
+        How far it is, as a phrase, where that can be told.
+        """
+        return ""
+
+    @property
     def state(self) -> str:
         """
         What has become of it, as a phrase.
@@ -189,6 +196,8 @@ class Call:
                 if not is_answer:
                     value = follow(value, context)
                     is_answer = not is_a(Deferred, value)
+                    if type(value) is AsyncGeneratorType:
+                        raise _errors.async_generator_returned(self.name)
                 if is_answer:
                     self.answer(value, handoff)
                 else:
@@ -434,6 +443,9 @@ def _settle(value: object, handed_over: CellType) -> object:
             if not isinstance(reason, BaseException):  # errback("text")
                 reason = _errors.no_exception(call.name, reason)
             call.fail(reason, failure.tb)
+            return None
+        if type(value) is AsyncGeneratorType:
+            call.fail(_errors.async_generator_returned(call.name), None)
             return None
         call.answer(value)
         return value

@@ -56,7 +56,7 @@ class Decorators:
             warns_at: the ``stacklevel`` of the program, to be warned of a generator function.
         """
         body, put_back = take_out(function, "run in the reactor")
-        return put_back(_decorated(self._bridge, body, self._in_background, warns_at))
+        return put_back(decorated(self._bridge, body, self._in_background, warns_at))
 
     def wait_for(
         self, timeout: Seconds, *, grace: Seconds = 1.0, on_late: OnLate | None = None
@@ -66,12 +66,12 @@ class Decorators:
         """
         if on_late is not None and not callable(on_late):
             raise TypeError(f"on_late is a function that takes the late value, not {on_late!r}")
-        options = WaitOptions(_limit(timeout), _limit(grace, "a grace"), on_late)
+        options = WaitOptions(limit_of(timeout), limit_of(grace, "a grace"), on_late)
         wrap = partial(self._waited_for, options)
 
         def decorate(function: object) -> object:
             body, put_back = take_out(function, "run in the reactor")
-            return put_back(WaitedFunction(_decorated(self._bridge, body, wrap)))
+            return put_back(WaitedFunction(decorated(self._bridge, body, wrap)))
 
         return cast("Waiting", decorate)
 
@@ -131,24 +131,36 @@ class Decorators:
 
         def with_timeout(timeout: Seconds) -> Callable[..., object]:
             # No word of wait_for_reactor, which has this: it would keep itself alive.
-            other = options._replace(limit=_limit(timeout))
+            other = options._replace(limit=limit_of(timeout))
             wrapper = self._waited_for(other, name, function, undecorated)
-            return WaitedFunction(_looking_like(undecorated, wrapper, name))
+            return WaitedFunction(looking_like(undecorated, wrapper, name))
 
         vars(wait_for_reactor)["with_timeout"] = with_timeout
         return wait_for_reactor
 
 
-def _limit(timeout: Seconds, what: str = "a timeout") -> float:
+def limit_of(timeout: Seconds, what: str = "a timeout", of: str = "wait_for") -> float:
+    """
+    Return a timeout or a grace in seconds; infinity stands for no limit.
+
+    Args:
+        timeout: what the program has given.
+        what: it is.
+        of: the decorator, for the texts of errors.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is negative or NaN.
+    """
     if callable(timeout):
         raise TypeError(
-            "wait_for() needs a timeout before it is given a function: write "
-            "@wait_for(timeout=5.0), with parentheses and a number of seconds"
+            f"{of}() needs a timeout before it is given a function: write "
+            f"@{of}(timeout=5.0), with parentheses and a number of seconds"
         )
     limit = seconds(timeout)
     if limit < 0:
         raise ValueError(
-            f"wait_for() cannot wait for {limit:g} s: give {what} from 0 seconds up, or None for "
+            f"{of}() cannot wait for {limit:g} s: give {what} from 0 seconds up, or None for "
             "no limit"
         )
     return limit
@@ -186,8 +198,13 @@ def take_out(
     return function, put_back
 
 
-def _decorated(
-    bridge: Bridge, function: Callable[..., object], wrap: Wrap, warns_at: int | None = None
+def decorated(
+    bridge: Bridge,
+    function: Callable[..., object],
+    wrap: Wrap,
+    warns_at: int | None = None,
+    *,
+    is_stream: bool = False,
 ) -> Callable[..., object]:
     """
     Decorate a function.
@@ -198,14 +215,11 @@ def _decorated(
         wrap: makes the wrapper.
         warns_at: the ``stacklevel`` of the program, to be warned of a generator function; None is
             for refusing that.
+        is_stream: the items of an async generator are to be had one by one.
     """
     name = name_of_function(function)
-    if inspect.isasyncgenfunction(function):
-        raise TypeError(
-            f"{name}() is an async generator function: calling it runs nothing, and there is "
-            "nothing to wait for. Decorate an `async def` that collects its items in a list: "
-            f"`return [item async for item in {name}(...)]`"
-        )
+    if inspect.isasyncgenfunction(function) and not is_stream:
+        raise _errors.async_generator(name)
     if inspect.isgeneratorfunction(function) and warns_at is not None:
         # Programs written for 2.1.1 decorate them, and then call the undecorated function only.
         warnings.warn(
@@ -223,10 +237,10 @@ def _decorated(
         )
     is_resumed = inspect.isgeneratorfunction(inspect.unwrap(function))  # by inlineCallbacks
     wrapper = wrap(name, _remembering(bridge, function) if is_resumed else function, function)
-    return _looking_like(function, wrapper, name)
+    return looking_like(function, wrapper, name)
 
 
-def _looking_like(
+def looking_like(
     function: Callable[..., object], wrapper: Callable[..., object], name: str
 ) -> Callable[..., object]:
     """

@@ -7,11 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from functools import partial
+from reprlib import Repr
 from typing import Any, Generic, NoReturn, TypeVar, cast, final
 
 from twisted.python.failure import Failure
 
 from .._coroutines.await_result import awaiting
+from .._coroutines.cancellation import is_cancellation
 from .._threads.primitives import Waiter
 from .._threads.timeouts import Seconds, seconds
 from .call import PENDING, Call
@@ -21,6 +23,10 @@ from .stash import TTL
 from .waiting import wait_for_answer
 
 T_co = TypeVar("T_co", covariant=True)
+
+# Shows the beginning of a value or an error, whatever it is like.
+_beginning = Repr()
+_beginning.maxstring = _beginning.maxother = 60
 
 
 @final
@@ -39,8 +45,12 @@ class EventualResult(Generic[T_co]):
 
     def __repr__(self) -> str:
         outcome = self._call.outcome
-        state = "failed" if type(outcome) is StoredError else "done"
-        state = "pending" if outcome is PENDING else state
+        if outcome is PENDING:
+            state = "pending"
+        elif type(outcome) is StoredError:
+            state = f"failed, {_beginning.repr(outcome.error)}"
+        else:
+            state = f"done, {_beginning.repr(outcome)}"
         return f"<EventualResult of {self._call.name}(): {state}>"
 
     def __reduce__(self) -> NoReturn:
@@ -99,6 +109,59 @@ class EventualResult(Generic[T_co]):
         finally:
             # The traceback holds this frame; do not let it hold the result as well.
             del self, call, outcome
+
+    def result(self, timeout: Seconds = None) -> T_co:
+        """
+        Do as :meth:`wait` does, by the name that futures have for it.
+
+        Call it from any thread but the reactor's; once :meth:`done`, from that one, too.
+        Blocks up to *timeout* seconds.
+        """
+        try:
+            return self.wait(timeout)
+        finally:
+            del self  # an error's traceback holds this frame
+
+    def exception(self, timeout: Seconds = None) -> BaseException | None:
+        """
+        Return the error once the answer is there, or None if that is a value. Whoever has asked
+        knows of the error: it is not logged.
+
+        Call it from any thread but the reactor's; once :meth:`done`, from that one, too.
+        Blocks up to *timeout* seconds.
+
+        Args:
+            timeout: as for :meth:`wait`.
+
+        Raises:
+            CancelledError: Twisted's: the operation was cancelled.
+            BaseException: what a :meth:`wait` that ends without an answer raises.
+        """
+        limit = seconds(timeout)
+        call = self._call
+        if call.outcome is PENDING:
+            wait_for_answer(call, limit)
+        outcome = call.outcome
+        if type(outcome) is not StoredError:
+            return None
+        try:
+            outcome.throw()
+        except BaseException as error:
+            if type(error) is not type(outcome.error) or self.cancelled():
+                raise  # the former is a signal handler's
+            return error
+        finally:
+            del self, call, outcome  # the traceback holds this frame
+
+    def cancelled(self) -> bool:
+        """
+        Tell whether the answer is that the operation was cancelled, as it was asked to be.
+
+        Call it from any thread. Blocks never.
+        """
+        call = self._call
+        error = _error_of(call)
+        return error is not None and call.cancel_requested and is_cancellation(error)
 
     def cancel(self) -> None:
         """

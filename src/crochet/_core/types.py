@@ -19,7 +19,7 @@ If you change this, look at tests/typing/: there is a line for each form of use.
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from typing import Concatenate, Generic, ParamSpec, Protocol, overload
 
 from twisted.internet.defer import Deferred
@@ -45,7 +45,8 @@ F_co = TypeVar("F_co", covariant=True)
 # What `async def ... -> T` returns.
 Coro = Coroutine[object, Never, T]
 
-Generators = Generator[T, S, R] | AsyncGenerator[T, S]
+# Many an async generator function is said to return an AsyncIterator.
+Generators = Generator[T, S, R] | AsyncGenerator[T, S] | AsyncIterator[T]
 
 # A function by its first parameter. To mypy, the second is the same as the first, but that it
 # also takes functions that use Self, for which it finds no T: Never.

@@ -248,14 +248,17 @@ def _cancelled(call: Call, waiter: Waiter, options: WaitOptions) -> bool:
     """
     call.bridge.call(_cancel_in_reactor, call, options)
     waiter.clear()  # it is too late for tasks
-    if not _ends(call, waiter, min(_CANCEL_DELIVERY, options.grace)) and call.cancel_delivered:
-        _ends(call, waiter, options.grace)
+    if not ends(call, waiter, min(_CANCEL_DELIVERY, options.grace)) and call.cancel_delivered:
+        ends(call, waiter, options.grace)
     call.callbacks.pop(waiter, None)  # no task is to be sent here any more
     waiter.clear()
     return call.outcome is not PENDING
 
 
-def _ends(call: Call, waiter: Waiter, patience: float) -> bool:
+def ends(call: Call, waiter: Waiter, patience: float) -> bool:
+    """
+    Wait for the end of a call for so many seconds at most, and tell whether it has come.
+    """
     end = clock.monotonic() + patience
     while call.outcome is PENDING and (left := end - clock.monotonic()) > 0:
         waiter.wait(min(left, timeouts.LONGEST))

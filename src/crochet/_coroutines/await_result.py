@@ -34,7 +34,15 @@ from .._threads import clock
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Awaited(Protocol[T_co]):
+class Telling(Protocol):
+    """
+    What is needed of something to be waited for.
+    """
+
+    def add_done_callback(self, callback: Callable[[Any], object]) -> None: ...
+
+
+class Awaited(Telling, Protocol[T_co]):
     """
     What is needed of a result.
     """
@@ -42,7 +50,6 @@ class Awaited(Protocol[T_co]):
     def done(self) -> bool: ...
     def wait(self, timeout: float) -> T_co: ...
     def cancel(self) -> None: ...
-    def add_done_callback(self, callback: Callable[[Any], object]) -> None: ...
 
 
 def awaiting(
@@ -66,21 +73,8 @@ def awaiting(
     """
     if not result.done():
         left = max(end - clock.monotonic(), 0.0)
-        is_reactor = get_ident() == reactor_thread
-        trio = cast("Any", sys.modules.get("trio"))
         try:
-            loop = _asyncio_loop(is_reactor)
-            if loop is not None:
-                yield from _in_asyncio(result, loop, left)
-            elif is_reactor:
-                yield from _in_reactor(result, call_in_reactor, left)
-            elif trio is not None and trio.lowlevel.in_trio_task():
-                yield from _in_trio(result, trio, left)
-            else:
-                raise RuntimeError(
-                    f"there is nothing here that could run other tasks while {name}() is awaited: "
-                    "no asyncio loop, nor is this the reactor thread. Use wait() instead of await"
-                )
+            yield from wait_in_loop(result, name, reactor_thread, call_in_reactor, left)
             if not result.done():
                 limit = Limit(left, by_deadline=True)
                 raise _errors.gave_up(name, limit, explain(), ended=False)
@@ -91,6 +85,42 @@ def awaiting(
         return result.wait(0)
     finally:
         del result  # an error's traceback holds this frame
+
+
+def wait_in_loop(
+    result: Telling,
+    name: str,
+    reactor_thread: int | None,
+    call_in_reactor: Callable[..., object],
+    left: float,
+) -> Generator[Any, Any, None]:
+    """
+    Let other tasks run until the answer is there, or *left* seconds are over.
+
+    Args:
+        result: whose answer.
+        name: of the function called, for messages.
+        reactor_thread: the ident of that thread, if any runs.
+        call_in_reactor: has it call something.
+        left: seconds; infinity is for as long as it takes.
+
+    Raises:
+        RuntimeError: there is nothing here that could run other tasks.
+    """
+    is_reactor = get_ident() == reactor_thread
+    trio = cast("Any", sys.modules.get("trio"))
+    loop = _asyncio_loop(is_reactor)
+    if loop is not None:
+        yield from _in_asyncio(result, loop, left)
+    elif is_reactor:
+        yield from _in_reactor(result, call_in_reactor, left)
+    elif trio is not None and trio.lowlevel.in_trio_task():
+        yield from _in_trio(result, trio, left)
+    else:
+        raise RuntimeError(
+            f"there is nothing here that could run other tasks while {name}() is awaited: "
+            "no asyncio loop, nor is this the reactor thread. Use wait() instead of await"
+        )
 
 
 def _asyncio_loop(is_reactor: bool) -> Any:
@@ -105,7 +135,7 @@ def _asyncio_loop(is_reactor: bool) -> Any:
 # Each of these ends when the answer is there, or *left* seconds are over.
 
 
-def _in_asyncio(result: Awaited[Any], loop: Any, left: float) -> Generator[Any, Any, None]:
+def _in_asyncio(result: Telling, loop: Any, left: float) -> Generator[Any, Any, None]:
     future = loop.create_future()
 
     def fire() -> None:
@@ -128,7 +158,7 @@ def _in_asyncio(result: Awaited[Any], loop: Any, left: float) -> Generator[Any, 
 
 
 def _in_reactor(
-    result: Awaited[Any], call_in_reactor: Callable[..., object], left: float
+    result: Telling, call_in_reactor: Callable[..., object], left: float
 ) -> Generator[Any, Any, None]:
     deferred: Deferred[None] = Deferred()
     reactor_thread = get_ident()
@@ -155,7 +185,7 @@ def _in_reactor(
             timer.cancel()
 
 
-def _in_trio(result: Awaited[Any], trio: Any, left: float) -> Generator[Any, Any, None]:
+def _in_trio(result: Telling, trio: Any, left: float) -> Generator[Any, Any, None]:
     task = trio.lowlevel.current_task()
     token = trio.lowlevel.current_trio_token()
     is_waiting = [None]  # whoever takes it ends the wait. Trio's thread only.

@@ -164,7 +164,7 @@ def _describe(call: Call) -> str:
     """
     Return a line on a call in flight.
     """
-    return f"{call.name}(): {call.state}"
+    return f"{call.name}(): {'; '.join(filter(None, (call.state, call.details)))}"
 
 
 def _stack(frame: FrameType | None) -> Iterator[str]:

@@ -100,14 +100,19 @@ class Diagnosis:
         """
         warn_if_in_loop(name)
 
-    def explain(self, call: Call) -> Reason:
+    def explain(self, call: Call, since: float | None = None) -> Reason:
         """
         Tell why a call has not been answered. Never raises.
 
         Call it from any thread but the reactor's, before the call is cancelled. Blocks never.
+
+        Args:
+            call: has not been answered.
+            since: when the wait began, if that was not when the call was made.
         """
         try:
-            reason = _explained(self._bridge, call, self.moments)
+            began = call.made if since is None else since
+            reason = _explained(self._bridge, call, self.moments, began)
             more = self._bridge.stash.explain(call)
             return reason._replace(text=f"{reason.text} {more}") if more else reason
         except Exception:
@@ -118,7 +123,7 @@ class Diagnosis:
             return Reason(QUEUED, "It has not started.")
 
 
-def _explained(bridge: Bridge, call: Call, moments: Moments[Any]) -> Reason:
+def _explained(bridge: Bridge, call: Call, moments: Moments[Any], since: float) -> Reason:
     refusal = bridge.refusal
     if refusal is not None:
         if is_crash(refusal):
@@ -132,7 +137,7 @@ def _explained(bridge: Bridge, call: Call, moments: Moments[Any]) -> Reason:
             "call reactor.run().",
         )
     now = clock.monotonic()
-    waited = now - call.made
+    waited = now - since
     shared = min(max(waited * _SHARED, _SHARED_LEAST), _SHARED_MOST)
     moment: _Moment = moments.get(
         now - shared, now - waited * _TOLERABLE, lambda: _look(bridge, ident, moments)
@@ -145,7 +150,7 @@ def _explained(bridge: Bridge, call: Call, moments: Moments[Any]) -> Reason:
     if busy is not None and is_long:
         end = ": that is the function's own body, which blocks" if busy.body == id(call) else ""
         return Reason(BUSY, f"{busy.text}{end}.", sight.stack, awaits(call.running))
-    before = _before(moments.spells.copy(), call.made, now)
+    before = _before(moments.spells.copy(), since, now)
     if before is not None:
         text = f"{before.text} {blocked}".rstrip()
         return Reason(BUSY, text, before.stack, awaits(call.running))

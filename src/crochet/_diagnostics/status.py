@@ -76,7 +76,7 @@ class CallInFlight:
     ``file`` and ``line``, and ``waits_on``, are worked out when they are looked at.
     """
 
-    __slots__ = ("_age", "_call", "_caller", "_function", "_offset", "_state")
+    __slots__ = ("_age", "_call", "_caller", "_details", "_function", "_offset", "_state")
 
     def __init__(
         self,
@@ -86,6 +86,7 @@ class CallInFlight:
         age: float,
         state: Literal["queued", "running"],
         call: weakref.ref[Call],
+        details: str = "",
     ) -> None:
         self._function = function
         self._caller = caller
@@ -93,6 +94,7 @@ class CallInFlight:
         self._age = age
         self._state: Literal["queued", "running"] = state
         self._call = call
+        self._details = details
 
     def __repr__(self) -> str:
         return f"<{self._state} call of {self._function}(), {seconds_told(self._age)} old>"
@@ -131,6 +133,14 @@ class CallInFlight:
         Whether it has started (``"running"``) or waits for the reactor thread (``"queued"``).
         """
         return self._state
+
+    @property
+    def details(self) -> str:
+        """
+        Of a stream, how many items its body has handed over, how many of them are buffered, and who
+        waits for whom. Empty for other calls.
+        """
+        return self._details
 
     @property
     def waits_on(self) -> tuple[Place, ...]:
@@ -209,6 +219,7 @@ def snapshot(bridge: Bridge, reactor: Reactor | None) -> Status:
                     now - call.made,
                     "queued" if call.started is None else "running",
                     reference(call),
+                    call.details,
                 )
                 for call in calls
             ]
@@ -274,6 +285,9 @@ def _table(calls: tuple[CallInFlight, ...]) -> list[str]:
     for call in calls[:_ROWS]:
         place = f"{os.path.basename(call.file)}:{call.line}" if call.file is not None else "-"
         waits = told(call.waits_on) or "-"
+        if call.details:
+            # A body at a `yield` waits on what its driver does, which says nothing.
+            waits = f"{waits}; {call.details}" if len(call.waits_on) > 1 else call.details
         rows.append((seconds_told(call.age), call.state, f"{call.function}()", place, waits))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [

@@ -233,8 +233,8 @@ def _has(thing: object, name: str) -> bool:
 
 
 def _note(waiting: object, frame: str, code: CodeType, found: list[Place]) -> None:
-    if code.co_filename == defer.__file__:
-        return  # Deferred.__await__() and its like
+    if code.co_filename == defer.__file__ or is_ours(code.co_filename):
+        return  # Deferred.__await__() and its like, and what drives a stream
     name = getattr(waiting, "__qualname__", code.co_name)
     line = getattr(getattr(waiting, frame), "f_lineno", None) or code.co_firstlineno
     found.append(Place(short(name), code.co_filename, line))

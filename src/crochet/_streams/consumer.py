@@ -1,0 +1,341 @@
+"""
+The consumer's side of a stream: how a thread waits for the next item, and how it gives up.
+
+The body and its driver are one call, carried by the bridge like any other: its answer is the end of
+the stream, or its error, and comes after the last item. So whatever ends calls (the reactor's end,
+a fork, exit) ends streams. What must always hold:
+
+1. When a wait for an item ends without one, for lack of time, by Ctrl-C or any other exception, the
+   body has ended or was told to, and the stream is closed.
+2. An exhausted or closed stream is over, for ever; an error is raised once, before that.
+3. A thread that waits is listed in ``bridge.waits``, for as long as only an item, the end, or a
+   task that another thread puts to its waiter can end its wait.
+
+Threads: one at a time takes items (``pipe.free``); any may close. What a consumer holds never holds
+it: not the pipe, not the driver, not the call. A signal's exception may come between any two steps.
+"""
+
+from __future__ import annotations
+
+import sys
+from _thread import get_ident
+from functools import partial
+from typing import Final
+
+from .. import _errors
+from .._core.bridge import Bridge
+from .._core.call import PENDING, Call
+from .._core.deadline import get_bound, get_end
+from .._core.failure import StoredError
+from .._core.waiting import ends
+from .._errors import Limit, Reason
+from .._threads import clock, timeouts
+from .._threads.primitives import Task, Waiter, discard
+from .closing import Closer
+from .pipe import Pipe
+
+# How long a wait that was given up waits for the reactor thread to tell the body, in seconds. Only
+# then is it worth waiting for the body's cleanup.
+_CANCEL_DELIVERY = 0.02
+
+
+class NoItem:
+    """
+    What a wait ends with that has no item. With an error, that is to be raised.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+OVER: Final = NoItem()  # there will be none
+NOT_YET: Final = NoItem()  # there is none yet
+
+
+class ItemWait:
+    """
+    One wait for an item: since when, until when, and why no longer.
+    """
+
+    __slots__ = ("began", "end", "limit")
+
+    def __init__(self, limit: float, began: float | None = None) -> None:
+        self.began = clock.monotonic() if began is None else began
+        self.end = self.began + limit
+        self.limit = Limit(limit)
+        deadline = get_end()
+        if deadline < self.end:
+            self.end = deadline
+            self.limit = Limit(deadline - self.began, by_deadline=True)
+
+
+class Consumer:
+    """
+    Takes the items of one stream, and ends its body.
+
+    Args:
+        bridge: carries the call.
+        call: the body's and its driver's. It has *waiter* among its callbacks.
+        pipe: the items'.
+        waiter: what a thread that waits for an item is blocked on.
+        limit: seconds for each item.
+        grace: seconds for the body's cleanup.
+    """
+
+    __slots__ = ("bridge", "call", "closer", "grace", "limit", "name", "pipe", "waiter", "wake")
+
+    def __init__(
+        self, bridge: Bridge, call: Call, pipe: Pipe, waiter: Waiter, limit: float, grace: float
+    ) -> None:
+        self.bridge = bridge
+        self.call = call
+        self.pipe = pipe
+        self.waiter = waiter
+        self.wake = partial(waiter.put, None)
+        self.limit = limit
+        self.grace = grace
+        self.name = call.name
+        self.closer = Closer(bridge, call, pipe)
+
+    def take(self, limit: float, *, is_beat: bool = False) -> object:
+        """
+        Return the next item; or NOT_YET if it does not come in *limit* seconds, and that *is_beat*.
+
+        Blocks up to *limit* seconds, or until a deadline.
+
+        Raises:
+            StopIteration: there are no more items, or the stream is closed.
+            BaseException: what ``Stream.__next__()`` raises.
+        """
+        pipe, bridge = self.pipe, self.bridge
+        if get_ident() == bridge.reactor_thread and bridge.is_reactor_thread():
+            raise _errors.next_in_reactor_thread(self.name)
+        is_mine, item = False, None
+        try:
+            is_mine = discard(pipe.free, None)
+            if is_mine:
+                items = pipe.items
+                if items and bridge.mark[0] and not (pipe.is_closed or self._is_parents()):
+                    item = items.popleft()
+                    if pipe.pauses and len(items) <= pipe.half:
+                        pipe.ask()
+                else:
+                    item = self._wait(limit, is_beat)
+                pipe.free.append(None)
+        except BaseException:
+            try:
+                self._interrupted()
+            except BaseException:
+                self._interrupted()  # interrupted before it had begun to guard itself
+                raise
+            raise
+        if not is_mine:
+            item = self.not_mine()
+        if type(item) is NoItem and item is not NOT_YET:
+            try:
+                self.raise_error(item)
+                raise StopIteration
+            finally:
+                del item  # the error's traceback holds this frame
+        return item
+
+    def _is_parents(self) -> bool:
+        return self.pipe.generation != self.bridge.generation
+
+    def not_mine(self) -> NoItem:
+        """
+        Return what somebody gets who cannot have the next item, for somebody else waits for it.
+
+        Raises:
+            ValueError: so it is.
+        """
+        self.bridge.notice_fork()
+        if self.pipe.is_closed or self._is_parents():  # who waited was a thread of the parent's
+            return OVER
+        raise _errors.item_awaited(self.name)
+
+    def _wait(self, limit: float, is_beat: bool) -> object:
+        pipe, bridge, waiter = self.pipe, self.bridge, self.waiter
+        pipe.wake = self.wake  # before looking; see the heads of closing.py and of pipe.py
+        is_open = bridge.mark[0] and not (pipe.items or pipe.is_closed or self._is_parents())
+        if not is_open or self.call.outcome is not PENDING or get_bound() is not None:
+            return self._wait_on(ItemWait(limit), None, is_beat)
+        # Mostly the item is there before anything else need be known.
+        began, ident = clock.monotonic(), get_ident()
+        patience = timeouts.LONGEST
+        pipe.ask()
+        bridge.waits.enter(ident, waiter, self.call)
+        task = waiter.wait(limit if limit < patience else patience)
+        bridge.waits.leave(ident, waiter)
+        is_there = pipe.items and pipe.half < 0 and not pipe.is_closed
+        if task is None and is_there and bridge.mark[0] and not self._is_parents():
+            return pipe.items.popleft()
+        return self._wait_on(ItemWait(limit, began), task, is_beat)
+
+    def _wait_on(self, wait: ItemWait, task: Task | None, is_beat: bool) -> object:
+        """
+        Wait for an item that the body was asked for, and run *task* first, if there is one.
+        """
+        pipe, bridge, call, waiter = self.pipe, self.bridge, self.call, self.waiter
+        ident = get_ident()
+        warns_at = wait.began + timeouts.LONGEST
+        while True:
+            if bridge.handoff.turns:
+                bridge.handoff.wake_next(waiter)
+            if task is not None:
+                task()
+            pipe.wake = self.wake  # before looking, as above
+            item = self.look()
+            if item is not NOT_YET:
+                pipe.wake = None
+                return item
+            now = clock.monotonic()
+            if now >= wait.end:
+                if is_beat and not wait.limit.by_deadline:
+                    pipe.wake = None
+                    return self.look()
+                error = self._give_up(wait)
+                if error is not None:
+                    return NoItem(error)
+                continue
+            if now >= warns_at:
+                warns_at = wait.end
+                bridge.diagnosis.warn_if_in_loop(self.name)
+            bridge.waits.enter(ident, waiter, call)
+            task = waiter.wait(min(wait.end - now, bridge.look_up()))  # in slices: see LONGEST
+            bridge.waits.leave(ident, waiter)
+
+    def look(self) -> object:
+        """
+        Return the item that is there, OVER, or NOT_YET if the body was asked for one.
+        """
+        self.bridge.notice_fork()
+        pipe = self.pipe
+        if pipe.is_closed or self._is_parents():
+            return OVER
+        is_over = self.call.outcome is not PENDING  # before the items: it comes after the last
+        if pipe.items:
+            item = pipe.items.popleft()
+            if len(pipe.items) <= pipe.half:
+                pipe.ask()
+            return item
+        if is_over:
+            return OVER
+        pipe.ask()
+        return NOT_YET
+
+    def _give_up(self, wait: ItemWait) -> BaseException | None:
+        """
+        Close the stream for lack of time, and return the error to be raised; None if there is an
+        item, or the end, after all.
+        """
+        reason = self.explain(wait)  # before it is cancelled: then it waits on nothing
+        pipe = self.pipe
+        if pipe.items or pipe.is_closed or self.call.outcome is not PENDING:
+            return None
+        has_begun, has_ended = self.end(_CANCEL_DELIVERY)
+        self.waiter.clear()  # it is too late for tasks
+        return self.too_late(wait, reason, has_begun=has_begun, has_ended=has_ended)
+
+    def explain(self, wait: ItemWait) -> Reason:
+        """
+        Tell why there is no item yet.
+        """
+        reason = self.bridge.explain(self.call, wait.began)
+        number = self.pipe.handed_over
+        if reason.state != "waiting" or not number or not reason.awaits:
+            return reason
+        items = "1 item" if number == 1 else f"{number} items"
+        chain = " > ".join(map(str, reason.awaits))
+        return reason._replace(text=f"It has given {items} so far, and waits in {chain}.")
+
+    def too_late(
+        self, wait: ItemWait, reason: Reason, *, has_begun: bool, has_ended: bool
+    ) -> BaseException:
+        """
+        Return the error of a wait whose time was over.
+        """
+        if not has_begun:
+            return _errors.never_started(self.name, wait.limit, reason)
+        return _errors.no_item(self.name, wait.limit, reason, ended=has_ended)
+
+    def end(self, patience: float) -> tuple[bool, bool]:
+        """
+        Have the body end, and tell whether it had begun, and whether it has ended.
+
+        Blocks up to *patience* seconds, until the reactor thread has told it; and if it has,
+        altogether for as long as the body is given. In the reactor thread, never.
+        """
+        call, bridge, grace = self.call, self.bridge, self.grace
+        has_begun = self.close_soon()
+        if call.outcome is PENDING and get_ident() != bridge.reactor_thread:
+            waiter = bridge.new_waiter()
+            call.callbacks[waiter] = None
+            began = clock.monotonic()
+            if not ends(call, waiter, min(patience, grace)) and self.pipe.is_ending:
+                ends(call, waiter, began + grace - clock.monotonic())
+            call.callbacks.pop(waiter, None)
+            if bridge.handoff.turns:
+                bridge.handoff.wake_next(waiter)
+        return has_begun, call.outcome is not PENDING
+
+    def close_soon(self) -> bool:
+        """
+        Have the body end, and tell whether it had begun. From any thread; blocks never.
+        """
+        has_begun = self.closer.close_soon()
+        self.closer.disarm()  # after it: told twice is better than never
+        return has_begun
+
+    def close(self) -> None:
+        """
+        Have the body end. Blocks up to its grace; in the reactor thread, never.
+        """
+        try:
+            self.end(self.grace)
+        except BaseException:
+            self.close_soon()
+            self.bridge.handoff.release_all()
+            raise
+
+    def _interrupted(self) -> None:
+        """
+        Close the stream, as the exception that has ended a wait is handled, and say so there.
+        """
+        call, bridge = self.call, self.bridge
+        try:
+            bridge.waits.leave(get_ident(), self.waiter)
+            was_open = call.outcome is PENDING
+            has_begun, has_ended = self.end(_CANCEL_DELIVERY)
+            self.waiter.clear()
+            add_note = getattr(sys.exc_info()[1], "add_note", None)  # from Python 3.11 on
+            if was_open and add_note is not None:
+                add_note(_errors.how_it_ended(self.name, started=has_begun, ended=has_ended))
+        except BaseException:
+            self.closer.close_soon()  # a second one
+            raise
+        finally:
+            # The first may have cut a wake-up short, or kept others waiting; see handoff.py.
+            bridge.handoff.release_all()
+            bridge.wake()
+
+    def raise_error(self, item: NoItem) -> None:
+        """
+        Raise what a wait has ended with, or the stream, unless that was its end.
+        """
+        pipe, outcome = self.pipe, self.call.outcome
+        try:
+            if item.error is not None:
+                raise item.error
+            if pipe.is_closed:
+                return
+            pipe.is_closed = True
+            self.closer.disarm()
+            if self._is_parents():
+                raise _errors.forked(self.name)
+            if type(outcome) is StoredError:
+                outcome.throw()
+        finally:
+            del item, self, pipe, outcome  # the error's traceback holds this frame

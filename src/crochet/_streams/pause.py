@@ -1,0 +1,91 @@
+"""
+What a stream's driver awaits until it is to go on.
+
+In a task of asyncio's that is this, something like a future, used over and over, for a Deferred
+would go through several hands for each item; elsewhere a Deferred. What must always hold: the task
+goes on in the same turn in which it is resumed; cancelled, it is thrown CancelledError.
+
+Threads: all of it is for the loop's thread only.
+"""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, current_task
+from asyncio import CancelledError as TaskCancelledError
+from asyncio.events import _get_running_loop
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from contextvars import Context
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+Wakeup = Callable[[Any], object]
+
+
+class TaskPause:
+    """
+    A pause of the one task that awaits it.
+    """
+
+    # How tasks know a future that is awaited.
+    _asyncio_future_blocking = False
+    _wakeup: Wakeup | None = None
+    _cancellation: TaskCancelledError | None = None
+    _context: Context
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    def callback(self, _: None) -> None:
+        """
+        Have the task go on.
+        """
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is None:
+            return
+        try:
+            if current_task(self._loop) is None:
+                with suppress(RuntimeError):  # the context is entered already
+                    self._context.run(wakeup, self)
+                    return
+            self._loop.call_soon(wakeup, self, context=self._context)
+        finally:
+            del wakeup  # its task may have ended with an error, whose frames lead back to this one
+
+    # What follows is for the task.
+
+    def get_loop(self) -> AbstractEventLoop:
+        return self._loop
+
+    def add_done_callback(self, wakeup: Wakeup, *, context: Context) -> None:
+        self._wakeup, self._context = wakeup, context
+
+    def cancel(self, msg: object = None) -> bool:
+        wakeup = self._wakeup
+        if wakeup is None:
+            return False
+        self._wakeup = None
+        self._cancellation = TaskCancelledError() if msg is None else TaskCancelledError(msg)
+        self._loop.call_soon(wakeup, self, context=self._context)
+        return True
+
+    def result(self) -> None:
+        error, self._cancellation = self._cancellation, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback holds this frame
+
+
+def new_pause() -> TaskPause | Deferred[None]:
+    """
+    Return a pause for what runs here: a task of asyncio's, or a coroutine that Twisted drives.
+    """
+    loop = _get_running_loop()
+    return Deferred() if loop is None or current_task(loop) is None else TaskPause(loop)

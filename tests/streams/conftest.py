@@ -1,0 +1,59 @@
+"""
+Processes whose reactors run, of either kind: Twisted's own, and asyncio's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from crochet._streams.iterating import Iterating
+from crochet._threads.threads import start_thread
+from support.process import FakeProcess
+from support.reactor import close_reactor, new_real_reactor
+
+
+def _runs(name: str | None) -> Iterator[Any]:
+    reactor = new_real_reactor(name)
+    process: Any = FakeProcess(reactor, start_thread)
+    process.iterate = Iterating(process.bridge).iterate_in_reactor
+    process.loop.setup()
+    yield process
+    process.exit()
+    close_reactor(reactor)
+
+
+@pytest.fixture(scope="module", params=["default", "asyncio"])
+def either(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """
+    A process whose reactor runs; each test is run with one of either kind.
+    """
+    yield from _runs(request.param)
+
+
+@pytest.fixture(scope="module")
+def on_asyncio() -> Iterator[Any]:
+    """
+    A process whose reactor is asyncio's.
+    """
+    yield from _runs("asyncio")
+
+
+@pytest.fixture(params=["default", "asyncio"])
+def own(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """
+    Likewise, for one test alone, which may stop it.
+    """
+    yield from _runs(request.param)
+
+
+@pytest.fixture
+def stepped_streams(stepped: FakeProcess) -> Any:
+    """
+    A process with a fake reactor that runs, a turn whenever the test says so.
+    """
+    process: Any = stepped
+    process.iterate = Iterating(stepped.bridge).iterate_in_reactor
+    return process
