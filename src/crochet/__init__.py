@@ -1,5 +1,5 @@
 """
-Call Twisted from blocking, threaded code.
+Call an event loop, asyncio's or Twisted's, from blocking, threaded code.
 
 The public names. No logic.
 
