@@ -19,7 +19,7 @@ def hazard():
     used = value().stash()
     crochet.retrieve_result(used)
     live = value().stash()
-    junk = [used, 0, -1, live + 1, live - 1, 2**200, str(live), float(live), None, "", b""]
+    junk = [used, 0, -1, live + 1, live - 1, 2**200, f"{live}x", float(live), None, "", b""]
     junk += [[], {}, {1}, object(), (live,), decimal.Decimal(live), live + 0j, True, slice(None)]
     junk += [float("nan"), (lambda: None)]
     texts, wrong = set(), []

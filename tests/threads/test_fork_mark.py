@@ -14,6 +14,7 @@ import pytest
 
 import crochet
 from crochet import ReactorStopped
+from crochet._core.result import call_of
 from crochet._threads.fork_mark import ForkWatch
 from crochet._threads.threads import expect_ghosts, frames_of_threads
 from support.process import FakeProcess, call_for
@@ -184,7 +185,7 @@ class TestUntoldChild:
             lambda child, result: result.add_done_callback(print),
             lambda child, result: result.as_future(),
             lambda child, result: result.__await__(),
-            lambda child, result: child.bridge.explain(result),
+            lambda child, result: child.bridge.explain(call_of(result)),
             lambda child, result: child.bridge.call(int),
             lambda child, result: child.bridge.call_from_thread(int),
             lambda child, result: child.loop._logs.notice_fork(),
