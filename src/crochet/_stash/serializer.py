@@ -20,7 +20,7 @@ import dataclasses
 import json
 import pickle
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Protocol
 from uuid import UUID
@@ -178,12 +178,16 @@ def _packed_datetime(value: datetime) -> str:
             f"a datetime with a time zone of {name} is not taken to another process, which would "
             "have its offset only; use astimezone(timezone.utc)"
         )
-    return value.isoformat() + ("/1" if value.fold else "")
+    # Not as part of the moment: fromisoformat() takes an offset below a second for none.
+    away = value.utcoffset()
+    offset = "" if away is None else str(away // timedelta(microseconds=1))
+    return f"{value.replace(tzinfo=None).isoformat()}/{value.fold}/{offset}"
 
 
 def _unpacked_datetime(text: str) -> datetime:
-    moment, _, fold = text.partition("/")
-    return datetime.fromisoformat(moment).replace(fold=int(fold or 0))
+    moment, fold, offset = text.split("/")
+    zone = timezone(timedelta(microseconds=int(offset))) if offset else None
+    return datetime.fromisoformat(moment).replace(tzinfo=zone, fold=int(fold))
 
 
 # By type: the tag, what makes JSON of a value, and what makes a value of that.
