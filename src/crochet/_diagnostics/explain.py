@@ -33,6 +33,7 @@ from twisted.internet.defer import getDebugging
 from .. import _errors
 from .._core.bridge import Bridge
 from .._core.call import Call
+from .._core.progress import progress_of
 from .._errors import Place, Reason
 from .._threads import clock
 from .._threads.threads import frames_of_threads
@@ -112,15 +113,27 @@ class Diagnosis:
         """
         try:
             began = call.made if since is None else since
-            reason = _explained(self._bridge, call, self.moments, began)
-            more = self._bridge.stash.explain(call)
-            return reason._replace(text=f"{reason.text} {more}") if more else reason
+            bridge = self._bridge
+            reason = _explained(bridge, call, self.moments, began)
+            text = " ".join(filter(None, (reason.text, _told(call), bridge.stash.explain(call))))
+            return reason._replace(text=text)
         except Exception:
             # The caller is about to raise an error of its own, which must not be replaced by one of
             # this module's. All that is lost is the cause.
             if call.started is not None:
                 return Reason(WAITING, "It has started.")
             return Reason(QUEUED, "It has not started.")
+
+
+def _told(call: Call) -> str:
+    """
+    Return how far an operation was by its last report, if there was one.
+    """
+    reported = call.reported
+    if reported is None:
+        return ""
+    ago = max(clock.monotonic() - reported[3], 0.0)
+    return f"It had reported {progress_of(reported)}, {ago:.2g} s before."
 
 
 def _explained(bridge: Bridge, call: Call, moments: Moments[Any], since: float) -> Reason:
