@@ -9,6 +9,7 @@ import io
 import sys
 import threading
 from contextvars import copy_context
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from crochet import DeadlockError, Progress, ReactorStopped, TimeoutError
 from crochet._core.call import Call
 from crochet._core.progress import display, progress_of
 from crochet._core.run_in_caller import run_in_caller
+from crochet._streams import progress as _progress
 from crochet._streams.progress import progress_bar, report
 from support.programs import run_python
 from support.stepping import BOUND, Background, FakeClock, wait_until
@@ -212,25 +214,24 @@ class TestMeaning:
     ``Progress``.
     """
 
-    def test_of_rate_and_time_left(self, monkeypatch: pytest.MonkeyPatch, stepped: Any) -> None:
+    def test_of_rate_and_time_left(self, monkeypatch: pytest.MonkeyPatch, either: Any) -> None:
         """
         Since the first report, or since less was done than before.
         """
         clock = FakeClock()
-        clock.install(monkeypatch)
+        monkeypatch.setattr(_progress, "clock", SimpleNamespace(monotonic=clock))
         seen: list[Progress] = []
 
         def body() -> None:
-            call = stepped.bridge.body_of
+            call = either.bridge.body_of
             for at, done in ((0.0, 50), (2.0, 60), (5.0, 100), (6.0, 0), (8.0, 20)):
                 clock.now = at
-                report(stepped.bridge, done, 100, None)
+                report(either.bridge, done, 100, None)
                 progress = progress_of(call.reported)
                 assert progress is not None
                 seen.append(progress)
 
-        stepped.run_in_reactor(body)()
-        stepped.reactor.turn()
+        either.wait_for(BOUND)(body)()
         assert [each.rate for each in seen] == [None, 5.0, 10.0, None, 10.0]
         assert [each.eta for each in seen] == [None, 8.0, 0.0, None, 8.0]
 

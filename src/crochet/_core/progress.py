@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import NamedTuple
 
+from .._threads import clock
+
 # Of a report: done, total, message; when it came, by the monotonic clock; and what was done, and
 # when, at the first report since something was done last.
 Reported = tuple[float, float | None, str | None, float, float, float]
@@ -82,3 +84,13 @@ def described(reported: Reported | None) -> str:
     Without its message: texts end up in logs.
     """
     return "" if reported is None else f"has reported {progress_of(reported)}"
+
+
+def last_report(reported: Reported | None) -> str:
+    """
+    Return how far an operation was that was given up, as a sentence; likewise.
+    """
+    if reported is None:
+        return ""
+    ago = max(clock.monotonic() - reported[3], 0.0)
+    return f"It had reported {progress_of(reported)}, {ago:.2g} s before."

@@ -33,7 +33,7 @@ from twisted.internet.defer import getDebugging
 from .. import _errors
 from .._core.bridge import Bridge
 from .._core.call import Call
-from .._core.progress import progress_of
+from .._core.progress import last_report
 from .._errors import Place, Reason
 from .._threads import clock
 from .._threads.threads import frames_of_threads
@@ -115,25 +115,14 @@ class Diagnosis:
             began = call.made if since is None else since
             bridge = self._bridge
             reason = _explained(bridge, call, self.moments, began)
-            text = " ".join(filter(None, (reason.text, _told(call), bridge.stash.explain(call))))
-            return reason._replace(text=text)
+            more = filter(None, (last_report(call.reported), bridge.stash.explain(call)))
+            return reason._replace(text=" ".join((reason.text, *more)))
         except Exception:
             # The caller is about to raise an error of its own, which must not be replaced by one of
             # this module's. All that is lost is the cause.
             if call.started is not None:
                 return Reason(WAITING, "It has started.")
             return Reason(QUEUED, "It has not started.")
-
-
-def _told(call: Call) -> str:
-    """
-    Return how far an operation was by its last report, if there was one.
-    """
-    reported = call.reported
-    if reported is None:
-        return ""
-    ago = max(clock.monotonic() - reported[3], 0.0)
-    return f"It had reported {progress_of(reported)}, {ago:.2g} s before."
 
 
 def _explained(bridge: Bridge, call: Call, moments: Moments[Any], since: float) -> Reason:
