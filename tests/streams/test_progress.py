@@ -489,6 +489,13 @@ class TestBar:
     ``progress_bar()``.
     """
 
+    @pytest.fixture(autouse=True)
+    def tqdm(self) -> Any:
+        """
+        It needs an extra's package.
+        """
+        return pytest.importorskip("tqdm")
+
     def test_writes_lines_where_there_is_no_terminal(
         self, either: Any, job: Job, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -567,6 +574,7 @@ def test_the_public_functions() -> None:
     """
     With the process's own reactor, and lines on stderr.
     """
+    pytest.importorskip("tqdm")
     finished = run_python(
         """
         import sys
