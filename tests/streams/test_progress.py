@@ -599,3 +599,37 @@ def test_the_public_functions() -> None:
         "answer [Progress(done=3, total=4, message='rows', fraction=0.75, rate=None, eta=None)]"
     )
     assert finished.stderr == ""
+
+
+def test_ctrl_c_ends_a_watch_and_leaves_the_operation() -> None:
+    """
+    At once, though the next look would be in an hour; likewise a wait with a function.
+    """
+    finished = run_python(
+        """
+        import os, signal, threading
+        import crochet
+        from twisted.internet.defer import Deferred
+
+        crochet.setup(reactor="select")
+        bridge = crochet._event_loop.bridge
+        operation = Deferred()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        def interrupt():
+            while not bridge.waits:
+                pass
+            os.kill(os.getpid(), signal.SIGINT)
+
+        result = crochet.run_in_reactor(lambda: operation)()
+        for wait in (lambda: next(result.watch(3600)), lambda: result.wait(progress=print)):
+            threading.Thread(target=interrupt).start()
+            try:
+                wait()
+            except KeyboardInterrupt:
+                print("interrupted", result.done(), bridge.waits, result._call.callbacks)
+        crochet.run_in_reactor(lambda: operation.callback("answer"))()
+        print(result.wait(30))
+        """
+    )
+    assert finished == (0, "interrupted False {} {}\n" * 2 + "answer\n", "")

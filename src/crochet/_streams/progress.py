@@ -111,7 +111,9 @@ def progress_bar(file: TextIO | None) -> Generator[None, None, None]:
     """
     try:
         # Not with the package: it is an extra's, and few need it.
-        tqdm, plain = (import_module(f"tqdm.{name}").tqdm for name in ("autonotebook", "std"))
+        # In this order: the first keeps the second from warning.
+        names = ("auto", "autonotebook", "std")
+        tqdm, chosen, plain = (import_module(f"tqdm.{name}").tqdm for name in names)
     except ImportError as error:
         raise _errors.no_tqdm() from error
     # It needs no thread of its own, to look at bars that are not refreshed.
@@ -119,7 +121,7 @@ def progress_bar(file: TextIO | None) -> Generator[None, None, None]:
     own = get_ident()
     to: TextIO = sys.stderr if file is None else file
     # In a notebook a bar is no text.
-    has_bar = to.isatty() or (file is None and tqdm is not plain)
+    has_bar = to.isatty() or (file is None and chosen is not plain)
     shown: list[_Bar | _Lines] = []
 
     def begin(name: str) -> OnProgress | None:
