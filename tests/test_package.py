@@ -56,6 +56,7 @@ class TestNames:
         "LocalStash",
         "PickleSerializer",
         "Place",
+        "Progress",
         "ReactorBusy",
         "ReactorStopped",
         "RedisStash",
@@ -72,8 +73,10 @@ class TestNames:
         "iterate_in_reactor",
         "no_setup",
         "peek_result",
+        "progress_bar",
         "reactor_only",
         "register",
+        "report_progress",
         "retrieve_result",
         "run_in_caller",
         "run_in_reactor",
@@ -153,9 +156,11 @@ class TestNames:
             "done",
             "exception",
             "original_failure",
+            "progress",
             "result",
             "stash",
             "wait",
+            "watch",
         }
 
     def test_are_found_by_inspection(self) -> None:

@@ -18,7 +18,9 @@ from ._api import (
     iterate_in_reactor,
     no_setup,
     peek_result,
+    progress_bar,
     reactor_only,
+    report_progress,
     retrieve_result,
     run_in_caller,
     run_in_reactor,
@@ -31,6 +33,7 @@ from ._api import (
 from ._api import load_ipython_extension as load_ipython_extension
 from ._api import unload_ipython_extension as unload_ipython_extension
 from ._core.deadline import deadline
+from ._core.progress import Progress
 from ._core.result import EventualResult
 from ._diagnostics.status import CallInFlight, Lag, Status
 from ._errors import (
@@ -81,6 +84,7 @@ __all__ = [
     "LocalStash",
     "PickleSerializer",
     "Place",
+    "Progress",
     "ReactorBusy",
     "ReactorStopped",
     "RedisStash",
@@ -97,8 +101,10 @@ __all__ = [
     "iterate_in_reactor",
     "no_setup",
     "peek_result",
+    "progress_bar",
     "reactor_only",
     "register",
+    "report_progress",
     "retrieve_result",
     "run_in_caller",
     "run_in_reactor",

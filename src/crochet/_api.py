@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, ParamSpec, SupportsIndex, TypeVar, cast, overload
+from typing import TYPE_CHECKING, ParamSpec, SupportsIndex, TextIO, TypeVar, cast, overload
 
 from twisted.internet.defer import Deferred
 
@@ -44,6 +44,7 @@ from ._reactor.choice import ReactorChoice
 from ._reactor.reactor import import_reactor
 from ._stash.memory import MemoryStash
 from ._stash.names import named
+from ._streams import progress as _progress
 from ._streams import together as _together
 from ._streams.iterating import Iterating as _Iterating
 from ._threads.threads import start_thread
@@ -290,7 +291,10 @@ def wait_for(
 
     ``f.with_timeout(2.0)(x)`` is ``f(x)`` with another timeout, for this call, and
     ``client.fetch.with_timeout(2.0)(x)`` is ``client.fetch(x)``. For a bound over several
-    calls there is :class:`deadline`.
+    calls there is :class:`deadline`. ``f.with_progress(show)(x)`` is ``f(x)``, and has this thread
+    call ``show()`` with a :class:`Progress` for what the function reports by
+    :func:`report_progress`: the newest ten times a second at most, and the last. What it raises
+    ends the wait.
 
     Call the decorated function from any thread but the reactor's.
     Blocks up to *timeout* seconds, and for the cleanup up to *grace* seconds more; or 20 ms,
@@ -367,6 +371,56 @@ def iterate_in_reactor(
     """
     decorate = _iterating.iterate_in_reactor(timeout, buffersize=buffersize, grace=grace)
     return cast("Iterating", decorate)
+
+
+def report_progress(done: float, total: float | None = None, message: str | None = None) -> None:
+    """
+    Tell how far the operation is that this is called in: for ``result.progress``,
+    ``result.watch()``, ``result.wait(progress=...)`` and :func:`progress_bar`, and for the text of
+    a timeout.
+
+    It takes less than a microsecond, and what nobody looks at costs no more: call it as often as
+    there is something to tell. In a coroutine and an ``inlineCallbacks`` function it is known for
+    its whole life which operation that is, and so it is in threads that have a copy of the context,
+    as ``asyncio.to_thread()`` gives them. Any other function has to have called it once before such
+    a copy is made. Where there is no operation, it does nothing.
+
+    Call it from any thread. Blocks never.
+
+    Args:
+        done: what is done, in any unit, from zero up.
+        total: all there is to do; None if that is not known.
+        message: what the operation is at, in words.
+
+    Raises:
+        TypeError: *done* or *total* is no number.
+        ValueError: one of them is below zero.
+    """
+    _progress.report(lifecycle.bridge, done, total, message)
+
+
+def progress_bar(file: TextIO | None = None) -> AbstractContextManager[None]:
+    """
+    Show the progress of what is waited for in a ``with`` block, as a bar::
+
+        with crochet.progress_bar():
+            download(url)
+
+    That is what :func:`wait_for` functions and ``EventualResult.wait()`` wait for in this thread
+    for longer than a tenth of a second, and what reports progress. It is tqdm's bar, in a terminal
+    or a notebook. Where there is no terminal, as in a log of cron's, it is a line, every five
+    seconds at most. A function given to ``wait(progress=...)`` or ``with_progress()`` is called
+    instead. It needs ``pip install crochet[progress]``.
+
+    Call it from any thread. Blocks never.
+
+    Args:
+        file: where it is shown, ``sys.stderr`` by default.
+
+    Raises:
+        ImportError: tqdm is not installed. (In the ``with`` statement.)
+    """
+    return _progress.progress_bar(file)
 
 
 def gather(

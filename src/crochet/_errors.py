@@ -738,6 +738,13 @@ def no_redis() -> ImportError:
     return ImportError("RedisStash needs redis-py: install crochet[redis]")
 
 
+def no_tqdm() -> ImportError:
+    """
+    Build the error of a progress_bar() without tqdm.
+    """
+    return ImportError("progress_bar() needs tqdm: install crochet[progress]")
+
+
 def server_away(stash: str, error: BaseException) -> ConnectionError:
     """
     Build the error of a stash whose server does not answer.

@@ -97,6 +97,7 @@ class FakeCall:
         self.started = started
         self.is_queued = started is None
         self.running: Any = None
+        self.reported: Any = None
         self.outcome: object = PENDING
 
 

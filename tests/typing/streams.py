@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -21,10 +22,13 @@ from typing_extensions import assert_type
 from crochet import (
     Channel,
     EventualResult,
+    Progress,
     Stream,
     as_completed,
     gather,
     iterate_in_reactor,
+    progress_bar,
+    report_progress,
     run_in_reactor,
     wait_for,
 )
@@ -184,3 +188,48 @@ assert_type(as_completed([plain()]), Iterator[EventualResult[int]])
 assert_type(plain().result(5), int)
 assert_type(plain().exception(), BaseException | None)
 assert_type(plain().cancelled(), bool)
+
+
+def show(progress: Progress) -> None: ...
+
+
+def show_another(number: int) -> None: ...
+
+
+@wait_for(5)
+async def counted(number: int) -> bytes:
+    report_progress(1)
+    report_progress(1.5, 2, "rows")
+    report_progress(done=1, total=None, message=None)
+    report_progress("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    return b""
+
+
+class Counting:
+    @wait_for(5)
+    async def count(self, number: int) -> bytes:
+        return b""
+
+
+assert_type(counted.with_progress(show)(1), bytes)
+assert_type(counted.with_timeout(1).with_progress(show).with_timeout(2)(1), bytes)
+assert_type(Counting().count.with_progress(show)(1), bytes)
+assert_type(Counting().count.with_progress(show).with_timeout(2)(1), bytes)
+counted.with_progress(show_another)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+counted.with_progress(show)("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@run_in_reactor
+async def counting(number: int) -> bytes:
+    return b""
+
+
+assert_type(counting(1).progress, Progress | None)
+assert_type(counting(1).watch(), Iterator[Progress])
+assert_type(counting(1).watch(0.5, heartbeat=15), Iterator[Progress])
+assert_type(counting(1).wait(60, progress=show), bytes)
+for snapshot in counting(1).watch():
+    assert_type(snapshot.done, float)
+    assert_type(snapshot.eta, float | None)
+with progress_bar(), progress_bar(sys.stdout):
+    counting(1).wait()

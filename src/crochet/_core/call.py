@@ -19,6 +19,7 @@ else may come from any thread, a signal handler or a destructor, between any two
 
 from __future__ import annotations
 
+from _thread import get_ident
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import Context, ContextVar
@@ -40,6 +41,7 @@ from .._threads import clock
 from .._threads.handoff import Handoff
 from .._threads.primitives import Waiter, claim, entries_of, take
 from .failure import StoredError
+from .progress import Reported, described
 
 if TYPE_CHECKING:
     from .bridge import Bridge
@@ -86,6 +88,8 @@ class Call:
         cancel_delivered: whether the reactor thread has passed that on to the operation. Likewise.
         made: when it was called, by the monotonic clock, in seconds.
         started: when it was started, likewise; None before. Reactor thread writes.
+        reported: how far it is, by its last report; None before. Written by any thread that the
+            operation reports in, whole.
         caller: the code that called the decorated function; None if that was no Python code. No
             frame: that would keep its locals alive.
         offset: where in it, in units of two bytes, for small numbers take no memory.
@@ -102,6 +106,7 @@ class Call:
         "name",
         "offset",
         "outcome",
+        "reported",
         "running",
         "started",
         "work",
@@ -121,6 +126,7 @@ class Call:
         self.cancel_delivered: bool = False
         self.made: float = clock.monotonic()
         self.started: float | None = None
+        self.reported: Reported | None = None
         try:
             frame = _getframe(2)
         except ValueError:  # called by no Python code, but as a thread or an exit hook
@@ -142,7 +148,7 @@ class Call:
         """
         How far it is, as a phrase, where that can be told.
         """
-        return ""
+        return described(self.reported)
 
     @property
     def state(self) -> str:
@@ -467,6 +473,21 @@ def current_call(bridge: Bridge) -> Call | None:
     """
     reference = _current_call.get()
     return bridge.body_of if reference is None else reference()
+
+
+def call_here(bridge: Bridge) -> Call | None:
+    """
+    Return the same in any thread: there, if the context is the call's, or a copy of it.
+
+    A context that is asked for it knows it from then on, and so do those that are copied from it.
+    """
+    reference = _current_call.get()
+    if reference is not None:
+        return reference()
+    if get_ident() != bridge.reactor_thread:
+        return None
+    remember_call(bridge)
+    return bridge.body_of
 
 
 def remember_call(bridge: Bridge) -> None:

@@ -29,6 +29,7 @@ from .._threads.timeouts import Seconds, seconds
 from .bridge import Bridge
 from .call import Call, remember_call
 from .deadline import end_of, get_bound, keep_in
+from .progress import OnProgress
 from .result import EventualResult
 from .waiting import OnLate, WaitOptions, cancel_interrupted, run_and_wait
 
@@ -129,13 +130,21 @@ class Decorators:
             finally:
                 del call, waiter  # an error's traceback holds this frame
 
-        def with_timeout(timeout: Seconds) -> Callable[..., object]:
-            # No word of wait_for_reactor, which has this: it would keep itself alive.
-            other = options._replace(limit=limit_of(timeout))
+        # No word of wait_for_reactor, which has these: it would keep itself alive.
+        def with_options(**changed: object) -> Callable[..., object]:
+            other = options._replace(**changed)  # type: ignore[arg-type]
             wrapper = self._waited_for(other, name, function, undecorated)
             return WaitedFunction(looking_like(undecorated, wrapper, name))
 
-        vars(wait_for_reactor)["with_timeout"] = with_timeout
+        def with_timeout(timeout: Seconds) -> Callable[..., object]:
+            return with_options(limit=limit_of(timeout))
+
+        def with_progress(progress: OnProgress) -> Callable[..., object]:
+            if not callable(progress):
+                raise TypeError(f"with_progress() takes a function, not {progress!r}")
+            return with_options(progress=progress)
+
+        vars(wait_for_reactor).update(with_timeout=with_timeout, with_progress=with_progress)
         return wait_for_reactor
 
 
@@ -344,6 +353,12 @@ class WaitedMethod(partial[object]):
         Return the same method with another timeout, in seconds.
         """
         return vars(self.func)["with_timeout"](timeout).__get__(self.__self__)
+
+    def with_progress(self, progress: OnProgress) -> object:
+        """
+        Return the same method, with a function that is called in the thread that waits.
+        """
+        return self.func.with_progress(progress).__get__(self.__self__)  # type: ignore[attr-defined]
 
     @property
     def __self__(self) -> object:

@@ -4,7 +4,7 @@ The public handle of a call: the result that is still to come.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from functools import partial
 from reprlib import Repr
@@ -19,8 +19,9 @@ from .._threads.timeouts import Seconds, seconds
 from .call import PENDING, Call
 from .deadline import get_end
 from .failure import StoredError
+from .progress import INTERVAL, OnProgress, Progress, progress_of
 from .stash import TTL
-from .waiting import wait_for_answer
+from .waiting import displayed, wait_for_answer, watch_call
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -74,7 +75,7 @@ class EventualResult(Generic[T_co]):
             call.bridge.notice_fork()
         return call.outcome is not PENDING
 
-    def wait(self, timeout: Seconds = None) -> T_co:
+    def wait(self, timeout: Seconds = None, progress: OnProgress | None = None) -> T_co:
         """
         Return the value, or raise the error, once it is there.
 
@@ -88,6 +89,9 @@ class EventualResult(Generic[T_co]):
         Args:
             timeout: seconds to wait at most. ``None`` and infinity stand for no limit; zero and
                 less only look.
+            progress: is called in this thread with a :class:`Progress`, for what the operation
+                reports meanwhile: the newest ten times a second at most, and the last. What it
+                raises ends the wait.
 
         Raises:
             TimeoutError: the answer was not there in time.
@@ -100,7 +104,9 @@ class EventualResult(Generic[T_co]):
         limit = seconds(timeout)
         call = self._call
         if call.outcome is PENDING:
-            wait_for_answer(call, limit)
+            wait_for_answer(call, limit, progress=progress or displayed(call))
+        elif progress is not None and (last := self.progress) is not None:
+            progress(last)
         outcome = call.outcome
         if type(outcome) is not StoredError:
             return cast("T_co", outcome)
@@ -152,6 +158,47 @@ class EventualResult(Generic[T_co]):
             return error
         finally:
             del self, call, outcome  # the traceback holds this frame
+
+    @property
+    def progress(self) -> Progress | None:
+        """
+        How far the operation is: its last :func:`report_progress`; None before the first.
+
+        Ask for it in any thread, also once the answer is there. Blocks never.
+        """
+        return progress_of(self._call.reported)
+
+    def watch(self, interval: Seconds = INTERVAL, heartbeat: Seconds = None) -> Iterator[Progress]:
+        """
+        Return an iterator over how far the operation is, which ends when the answer is there.
+
+        It yields what was reported last, if that is new, once per *interval* at most; the last
+        report comes also if the answer came with it. An operation that fails ends it, too:
+        :meth:`wait` then raises the error. It leaves the operation as it is, however it ends.
+
+        Call it from any thread. Blocks never; the iterator does, until there is something new, and
+        is for any thread but the reactor's, one at a time.
+
+        Args:
+            interval: seconds.
+            heartbeat: seconds after which the last one is yielded once more, if none is new;
+                before the first report, one with nothing done. ``None`` and infinity for never.
+
+        Raises:
+            TypeError: *interval* or *heartbeat* is no number.
+            ValueError: one of them is NaN, or not above zero.
+
+        The iterator raises:
+            TimeoutError: a :class:`deadline` around it is over.
+            DeadlockError: this is the reactor thread, and the answer is not there.
+        """
+        every, beat = seconds(interval), seconds(heartbeat)
+        if min(every, beat) <= 0:
+            raise ValueError(
+                f"a result cannot be watched every {every:g} s, with a heartbeat of {beat:g} s: "
+                "give seconds above zero"
+            )
+        return watch_call(self._call, every, beat)
 
     def cancelled(self) -> bool:
         """

@@ -26,6 +26,7 @@ from twisted.internet.defer import Deferred
 from typing_extensions import Never, TypeVar, deprecated
 
 from .._threads.timeouts import Seconds
+from .progress import OnProgress
 from .result import EventualResult
 
 P = ParamSpec("P")
@@ -77,6 +78,12 @@ class WaitedMethod(Call[P, R_co], Protocol[P, R_co]):
     def with_timeout(self, timeout: Seconds) -> WaitedMethod[P, R_co]:
         """
         Return the same method with another timeout, in seconds.
+        """
+        ...
+
+    def with_progress(self, progress: OnProgress) -> WaitedMethod[P, R_co]:
+        """
+        Return the same method, with a function that is called in the waiting thread with progress.
         """
         ...
 
@@ -193,6 +200,12 @@ class Waited(Wrapper[C_co, F_co], Generic[C_co, F_co]):
     def with_timeout(self, timeout: Seconds) -> Waited[C_co, F_co]:
         """
         Return the same function with another timeout, in seconds.
+        """
+        raise NotImplementedError
+
+    def with_progress(self, progress: OnProgress) -> Waited[C_co, F_co]:
+        """
+        Return the same function, with one that is called in the waiting thread with progress.
         """
         raise NotImplementedError
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import sys
 from _thread import get_ident
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from math import inf
 from typing import Any, NamedTuple, NoReturn
@@ -32,6 +32,7 @@ from .._threads.primitives import Task, Waiter
 from .call import PENDING, Call
 from .deadline import get_end
 from .failure import StoredError
+from .progress import INTERVAL, OnProgress, Progress, display, progress_of
 
 # How long a wait that was given up waits for the reactor thread to look up from what it does and
 # pass the cancellation on, in seconds. Only then is it worth waiting for the operation's cleanup.
@@ -49,6 +50,7 @@ class WaitOptions(NamedTuple):
     limit: float  # seconds for the operation
     grace: float = 1.0  # seconds for its cleanup, after it was cancelled
     on_late: OnLate | None = None
+    progress: OnProgress | None = None  # what is called in the thread that waits
 
 
 class TimedOut:
@@ -92,7 +94,7 @@ def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptio
         handoff = bridge.handoff
         if handoff.turns:
             handoff.wake_next(waiter)
-        if outcome is PENDING:
+        if outcome is PENDING or options.progress is not None:
             outcome = _wait_on(call, waiter, options, task)
             handoff.wake_next(waiter)
         waits.leave(ident, waiter)  # in here: what a signal keeps from it does it below
@@ -124,7 +126,12 @@ def _wait_on(call: Call, waiter: Waiter, options: WaitOptions, task: Task | None
     deadline = get_end()
     if deadline < end:
         end, limit = deadline, Limit(deadline - call.made, by_deadline=True)
-    _block(call, waiter, end, call.made + timeouts.LONGEST, task)
+    warns_at = call.made + timeouts.LONGEST
+    progress = options.progress or displayed(call)
+    if progress is None:
+        _block(call, waiter, end, warns_at, task)
+    else:
+        _block_and_tell(call, waiter, end, warns_at, progress, task)
     while call.outcome is PENDING:
         error = _give_up(call, waiter, options, limit)
         if error is not None:
@@ -132,7 +139,17 @@ def _wait_on(call: Call, waiter: Waiter, options: WaitOptions, task: Task | None
     return call.outcome
 
 
-def wait_for_answer(call: Call, limit: float, waiter: Waiter | None = None) -> None:
+def displayed(call: Call) -> OnProgress | None:
+    """
+    Return what is to be called with the progress of a call that is waited for here, if anything.
+    """
+    begin = display.get()
+    return None if begin is None else begin(call.name)
+
+
+def wait_for_answer(
+    call: Call, limit: float, waiter: Waiter | None = None, progress: OnProgress | None = None
+) -> None:
     """
     Wait for the answer to any call, and leave its operation as it is.
 
@@ -142,6 +159,7 @@ def wait_for_answer(call: Call, limit: float, waiter: Waiter | None = None) -> N
         call: whose answer.
         limit: seconds.
         waiter: a new one, to which other threads may put tasks.
+        progress: is called with each report that is seen meanwhile, and with the last.
 
     Raises:
         TimeoutError: the answer was not there in time.
@@ -149,21 +167,78 @@ def wait_for_answer(call: Call, limit: float, waiter: Waiter | None = None) -> N
     """
     bridge = call.bridge
     bridge.notice_fork()
-    ident = get_ident()
-    if ident == bridge.reactor_thread:
-        raise _errors.in_reactor_thread(call.name)
     now = clock.monotonic()
     end = get_end()
     by_deadline = end < now + limit
     if not by_deadline:
         end = now + limit
-    handoff = bridge.handoff
+    warns_at = now + timeouts.LONGEST
     if waiter is None:
         waiter = bridge.new_waiter()
+    try:
+        if progress is None:
+            _entered(call, waiter, partial(_block, call, waiter, end, warns_at))
+        else:
+            tell = partial(_block_and_tell, call, waiter, end, warns_at, progress)
+            _entered(call, waiter, tell)
+    finally:
+        del waiter  # an error's traceback holds this frame
+    if call.outcome is PENDING:
+        reason = bridge.explain(call)
+        raise _errors.not_answered(call.name, Limit(max(end - now, 0.0), by_deadline), reason)
+
+
+def watch_call(call: Call, interval: float, heartbeat: float) -> Iterator[Progress]:
+    """
+    Yield how far an operation is, until the answer to its call is there; leave it as it is.
+
+    Blocks until a deadline at most.
+
+    Args:
+        call: any.
+        interval: seconds between two looks for a new report.
+        heartbeat: seconds after which the last one is yielded once more.
+
+    Raises:
+        TimeoutError: a deadline is over.
+        DeadlockError: this is the reactor thread.
+    """
+    call.bridge.notice_fork()
+    began = now = clock.monotonic()
+    waiter = call.bridge.new_waiter()
+    told, beat = None, now + heartbeat
+    while True:
+        is_over = call.outcome is not PENDING  # before the last report is read
+        reported, now = call.reported, clock.monotonic()
+        if reported is not told or (now >= beat and not is_over):
+            told, beat = reported, now + heartbeat
+            yield progress_of(reported) or Progress()
+            now = clock.monotonic()
+        if is_over:
+            return
+        end = get_end()
+        if now >= end:
+            reason = call.bridge.explain(call)
+            raise _errors.not_answered(call.name, Limit(end - began, by_deadline=True), reason)
+        look = partial(_block_for_report, call, waiter, min(beat, end), interval, told)
+        _entered(call, waiter, look)
+
+
+def _entered(call: Call, waiter: Waiter, block: Callable[[], object]) -> None:
+    """
+    Block by *block*, with the waiter among those that the answer releases.
+
+    Raises:
+        DeadlockError: this is the reactor thread.
+    """
+    bridge, ident = call.bridge, get_ident()
+    if ident == bridge.reactor_thread:
+        raise _errors.in_reactor_thread(call.name)
+    handoff = bridge.handoff
     call.callbacks[waiter] = None
     try:
         bridge.waits.enter(ident, waiter, call)
-        _block(call, waiter, end, now + timeouts.LONGEST)
+        block()
         # A thread that polls must not leave a waiter behind each time.
         call.callbacks.pop(waiter, None)
         if handoff.turns:
@@ -175,10 +250,57 @@ def wait_for_answer(call: Call, limit: float, waiter: Waiter | None = None) -> N
         handoff.release_all()  # others may wait for this one to wake them
         raise
     finally:
-        del waiter  # an error's traceback holds this frame
-    if call.outcome is PENDING:
-        reason = bridge.explain(call)
-        raise _errors.not_answered(call.name, Limit(max(end - now, 0.0), by_deadline), reason)
+        del waiter, block  # an error's traceback holds this frame
+
+
+def _block_and_tell(
+    call: Call,
+    waiter: Waiter,
+    end: float,
+    warns_at: float,
+    progress: OnProgress,
+    task: Task | None = None,
+) -> None:
+    """
+    Block as ``_block()`` does, and call *progress* meanwhile whenever there is a new report. The
+    last one is told before this returns, be it for the answer or for lack of time.
+    """
+    told = None
+    while True:
+        now = clock.monotonic()
+        is_over = call.outcome is not PENDING or now >= end  # before the last report is read
+        reported = call.reported
+        if reported is not told:
+            told = reported
+            call.bridge.waits.leave(get_ident(), waiter)  # it is at work for a while
+            progress(progress_of(reported) or Progress())
+            call.bridge.waits.enter(get_ident(), waiter, call)
+        if is_over:
+            return
+        _block(call, waiter, min(end, now + INTERVAL), warns_at, task)
+        task = None
+        if clock.monotonic() >= warns_at:
+            warns_at = inf
+
+
+def _block_for_report(
+    call: Call, waiter: Waiter, end: float, interval: float, told: object
+) -> None:
+    """
+    Block until the answer is there, or a report other than *told* once *interval* is over, or it is
+    *end*.
+    """
+    warns_at = clock.monotonic() + timeouts.LONGEST
+    while True:
+        now = clock.monotonic()
+        _block(call, waiter, min(end, now + interval), warns_at)
+        if call.outcome is not PENDING or call.reported is not told:
+            return
+        now = clock.monotonic()
+        if now >= end:
+            return
+        if now >= warns_at:
+            warns_at = inf
 
 
 def _block(

@@ -33,6 +33,7 @@ from twisted.internet.defer import getDebugging
 from .. import _errors
 from .._core.bridge import Bridge
 from .._core.call import Call
+from .._core.progress import last_report
 from .._errors import Place, Reason
 from .._threads import clock
 from .._threads.threads import frames_of_threads
@@ -112,9 +113,10 @@ class Diagnosis:
         """
         try:
             began = call.made if since is None else since
-            reason = _explained(self._bridge, call, self.moments, began)
-            more = self._bridge.stash.explain(call)
-            return reason._replace(text=f"{reason.text} {more}") if more else reason
+            bridge = self._bridge
+            reason = _explained(bridge, call, self.moments, began)
+            more = filter(None, (last_report(call.reported), bridge.stash.explain(call)))
+            return reason._replace(text=" ".join((reason.text, *more)))
         except Exception:
             # The caller is about to raise an error of its own, which must not be replaced by one of
             # this module's. All that is lost is the cause.

@@ -27,6 +27,7 @@ from .._core.bridge import Bridge
 from .._core.call import PENDING, Call
 from .._core.deadline import get_bound, get_end
 from .._core.failure import StoredError
+from .._core.progress import last_report
 from .._core.waiting import ends
 from .._errors import Limit, Reason
 from .._threads import clock, timeouts
@@ -249,7 +250,8 @@ class Consumer:
             return reason
         items = "1 item" if number == 1 else f"{number} items"
         chain = " > ".join(map(str, reason.awaits))
-        return reason._replace(text=f"It has given {items} so far, and waits in {chain}.")
+        text = f"It has given {items} so far, and waits in {chain}."
+        return reason._replace(text=f"{text} {last_report(self.call.reported)}".rstrip())
 
     def too_late(
         self, wait: ItemWait, reason: Reason, *, has_begun: bool, has_ended: bool
