@@ -18,8 +18,12 @@ from support.programs import run_python
 
 # How each is called. Of decorated functions, test_decorators.py tells.
 SIGNATURES = {
+    "as_completed": "(results, timeout=None)",
+    "context_in_reactor": "(timeout, *, grace=1.0)",
     "dump": "(file=None)",
+    "gather": "(*results, timeout=None, return_exceptions=False)",
     "in_reactor": "(function)",
+    "iterate_in_reactor": "(timeout, *, buffersize=0, grace=1.0)",
     "load_ipython_extension": "(ip)",
     "no_setup": "()",
     "peek_result": "(result_id)",

@@ -66,6 +66,7 @@ class TestNames:
         "TimeoutError",
         "__version__",
         "as_completed",
+        "context_in_reactor",
         "deadline",
         "dump",
         "gather",
