@@ -24,9 +24,11 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 
 import crochet
 from crochet import DeadlockError, ReactorStopped, TimeoutError
+from crochet._core.deadline import get_bound
 from crochet._core.decorators import WaitedFunction
 from crochet._core.run_in_caller import run_in_caller
 from crochet._streams.context import Contexting
+from crochet._threads import timeouts
 from support.process import LoggedFailures
 from support.stepping import BOUND, Background, wait_until
 
@@ -316,6 +318,7 @@ class TestOneTask:
         with context(notes, 1) as one, context(notes, 2) as two:
             notes.append((one, two))
         assert notes == ["enter", "enter", (1, 2), "exit", "exit"]
+        assert get_bound() is None  # or else each later wait would take longer
 
 
 class TestErrors:
@@ -397,6 +400,8 @@ class TestErrors:
         """
 
         def act() -> None:
+            with suppress(TypeError), either.context(BOUND)(int)():
+                pass
             for function, error in ((noted, KeyError), (Manager, ValueError), (slow, TimeoutError)):
                 args: tuple[Any, ...] = (
                     () if function is Manager else ([], "exit") if function is slow else ([],)
@@ -622,6 +627,23 @@ class TestTimeouts:
                 pass
         assert notes == ["ended"]
 
+    def test_deadlines_of_the_enter_hold_for_the_context(self, either: Any) -> None:
+        """
+        For all of its life, as for the body of any call.
+        """
+        left: list[float] = []
+
+        @asynccontextmanager
+        async def body() -> AsyncIterator[None]:
+            yield
+            left.append(crochet.deadline.remaining())
+
+        context = either.context(BOUND)(body)()
+        with crochet.deadline(BOUND):
+            context.__enter__()
+        context.__exit__(None, None, None)
+        assert left[0] <= BOUND
+
     @pytest.mark.parametrize("where", ["enter", "exit"])
     def test_and_any_exception_out_of_the_wait(self, either: Any, where: str) -> None:
         """
@@ -673,10 +695,14 @@ class TestAContextThatDies:
         return body
 
     @pytest.mark.parametrize("wait", ["wait_for", "wait", "enter", "next"])
-    def test_ends_the_wait_under_way(self, on_asyncio: Any, wait: str) -> None:
+    def test_ends_the_wait_under_way(
+        self, on_asyncio: Any, wait: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """
-        And the ``with`` statement raises what it has died of.
+        And the ``with`` statement raises what it has died of. The thread is woken, and need not
+        look up by itself.
         """
+        monkeypatch.setattr(timeouts, "LONGEST", 10 * BOUND)
         die: Deferred[None] = Deferred()
         on_asyncio.run_in_reactor(on_asyncio.reactor.callLater)(0.05, die.callback, None)
         with pytest.raises(BaseException, match="TaskGroup") as caught:
@@ -702,6 +728,20 @@ class TestAContextThatDies:
                 turn(on_asyncio)
         assert [str(each) for each in caught.value.exceptions] == ["lost"]  # type: ignore[attr-defined]
         turn(on_asyncio)
+
+    def test_has_nothing_begun_that_is_to_be_waited_for(self, on_asyncio: Any) -> None:
+        """
+        The call that is refused is not run.
+        """
+        die: Deferred[None] = Deferred()
+        began: list[int] = []
+        with pytest.raises(BaseException, match="TaskGroup"):
+            with on_asyncio.context(BOUND)(self.dying(die))():
+                on_asyncio.run_in_reactor(die.callback)(None)
+                wait_until(lambda: not on_asyncio.bridge.in_flight, "its end")
+                on_asyncio.wait_for(BOUND)(began.append)(1)
+        turn(on_asyncio)
+        assert began == []
 
     def test_is_noticed_by_a_wait_that_has_looked_before(
         self, on_asyncio: Any, monkeypatch: pytest.MonkeyPatch
@@ -764,12 +804,30 @@ class TestAContextThatDies:
         """
         Also those that have a copy of the context.
         """
+        answers: list[object] = []
         die: Deferred[None] = Deferred()
         with suppress(BaseException), on_asyncio.context(BOUND)(self.dying(die))():
             copied = copy_context()
             on_asyncio.run_in_reactor(die.callback)(None)
             wait_until(lambda: not on_asyncio.bridge.in_flight, "its end")
-            assert Background(copied.run, on_asyncio.wait_for(BOUND)(int)).outcome() == 0
+            answers.append(Background(copied.run, on_asyncio.wait_for(BOUND)(int)).outcome())
+        assert answers == [0]
+
+    def test_with_an_error_of_the_block_tells_of_both(self, on_asyncio: Any) -> None:
+        """
+        That of the context is raised, the other is in its history.
+        """
+        die: Deferred[None] = Deferred()
+        own = KeyError("of the block")
+        with pytest.raises(BaseException, match="TaskGroup") as caught:
+            with on_asyncio.context(BOUND)(self.dying(die))():
+                on_asyncio.run_in_reactor(die.callback)(None)
+                wait_until(lambda: not on_asyncio.bridge.in_flight, "its end")
+                raise own
+        history: list[BaseException | None] = [caught.value]
+        while history[-1] is not None:
+            history.append(history[-1].__context__)
+        assert own in history
 
     def test_is_logged_if_nobody_learns_of_it(
         self, on_asyncio: Any, logged: LoggedFailures
