@@ -85,6 +85,19 @@ class Manager:
         return self.suppresses
 
 
+class Uncopied(Exception):
+    """
+    One of which there is one object only, which is kept with the answer.
+    """
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(one)
+
+    @classmethod
+    def throw(cls) -> None:
+        raise cls(1, 2)
+
+
 def turn(process: Any) -> None:
     """
     Have the reactor thread do what it was given before.
@@ -400,7 +413,7 @@ class TestErrors:
         """
 
         def act() -> None:
-            with suppress(TypeError), either.context(BOUND)(int)():
+            with suppress(Uncopied), either.context(BOUND)(Uncopied.throw)():
                 pass
             for function, error in ((noted, KeyError), (Manager, ValueError), (slow, TimeoutError)):
                 args: tuple[Any, ...] = (
@@ -440,6 +453,20 @@ class TestTheEnd:
         assert Background(context.__exit__, None, None, None).outcome() is False
         assert notes == ["enter", "exit"]
         assert context.__exit__(None, None, None) is False
+        assert notes == ["enter", "exit"]
+
+    def test_does_not_come_of_a_look_that_is_too_early(self, either: Any) -> None:
+        """
+        1. The body puts down the ticket. 2. Its thread looks for the item, finds none, and takes
+        the ticket. 3. The item is there. The body is resumed, and pauses again.
+        """
+        notes: list[object] = []
+        context = either.context(BOUND)(noted)(notes)
+        context.__enter__()
+        context._consumer.pipe.ask()  # step 2, a little late
+        turn(either)
+        assert notes == ["enter"]
+        context.__exit__(None, None, None)
         assert notes == ["enter", "exit"]
 
     def test_in_the_reactor_thread_nobody_waits(self, either: Any) -> None:

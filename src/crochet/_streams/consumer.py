@@ -152,7 +152,7 @@ class Consumer:
                 self.raise_error(item)
                 raise StopIteration
             finally:
-                del item  # the error's traceback holds this frame
+                del item, self, pipe  # the error's traceback holds this frame
         return item
 
     def _is_parents(self) -> bool:
