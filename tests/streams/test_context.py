@@ -416,6 +416,8 @@ class TestErrors:
             with suppress(Uncopied), either.context(BOUND)(Uncopied.throw)():
                 pass
             for function, error in ((noted, KeyError), (Manager, ValueError), (slow, TimeoutError)):
+                if function is slow and sys.version_info >= (3, 12):
+                    continue  # there a block's error beside a timeout of the exit leaves one
                 args: tuple[Any, ...] = (
                     () if function is Manager else ([], "exit") if function is slow else ([],)
                 )
