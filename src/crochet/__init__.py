@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from . import _api, _eventloop, _legacy
 from ._api import (
     as_completed,
+    context_in_reactor,
     dump,
     gather,
     iterate_in_reactor,
@@ -95,6 +96,7 @@ __all__ = [
     "TimeoutError",
     "__version__",
     "as_completed",
+    "context_in_reactor",
     "deadline",
     "dump",
     "gather",

@@ -46,6 +46,7 @@ from ._stash.memory import MemoryStash
 from ._stash.names import named
 from ._streams import progress as _progress
 from ._streams import together as _together
+from ._streams.context import Contexting as _Contexting
 from ._streams.iterating import Iterating as _Iterating
 from ._threads.threads import start_thread
 from ._threads.timeouts import DRAIN, EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
         WaitingOrLate,
     )
     from ._lifecycle.lifecycle import SetupOptions
-    from ._streams.types import Iterating
+    from ._streams.types import Contexting, Iterating
 else:
 
     def deprecated(text):
@@ -95,6 +96,7 @@ lifecycle = EventLoop(
     birthplace=os.getpid(),
 )
 _iterating = _Iterating(lifecycle.bridge)
+_contexting = _Contexting(lifecycle.bridge)
 # What ``crochet._extension`` is: the code of a notebook's cells finds it there.
 extension = Extension(lifecycle, __package__ or "", "_extension")
 # What ``crochet._main`` is. MAAS sets this to None, for setup() to leave logs alone.
@@ -421,6 +423,59 @@ def progress_bar(file: TextIO | None = None) -> AbstractContextManager[None]:
         ImportError: tqdm is not installed. (In the ``with`` statement.)
     """
     return _progress.progress_bar(file)
+
+
+def context_in_reactor(timeout: Seconds, *, grace: Seconds = 1.0) -> Contexting:
+    """
+    Make a decorator for ``@asynccontextmanager`` functions, which become context managers for
+    blocking code.
+
+    What is decorated may also be a class of async context managers, or return one, or a coroutine
+    or Deferred of one. Calling it returns a context manager, for one ``with`` block::
+
+        @context_in_reactor(timeout=5.0)
+        @asynccontextmanager
+        async def connect(url):
+            async with client(url) as session:
+                yield session
+
+        with connect(url) as session:
+            fetch(session)
+
+    Enter, the time of the block, and exit are in one task, with the context variables of the thread
+    that enters: task groups, cancel scopes, timeouts and tokens work. An error of the block goes
+    through the exit, which may suppress it, and comes out as it was. If the context ends while the
+    block is running, the next wait in the block raises RuntimeError, once, and what has ended the
+    context is raised at the end of the block.
+
+    The exit runs once: at the end of the block; or as the context is cancelled, when its object is
+    dropped, when the enter or the exit is interrupted or takes too long, when the reactor stops, at
+    exit. In a forked child leaving the block does nothing: the context is the parent's.
+
+    ``f.with_timeout(2.0)(x)`` is ``f(x)`` with another timeout, for this call.
+
+    Call the decorated function from any thread; the ``with`` statement, from any but the reactor's.
+    Blocks never; the statement does, at either end, up to *timeout* seconds, and for the cleanup up
+    to *grace* seconds more. A :class:`deadline` bounds both, but leaves the exit *grace* seconds.
+
+    Args:
+        timeout: seconds that the enter may take, and the exit, from zero up; ``None`` and infinity
+            stand for no limit.
+        grace: seconds that is waited for the cleanup of one that was cancelled. Likewise.
+
+    Raises:
+        TypeError: *timeout* or *grace* is no number, *timeout* is missing; or what is decorated is
+            a generator function, also an async one, or nothing that can be called.
+        ValueError: one of them is negative, or NaN.
+
+    The ``with`` statement raises:
+        TimeoutError: the enter, or the exit, has taken too long and was told to cancel.
+        DeadlockError: this is the reactor thread. Nothing was run.
+        RuntimeError: :func:`setup` has not been called, or the context was entered before.
+        ReactorStopped: the reactor stopped.
+        BaseException: whatever the enter or the exit raised.
+    """
+    return cast("Contexting", _contexting.context_in_reactor(timeout, grace=grace))
 
 
 def gather(

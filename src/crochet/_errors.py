@@ -140,6 +140,17 @@ class RemoteTraceback(Exception):
         return f'\n"""\n{self.args[0].rstrip()}\n"""'
 
 
+class ContextEnded(RuntimeError):
+    """
+    What a wait in a ``with`` block ends with whose context has ended before it.
+
+    Attributes:
+        block: that which it is about.
+    """
+
+    block: object = None
+
+
 class DeadlockError(RuntimeError):
     """
     A wait that could only have lasted for ever was refused, or ended.
@@ -447,6 +458,18 @@ def no_item(name: str, limit: Limit, reason: Reason, *, ended: bool) -> TimeoutE
     return _timed_out(name, limit, reason, text, cancelled=True, ended=ended)
 
 
+def context_too_late(
+    name: str, limit: Limit, reason: Reason, *, is_exit: bool, ended: bool
+) -> TimeoutError:
+    """
+    Build the error of a context whose enter or exit took too long.
+    """
+    what = "been exited" if is_exit else "been entered"
+    end = "it was cancelled" if ended else "it was told to cancel but has not ended yet"
+    text = f"the context of {name}() has not {what} {limit}; {end}. {reason.text}"
+    return _timed_out(name, limit, reason, text, cancelled=True, ended=ended)
+
+
 def past_deadline(name: str, overdue: float) -> TimeoutError:
     """
     Build the error of ``wait_for`` when a deadline left no time to start the operation.
@@ -563,6 +586,60 @@ def no_async_iterable(name: str, value: object) -> TypeError:
         "What @iterate_in_reactor decorates is an async generator function, or returns an async "
         "iterable or a crochet.Channel, or a coroutine or Deferred of one. For anything else there "
         "is @wait_for(timeout)"
+    )
+
+
+def no_async_context(name: str, value: object) -> TypeError:
+    """
+    Build the error of a context whose function has returned nothing to enter.
+    """
+    return TypeError(
+        f"{name}() returned an object of {type(value).__name__!r}, which is no async context "
+        "manager. What @context_in_reactor decorates is an @asynccontextmanager function, or "
+        "returns an async context manager, or a coroutine or Deferred of one. For anything else "
+        "there is @wait_for(timeout)"
+    )
+
+
+def context_of_generator(name: str) -> TypeError:
+    """
+    Build the error of an async generator function that is to be a context, and is none.
+    """
+    return TypeError(
+        f"{name}() is an async generator function, and no context manager: put "
+        "@contextlib.asynccontextmanager between it and @context_in_reactor(timeout=...), or "
+        "iterate over its items with @iterate_in_reactor(timeout=...)"
+    )
+
+
+def context_used(name: str) -> RuntimeError:
+    """
+    Build the error of a context that is entered a second time.
+    """
+    return RuntimeError(
+        f"this context of {name}() has been entered before, and is for one `with` block. Write "
+        f"`with {name}(...):` anew for each"
+    )
+
+
+def context_in_reactor_thread(name: str) -> DeadlockError:
+    """
+    Build the error of a context that is entered in the only thread that could have done it.
+    """
+    return DeadlockError(
+        f"entering the context of {name}() in the reactor thread would stop the very thread that "
+        f"has to do it. Write `async with {name}.__wrapped__(...)` there, or move the blocking "
+        "code to a thread with deferToThread()."
+    )
+
+
+def context_ended(name: str) -> ContextEnded:
+    """
+    Build the error of a wait in a ``with`` block whose context has ended.
+    """
+    return ContextEnded(
+        f"the context of {name}() has ended while the `with` block was running, so this wait was "
+        "given up. Let this error end the block: what has ended the context is raised there"
     )
 
 

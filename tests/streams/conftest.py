@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from crochet._streams.context import Contexting
 from crochet._streams.iterating import Iterating
 from crochet._threads.threads import start_thread
 from support.process import FakeProcess
@@ -19,6 +20,7 @@ def _runs(name: str | None) -> Iterator[Any]:
     reactor = new_real_reactor(name)
     process: Any = FakeProcess(reactor, start_thread)
     process.iterate = Iterating(process.bridge).iterate_in_reactor
+    process.context = Contexting(process.bridge).context_in_reactor
     process.loop.setup()
     yield process
     process.exit()

@@ -38,6 +38,7 @@ from .._threads import clock, timeouts
 from .._threads.handoff import Handoff
 from .._threads.primitives import Waiter, Waits, discard, entries_of, first_of, pop_first
 from .call import PENDING, Call
+from .deadline import get_end
 from .failure import Uncollected
 
 if TYPE_CHECKING:
@@ -550,6 +551,7 @@ class Bridge:
         hundredth of a processor for all of them.
         """
         self.notice_fork()  # a signal handler may have forked, in C
+        get_end()  # raises what ends the wait: that may have come before it was listed
         return min(timeouts.LONGEST * max(1.0, len(self.waits) / _LOOKING), TIMEOUT_MAX)
 
     def is_reactor_thread(self) -> bool:

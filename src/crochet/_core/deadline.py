@@ -37,12 +37,20 @@ class Bound:
     When waits have to end.
     """
 
-    __slots__ = ("end", "held", "outer")
+    __slots__ = ("end", "held", "interrupt", "outer")
 
-    def __init__(self, end: float, held: Hold | None = None, outer: Bound | None = None) -> None:
+    def __init__(
+        self,
+        end: float,
+        held: Hold | None = None,
+        outer: Bound | None = None,
+        interrupt: Callable[[], object] | None = None,
+    ) -> None:
         self.end = end  # by time.monotonic()
         self.held = held  # locked while the block lasts; None is for good
         self.outer = outer  # what holds once it has ended
+        # Is called by each wait while the block lasts: what it raises ends that.
+        self.interrupt = interrupt
 
     def lasting(self) -> Bound | None:
         """
@@ -70,9 +78,35 @@ def end_of(bound: Bound | None) -> float:
 
 def get_end() -> float:
     """
-    Return when waits in this context have to end.
+    Return when waits in this context have to end. For waits: what interrupts them raises here.
     """
-    return end_of(_bound.get())
+    innermost = bound = _bound.get()
+    while bound is not None:
+        if bound.interrupt is not None and bound.held is not None and bound.held.locked():
+            bound.interrupt()
+        bound = bound.outer
+    return end_of(innermost)
+
+
+def begin_block(held: Hold, interrupt: Callable[[], object]) -> None:
+    """
+    Have all waits of this context call *interrupt*, from now until *held* is released.
+    """
+    bound = _bound.get()
+    outer = None if bound is None else bound.lasting()
+    held.acquire(False)
+    _bound.set(Bound(end_of(outer), held, outer, interrupt))
+
+
+def end_block(held: Hold) -> None:
+    """
+    Have them call it no more.
+    """
+    if held.locked():
+        held.release()
+    bound = _bound.get()
+    if bound is not None and bound.held is held:
+        _bound.set(bound.outer)  # where nothing is bounded waits are faster
 
 
 def keep_in(context: Context, end: float) -> None:
@@ -179,4 +213,4 @@ class deadline:
         Call it from any thread; in the body of a call it tells what the caller's deadline leaves.
         Blocks never.
         """
-        return max(get_end() - clock.monotonic(), 0.0)
+        return max(end_of(_bound.get()) - clock.monotonic(), 0.0)

@@ -28,7 +28,7 @@ from .._threads import clock, timeouts
 from .._threads.timeouts import Seconds, seconds
 from .bridge import Bridge
 from .call import Call, remember_call
-from .deadline import end_of, get_bound, keep_in
+from .deadline import end_of, get_bound, get_end, keep_in
 from .progress import OnProgress
 from .result import EventualResult
 from .waiting import OnLate, WaitOptions, cancel_interrupted, run_and_wait
@@ -116,8 +116,7 @@ class Decorators:
                 raise _errors.in_reactor_thread(name)
             patience = first
             context = copy_context()
-            bound = get_bound()
-            if bound is not None and (end := end_of(bound)) != inf:
+            if get_bound() is not None and (end := get_end()) != inf:
                 left = end - clock.monotonic()
                 if left <= 0:
                     raise _errors.past_deadline(name, -left)

@@ -100,6 +100,20 @@ class Consumer:
         self.name = call.name
         self.closer = Closer(bridge, call, pipe)
 
+    def begin(self) -> None:
+        """
+        Have the body begin. Blocks never.
+        """
+        try:
+            # This also has the bridge hold the call, and so the driver: in a garbage collection
+            # that finds it together with the stream Python would close the body, anywhere.
+            self.call.add_callback(partial(self.pipe.release))
+            self.bridge.submit(self.call)
+        except BaseException:
+            self.close_soon()
+            self.bridge.watched.discard(self.call)
+            raise
+
     def take(self, limit: float, *, is_beat: bool = False) -> object:
         """
         Return the next item; or NOT_YET if it does not come in *limit* seconds, and that *is_beat*.
@@ -139,7 +153,7 @@ class Consumer:
                 self.raise_error(item)
                 raise StopIteration
             finally:
-                del item  # the error's traceback holds this frame
+                del item, self, pipe  # the error's traceback holds this frame
         return item
 
     def _is_parents(self) -> bool:

@@ -87,15 +87,7 @@ class Iterating:
             call = StreamCall(bridge, name, work, {waiter: None})
             call.pipe = pipe
             consumer = Consumer(bridge, call, pipe, waiter, limit, grace)
-            try:
-                # This also has the bridge hold the call, and so the driver: in a garbage collection
-                # that finds it together with the stream Python would close the body, anywhere.
-                call.add_callback(partial(pipe.release))
-                bridge.submit(call)
-            except BaseException:
-                consumer.close_soon()
-                bridge.watched.discard(call)
-                raise
+            consumer.begin()
             return Stream[object](consumer)
 
         def with_timeout(timeout: Seconds) -> Callable[..., object]:

@@ -1,6 +1,7 @@
 """
-The types of what :func:`iterate_in_reactor` makes, for type checkers; nothing imports this at run
-time. See _core/types.py, which tells how a decorated function is a method where that is one.
+The types of what :func:`iterate_in_reactor` and :func:`context_in_reactor` make, for type checkers;
+nothing imports this at run time. See _core/types.py, which tells how a decorated function is a
+method where that is one.
 
 If you change this, look at tests/typing/.
 """
@@ -8,9 +9,11 @@ If you change this, look at tests/typing/.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import ParamSpec, Protocol, TypeVar, overload
 
 from .._core.types import Call, Waited
+from .context import ReactorContext
 from .stream import Stream
 
 P = ParamSpec("P")
@@ -31,3 +34,26 @@ class Iterating(Protocol):
     def __call__(
         self, function: Callable[P, Awaitable[AsyncIterable[T]]]
     ) -> IteratedAwaitable[P, T]: ...
+
+
+EnteredContext = Waited[
+    Call[P, ReactorContext[T]], Callable[P, AbstractAsyncContextManager[T, bool | None]]
+]
+EnteredAwaitable = Waited[
+    Call[P, ReactorContext[T]], Callable[P, Awaitable[AbstractAsyncContextManager[T, bool | None]]]
+]
+
+
+class Contexting(Protocol):
+    """
+    What ``context_in_reactor(timeout)`` returns: the decorator itself.
+    """
+
+    @overload
+    def __call__(
+        self, function: Callable[P, AbstractAsyncContextManager[T, bool | None]]
+    ) -> EnteredContext[P, T]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Awaitable[AbstractAsyncContextManager[T, bool | None]]]
+    ) -> EnteredAwaitable[P, T]: ...

@@ -1,0 +1,405 @@
+"""
+Async context managers for blocking code: the decorator, and what a ``with`` statement gets.
+
+A context is one call, whose body enters, pauses for as long as the ``with`` block lasts, and exits.
+Its thread waits for the one item that there is, which says that it was entered, and for the end, as
+the consumer of a stream does: see consumer.py and pipe.py. What must always hold:
+
+1. Enter, pause and exit are in one coroutine, and so in one context, and one task of asyncio's.
+2. The exit runs once: when the block is left; or when the context is closed, which cancels the
+   pause, because its object was dropped, the reactor ends, or Ctrl-C or a timeout ends a wait.
+3. An error of the block is raised at the pause, and comes out of the ``with`` statement as it was,
+   unless the exit suppresses it or raises another one.
+4. Where the context ends first, the next wait that its thread begins or is in, is ended, once.
+
+The pause ends only when the block is left, though a thread that looks for the item may take the
+ticket that is put down right before it:
+
+1. The body puts down the ticket, then looks at ``is_left``, and pauses.
+2. The thread that leaves sets ``is_left``, then takes the ticket, if it is there, and resumes.
+
+Verdict: one of them sees what the other did. A body that was resumed too early begins at 1 again.
+
+Of 4: the answer of the call leaves a note, then wakes the thread if it is listed in
+``bridge.waits``; a wait is listed, then looks for the note, and does so before it begins anything.
+
+Threads: any but the reactor's may enter, any may leave.
+"""
+
+from __future__ import annotations
+
+import inspect
+from _thread import get_ident
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from math import inf
+from types import TracebackType
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar, cast, final
+
+from .. import _errors
+from .._core.bridge import Bridge
+from .._core.call import Call, Work
+from .._core.deadline import begin_block, end_block, end_of, get_bound, get_end, keep_in
+from .._core.decorators import (
+    WaitedFunction,
+    decorated,
+    limit_of,
+    looking_like,
+    name_of_function,
+    take_out,
+)
+from .._core.failure import StoredError
+from .._coroutines.cancellation import is_cancellation
+from .._errors import ContextEnded, ReactorStopped, Reason
+from .._threads import clock
+from .._threads.primitives import claim, discard, new_hold
+from .._threads.timeouts import Seconds
+from .consumer import Consumer, ItemWait
+from .pipe import Pipe, StreamCall
+
+T_co = TypeVar("T_co", covariant=True)
+
+# In a forked child, what holds bodies of the parent's: dropped, they would exit here, too.
+_inherited: list[Pipe] = []
+
+
+class ContextPipe(Pipe):
+    """
+    What a context's body and its thread share.
+    """
+
+    __slots__ = ("error", "is_entered", "is_left", "is_suppressed")
+
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__(0, bridge)
+        self.pauses.clear()  # it begins at once
+        # Written by the thread that leaves, before is_left; the body takes it.
+        self.error: BaseException | None = None
+        self.is_left = False  # only ever set
+        # Written by the body.
+        self.is_entered = False
+        self.is_suppressed = False  # before the answer; read only after
+
+    @property
+    def described(self) -> str:
+        """
+        How far it is.
+        """
+        if not self.is_entered:
+            return "is being entered"
+        return "is being exited" if self.is_left else "waits for its with block to end"
+
+    def enter(self, value: object) -> None:
+        """
+        Tell that it was entered. Reactor thread only; blocks never.
+        """
+        self.is_entered = True
+        self.pauses.append(None)  # see the head of this file
+        self.items.append(value)
+        self.release()
+
+
+async def _drive(
+    pipe: ContextPipe,
+    name: str,
+    function: Callable[..., object],
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+) -> None:
+    """
+    Call a function, and enter and exit what it returns.
+    """
+    own: BaseException | None = None
+    try:
+        async with await _manager(name, function(*args, **kwargs)) as value:
+            pipe.enter(value)
+            del value
+            while not pipe.is_left:
+                await pipe.pause()
+                if not pipe.is_left:
+                    pipe.pauses.append(None)  # before looking
+            own = pipe.error
+            # Here, for in a coroutine of its own StopIteration would become another error.
+            if own is not None:
+                raise own
+        pipe.is_suppressed = own is not None
+    except BaseException as error:
+        is_told = pipe.is_ending and is_cancellation(error)  # whoever has closed this knows
+        if not is_told and (own is None or not _is_only(error, own)):
+            raise
+    finally:
+        own = pipe.error = None  # its traceback leads here
+
+
+async def _manager(name: str, value: object) -> Any:
+    """
+    Return the context manager that a function has returned, once that is there.
+    """
+    while not hasattr(type(value), "__aenter__") and isinstance(value, Awaitable):
+        value = await cast("Awaitable[object]", value)
+    if not (hasattr(type(value), "__aenter__") and hasattr(type(value), "__aexit__")):
+        raise _errors.no_async_context(name, value)
+    return value
+
+
+def _is_only(error: BaseException, own: BaseException) -> bool:
+    """
+    Tell whether an error is *own*, or a group of nothing else: a task group makes it one.
+    """
+    group = cast("tuple[BaseException, ...]", getattr(error, "exceptions", ()))
+    return error is own or (
+        type(group) is tuple and bool(group) and all(_is_only(each, own) for each in group)
+    )
+
+
+def _add_history(raised: BaseException, error: BaseException) -> None:
+    """
+    Have an error that comes instead of another tell of that, after all that came of the exit.
+    """
+    last, known = raised, {id(error)}
+    while last.__context__ is not None and id(last) not in known:
+        known.add(id(last))
+        last = last.__context__
+    if id(last) not in known:
+        last.__context__ = error
+
+
+class _Block:
+    """
+    A ``with`` block, whose waits are to end when its context does.
+    """
+
+    __slots__ = ("held",)
+
+    def __init__(self) -> None:
+        self.held = new_hold()  # locked in the block
+
+    def begin(self, ended: list[None], name: str) -> None:
+        begin_block(self.held, partial(_interrupt, ended, get_ident(), name))
+
+    def end(self) -> None:
+        end_block(self.held)
+
+    def __del__(self) -> None:
+        # A signal's exception may have kept the block from being left.
+        if self.held.locked():
+            self.held.release()
+
+
+def _interrupt(ended: list[None], ident: int, name: str) -> None:
+    if ended and get_ident() == ident and discard(ended, None):
+        error = _errors.context_ended(name)
+        error.block = ended
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame
+
+
+def _note_end(ended: list[None], call: Call, ident: int) -> None:
+    outcome = call.outcome
+    if type(outcome) is StoredError and isinstance(outcome.error, ReactorStopped):
+        return  # waits learn of it themselves
+    ended.append(None)  # before looking who waits; see the head of this file
+    waiter = call.bridge.waits.get(ident)
+    if waiter is not None:
+        waiter.put(None)
+
+
+class ContextConsumer(Consumer):
+    """
+    Enters and leaves one context, and waits for that.
+    """
+
+    __slots__ = ()
+
+    pipe: ContextPipe
+
+    def too_late(
+        self, wait: ItemWait, reason: Reason, *, has_begun: bool, has_ended: bool
+    ) -> BaseException:
+        if not has_begun:
+            return super().too_late(wait, reason, has_begun=False, has_ended=has_ended)
+        is_exit = self.pipe.is_left
+        return _errors.context_too_late(
+            self.name, wait.limit, reason, is_exit=is_exit, ended=has_ended
+        )
+
+    def leave(self, error: BaseException | None) -> bool:
+        """
+        Have the context exit, and tell whether it has suppressed the block's error.
+
+        Blocks as ``take()`` does; in the reactor thread, never.
+        """
+        pipe, bridge = self.pipe, self.bridge
+        bridge.notice_fork()
+        if pipe.generation != bridge.generation:  # it is the parent's, and exits there
+            _inherited.append(pipe)
+            return False
+        pipe.error = error
+        pipe.is_left = True  # before the ticket is looked for; see the head of this file
+        if get_ident() == bridge.reactor_thread:
+            pipe.ask()
+            self.closer.disarm()  # only now: what has not been told yet would not be
+            return False
+        soonest = clock.monotonic() + self.grace
+        with suppress(StopIteration):  # which says that it has ended
+            if end_of(get_bound()) < soonest:
+                # A deadline that is over may have ended the block. The exit has what cleanup has.
+                context = copy_context()
+                keep_in(context, soonest)
+                context.run(self.take, self.limit)
+            else:
+                self.take(self.limit)
+        return pipe.is_suppressed
+
+
+@final
+class ReactorContext(Generic[T_co]):
+    """
+    An async context manager in the reactor thread, for one ``with`` block; made by
+    :func:`context_in_reactor`.
+    """
+
+    __slots__ = ("__weakref__", "_block", "_bridge", "_consumer", "_ended", "_name", "_work")
+
+    def __init__(
+        self, bridge: Bridge, name: str, options: ContextOptions, body: tuple[Any, ...]
+    ) -> None:
+        self._bridge = bridge
+        self._name = name
+        self._work = options, body  # whoever takes it enters
+        self._ended: list[None] = []  # holds a note once the context has
+        self._block = _Block()
+
+    def __repr__(self) -> str:
+        return f"<context of {self._name}()>"
+
+    def __reduce__(self) -> NoReturn:
+        """
+        Refuse to be copied or pickled.
+        """
+        raise TypeError(
+            f"a context of {self._name}() cannot be copied or pickled: it is for one `with` block. "
+            "Call the function anew for each"
+        )
+
+    def __enter__(self) -> T_co:
+        bridge, name = self._bridge, self._name
+        if get_ident() == bridge.reactor_thread and bridge.is_reactor_thread():
+            raise _errors.context_in_reactor_thread(name)
+        work = getattr(self, "_work", None)
+        if not claim(self, "_work") or work is None:
+            raise _errors.context_used(name)
+        (limit, grace), body = work
+        context = copy_context()
+        if get_bound() is not None and (end := get_end()) != inf:
+            left = end - clock.monotonic()
+            if left <= 0:
+                raise _errors.past_deadline(name, -left)
+            keep_in(context, end)
+        pipe, waiter = ContextPipe(bridge), bridge.new_waiter()
+        driven: Work = (_drive, (pipe, name, *body), {}, context)
+        call = StreamCall(bridge, name, driven, {waiter: None})
+        call.pipe = pipe
+        consumer = ContextConsumer(bridge, call, pipe, waiter, limit, grace)
+        self._consumer = consumer
+        ended = self._ended
+        try:
+            call.add_callback(partial(_note_end, ended, call, get_ident()))
+            consumer.begin()
+            value = cast("T_co", consumer.take(limit))
+            self._block.begin(ended, name)
+        except BaseException:
+            consumer.close_soon()
+            raise
+        finally:
+            del call, consumer, pipe, self  # an error's traceback holds this frame
+        return value
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        self._block.end()
+        consumer: ContextConsumer | None = getattr(self, "_consumer", None)
+        if not claim(self, "_consumer") or consumer is None:
+            return False
+        try:
+            is_suppressed = consumer.leave(error)
+        except BaseException as raised:
+            if error is None:
+                raise
+            if raised is not error and not isinstance(raised, ReactorStopped):
+                _add_history(raised, error)
+                raise
+            is_suppressed = False
+        if type(error) is ContextEnded and error.block is self._ended:
+            return True  # it came of the context's end, of which that has nothing to tell
+        if error is not None and not is_suppressed:
+            error.__traceback__ = traceback  # without the frames of the reactor thread
+        return is_suppressed
+
+
+class ContextOptions(NamedTuple):
+    """
+    How a context goes.
+    """
+
+    limit: float  # seconds for its enter, and for its exit
+    grace: float  # seconds for its cleanup, after it was cancelled
+
+
+class Contexting:
+    """
+    The decorator, for the functions whose contexts one bridge carries.
+    """
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def context_in_reactor(
+        self, timeout: Seconds, *, grace: Seconds = 1.0
+    ) -> Callable[[object], object]:
+        """
+        Make a decorator; see :func:`crochet.context_in_reactor`.
+        """
+        of = "context_in_reactor"
+        options = ContextOptions(limit_of(timeout, of=of), limit_of(grace, "a grace", of))
+        wrap = partial(self._context_of, options)
+
+        def decorate(function: object) -> object:
+            body, put_back = take_out(function, "run in the reactor")
+            if inspect.isasyncgenfunction(body):
+                raise _errors.context_of_generator(name_of_function(body))
+            return put_back(WaitedFunction(decorated(self._bridge, body, wrap)))
+
+        return decorate
+
+    def _context_of(
+        self,
+        options: ContextOptions,
+        name: str,
+        function: Callable[..., object],
+        undecorated: Callable[..., object],
+    ) -> Callable[..., object]:
+        bridge = self._bridge
+
+        def context_in_reactor(*args: object, **kwargs: object) -> object:
+            body = (function, args, kwargs)
+            # Not ReactorContext[object](): that takes 1 us longer.
+            context: ReactorContext[object] = ReactorContext(bridge, name, options, body)
+            return context
+
+        def with_timeout(timeout: Seconds) -> Callable[..., object]:
+            # No word of context_in_reactor, which has this: it would keep itself alive.
+            other = options._replace(limit=limit_of(timeout, of="context_in_reactor"))
+            wrapper = self._context_of(other, name, function, undecorated)
+            return WaitedFunction(looking_like(undecorated, wrapper, name))
+
+        vars(context_in_reactor)["with_timeout"] = with_timeout
+        return context_in_reactor
