@@ -143,6 +143,12 @@ class Pipe:
         """
         Have the driver go on. Reactor thread only.
         """
+        if self.items and not self.size:
+            # A look that came between the ticket and the item has taken the ticket: nothing is
+            # asked for yet. Unless the item is taken just now, and another waited for.
+            self.pauses.append(None)
+            if self.items or self.wake is None or not discard(self.pauses, None):
+                return
         paused, self._paused = self._paused, None
         if paused is not None:
             paused.callback(None)

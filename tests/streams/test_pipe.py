@@ -1,0 +1,47 @@
+"""
+The hand-over of items, step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+from crochet._streams.pipe import Pipe
+
+
+class EarlyLook(list[None]):
+    """
+    Has the consumer look for the ticket right after the driver has put it down, once.
+    """
+
+    def __init__(self, pipe: Pipe) -> None:
+        super().__init__()
+        self._pipe: Pipe | None = pipe
+
+    def append(self, ticket: None, /) -> None:
+        super().append(ticket)
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            pipe.ask()
+
+
+def test_a_look_before_the_item_asks_for_no_other() -> None:
+    """
+    Without a buffer the driver goes on when the item was taken and another is asked for.
+    """
+    asked: list[Callable[[], object]] = []
+    bridge = SimpleNamespace(generation=0, refusal=None, call_from_thread=asked.append)
+    pipe = Pipe(0, cast("Any", bridge))
+    pipe.pauses = EarlyLook(pipe)  # and no ticket: an item was asked for
+    assert pipe.put("an item")
+    paused: Any = pipe.pause()
+    asked.pop()()
+    assert not paused.called
+    assert pipe.items.popleft() == "an item"
+    assert not asked
+    pipe.wake = lambda: None
+    pipe.ask()
+    asked.pop()()
+    assert paused.called
