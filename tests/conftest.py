@@ -52,6 +52,17 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
 
 
+@pytest.fixture(autouse=True)
+def _same_ctrl_c() -> Iterator[None]:
+    """
+    Leave Ctrl-C to the next test as it was: a reactor that runs in the main thread takes it.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    if signal.getsignal(signal.SIGINT) is not before:
+        signal.signal(signal.SIGINT, before)
+
+
 def pytest_unconfigure() -> None:
     """
     Close it.
