@@ -240,7 +240,7 @@ class Bridge:
         self.mark: Mark = [1]
         self.on_fork: Callable[[], object] = int
         # Which child of a child this is: what was made at another number is a parent's.
-        self.generation = 0
+        self.generation: int = 0
         # The calls, and what was posted: Call and _Posted.
         self._queue: deque[Any] = deque()
         # How many of those may wait before further calls are refused; None for any number.

@@ -32,9 +32,9 @@ class Closed:
     __slots__ = ("bridge", "call", "pipe")
 
     def __init__(self, bridge: Bridge, call: Call, pipe: Pipe) -> None:
-        self.bridge = bridge
-        self.pipe = pipe
-        self.call = call
+        self.bridge: Bridge = bridge
+        self.pipe: Pipe = pipe
+        self.call: Call = call
 
     def close_soon(self) -> bool:
         """

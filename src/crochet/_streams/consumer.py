@@ -48,7 +48,7 @@ class NoItem:
     __slots__ = ("error",)
 
     def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error
+        self.error: BaseException | None = error
 
 
 OVER: Final = NoItem()  # there will be none
@@ -63,9 +63,9 @@ class ItemWait:
     __slots__ = ("began", "end", "limit")
 
     def __init__(self, limit: float, began: float | None = None) -> None:
-        self.began = clock.monotonic() if began is None else began
-        self.end = self.began + limit
-        self.limit = Limit(limit)
+        self.began: float = clock.monotonic() if began is None else began
+        self.end: float = self.began + limit
+        self.limit: Limit = Limit(limit)
         deadline = get_end()
         if deadline < self.end:
             self.end = deadline
@@ -90,15 +90,15 @@ class Consumer:
     def __init__(
         self, bridge: Bridge, call: Call, pipe: Pipe, waiter: Waiter, limit: float, grace: float
     ) -> None:
-        self.bridge = bridge
-        self.call = call
-        self.pipe = pipe
-        self.waiter = waiter
-        self.wake = partial(waiter.put, None)
-        self.limit = limit
-        self.grace = grace
-        self.name = call.name
-        self.closer = Closer(bridge, call, pipe)
+        self.bridge: Bridge = bridge
+        self.call: Call = call
+        self.pipe: Pipe = pipe
+        self.waiter: Waiter = waiter
+        self.wake: partial[None] = partial(waiter.put, None)
+        self.limit: float = limit
+        self.grace: float = grace
+        self.name: str = call.name
+        self.closer: Closer = Closer(bridge, call, pipe)
 
     def begin(self) -> None:
         """

@@ -215,7 +215,7 @@ class ContextConsumer(Consumer):
 
     __slots__ = ()
 
-    pipe: ContextPipe
+    pipe: ContextPipe  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def too_late(
         self, wait: ItemWait, reason: Reason, *, has_begun: bool, has_ended: bool

@@ -67,11 +67,11 @@ class Pipe:
     )
 
     def __init__(self, size: int, bridge: Bridge) -> None:
-        self.size = size
+        self.size: int = size
         # When so few are left a driver that has paused is resumed. Never, if it is to be asked.
-        self.half = size // 2 if size else -1
+        self.half: int = size // 2 if size else -1
         self._bridge = bridge
-        self.generation = bridge.generation
+        self.generation: int = bridge.generation
         self.items: deque[object] = deque()
         # Holds the ticket while the driver pauses, or is about to. It does from the beginning, if
         # it is to be asked for each item.
@@ -82,10 +82,10 @@ class Pipe:
         # it looks at the items for the last time.
         self.wake: Callable[[], object] | None = None
         # Whether nobody wants any more items. Only ever set, by any thread.
-        self.is_closed = False
+        self.is_closed: bool = False
         # Whether the body has been told. Only ever set, in the reactor thread.
-        self.is_ending = False
-        self.handed_over = 0  # reactor thread writes; for status()
+        self.is_ending: bool = False
+        self.handed_over: int = 0  # reactor thread writes; for status()
         # Reactor thread only: what the driver awaits, and what it always does.
         self._paused: Deferred[None] | TaskPause | None = None
         self._pause: TaskPause | None = None
