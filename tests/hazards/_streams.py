@@ -5,16 +5,13 @@ Streams whose bodies tell that they have ended, and in which thread.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import AsyncIterator
 
-from _verdict import PATIENCE, Hang, check
+from _leaving import ends
+from _verdict import PATIENCE
 from twisted.internet.defer import Deferred
 
 import crochet
-
-# The threads in which a body has ended.
-ends: list[int] = []
 
 
 @crochet.iterate_in_reactor(timeout=PATIENCE)
@@ -41,17 +38,3 @@ async def stuck() -> AsyncIterator[int]:
         await Deferred()
     finally:
         ends.append(threading.get_ident())
-
-
-def check_ended(number: int) -> None:
-    """
-    Check that so many bodies have ended, or do so soon, each in the reactor thread.
-    """
-    deadline = time.monotonic() + PATIENCE
-    while len(ends) < number:
-        if time.monotonic() > deadline:
-            raise Hang(f"{len(ends)} of {number} bodies have ended")
-        time.sleep(0.001)
-    check(len(ends) == number, f"{len(ends)} endings of {number} bodies")
-    wrong = set(ends) - {crochet.status().ident}
-    check(not wrong, f"finally ran in another thread than the reactor's: {wrong}")

@@ -6,17 +6,13 @@ import gc
 import os
 import signal
 import threading
-import time
 from contextlib import asynccontextmanager
 
-from _operations import check_alive
-from _verdict import PATIENCE, Hang, check, in_thread, judge, needs, refusal_of
+from _leaving import ends, leave_in
+from _verdict import PATIENCE, in_thread, judge, needs
 from twisted.internet.defer import Deferred
 
 import crochet
-
-# The threads in which a context has exited.
-exits = []
 
 
 @crochet.context_in_reactor(timeout=PATIENCE)
@@ -29,7 +25,7 @@ async def context(hangs=None):
         if hangs == "exit":
             await Deferred()
     finally:
-        exits.append(threading.get_ident())
+        ends.append(threading.get_ident())
 
 
 def ended():
@@ -87,21 +83,9 @@ def left_in_another_thread():
     in_thread(lambda: entered.__exit__(None, None, None))
 
 
-def check_exited(number):
-    deadline = time.monotonic() + PATIENCE
-    while len(exits) < number:
-        if time.monotonic() > deadline:
-            raise Hang(f"{len(exits)} of {number} contexts have exited")
-        time.sleep(0.001)
-    check(len(exits) == number, f"{len(exits)} exits of {number} contexts")
-    wrong = set(exits) - {crochet.status().ident}
-    check(not wrong, f"an exit ran in another thread than the reactor's: {wrong}")
-
-
 def hazard():
     needs(os.name == "posix", "SIGINT by os.kill")
     crochet.setup()
-    gc.disable()  # but for those that are meant
     ways = {
         ended: None,
         failed: KeyError,
@@ -113,16 +97,7 @@ def hazard():
         collected: None,
         left_in_another_thread: None,
     }
-    for number, (way, error) in enumerate(ways.items(), 1):
-        if error is None:
-            way()
-        else:
-            refusal_of(way, error)
-        gc.collect()
-        check_exited(number)
-    check_alive()
-    left = [call.function for call in crochet.status().calls]
-    check(not left, f"these are left: {left}")
+    leave_in(ways)
     return f"{len(ways)} ways, each context exited once"
 
 

@@ -2,7 +2,8 @@
 In a forked child a stream of the parent's raises ReactorStopped at once; the parent's goes on.
 """
 
-from _streams import check_ended, ends, numbers, stuck
+from _leaving import check_ended, ends
+from _streams import numbers, stuck
 from _verdict import check, in_fork, judge, refusal_of
 
 import crochet

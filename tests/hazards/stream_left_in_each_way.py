@@ -7,9 +7,9 @@ import os
 import signal
 import threading
 
-from _operations import check_alive
-from _streams import check_ended, numbers, stuck
-from _verdict import check, in_thread, judge, needs, refusal_of
+from _leaving import leave_in
+from _streams import numbers, stuck
+from _verdict import in_thread, judge, needs, refusal_of
 
 import crochet
 
@@ -66,7 +66,6 @@ def thread_died():
 def hazard():
     needs(os.name == "posix", "SIGINT by os.kill")
     crochet.setup()
-    gc.disable()  # but for those that are meant
     ways = {
         broken: None,
         failed: KeyError,
@@ -76,16 +75,7 @@ def hazard():
         collected_in_reactor: None,
         thread_died: None,
     }
-    for number, (way, error) in enumerate(ways.items(), 1):
-        if error is None:
-            way()
-        else:
-            refusal_of(way, error)
-        gc.collect()
-        check_ended(number)
-    check_alive()
-    left = [call.function for call in crochet.status().calls]
-    check(not left, f"these are left: {left}")
+    leave_in(ways)
     return f"{len(ways)} ways, each body ended once"
 
 

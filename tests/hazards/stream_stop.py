@@ -4,7 +4,8 @@ When the reactor stops, whoever waits for an item gets ReactorStopped at once, a
 
 import threading
 
-from _streams import ends, numbers, stuck
+from _leaving import ends
+from _streams import numbers, stuck
 from _verdict import check, in_thread, judge, refusal_of
 
 import crochet
