@@ -29,6 +29,7 @@ from crochet._core.bridge import Bridge
 from crochet._core.call import Call
 from crochet._core.result import call_of
 from crochet._threads.primitives import Waiter
+from support.memory import cycles_of
 from support.process import FakeProcess, LoggedFailures, call_for, failing_call, in_reactor_thread
 from support.stepping import BOUND, Background, FakeWaiter, SteppedDict, Steps, together
 
@@ -361,18 +362,6 @@ class TestMemory:
     No call leaves a reference cycle behind.
     """
 
-    @staticmethod
-    def _cycles(act: Callable[[], object]) -> int:
-        act()  # what is made once is made now
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(10):
-                act()
-            return gc.collect()
-        finally:
-            gc.enable()
-
     def test_of_a_success(self, stepped: FakeProcess) -> None:
         """
         Whichever way it came.
@@ -384,7 +373,7 @@ class TestMemory:
                 stepped.reactor.turn()
                 assert result.wait(0) == 7
 
-        assert self._cycles(act) == 0
+        assert cycles_of(act, 10) == 0
 
     @pytest.mark.parametrize("kind", ["raised", "awaited", "called back", "returned"])
     def test_of_an_error(self, running: FakeProcess, kind: str) -> None:
@@ -422,7 +411,7 @@ class TestMemory:
             for _ in range(2):
                 call_for(running).wait(BOUND)
 
-        assert self._cycles(act) == 0
+        assert cycles_of(act, 10) == 0
 
     def test_of_a_cancellation(self, stepped: FakeProcess) -> None:
         """
@@ -437,7 +426,7 @@ class TestMemory:
             stepped.reactor.turn()
             assert all(result.done() for result in results)
 
-        assert self._cycles(act) == 0
+        assert cycles_of(act, 10) == 0
 
 
 class TestCancelling:

@@ -29,6 +29,7 @@ from crochet._core.result import call_of
 from crochet._core.waiting import cancel_interrupted
 from crochet._threads import timeouts
 from crochet._threads.primitives import Task, Waiter
+from support.memory import cycles_of
 from support.process import FakeProcess, LoggedFailures
 from support.stepping import BOUND, Background, FakeClock, FakeWaiter, Steps, wait_until
 
@@ -244,14 +245,7 @@ class TestGivingUp:
                 running.wait_for(BOUND)(int)()
 
         for timeout in (0.0, 0.05):
-            act(timeout)
-            gc.collect()
-            gc.disable()
-            try:
-                act(timeout)
-                assert gc.collect() == 0
-            finally:
-                gc.enable()
+            assert cycles_of(partial(act, timeout)) == 0
 
     def test_an_error_leaves_no_cycle(self, running: FakeProcess) -> None:
         """
@@ -269,14 +263,7 @@ class TestGivingUp:
             for _ in range(2):
                 running.wait_for(BOUND)(int)()
 
-        act()
-        gc.collect()
-        gc.disable()
-        try:
-            act()
-            assert gc.collect() == 0
-        finally:
-            gc.enable()
+        assert cycles_of(act) == 0
 
 
 @pytest.mark.parametrize("kind", ["wait_for", "wait"])

@@ -8,7 +8,6 @@ Async context managers of the reactor thread, as ``with`` statements see them.
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
 import pickle
 import sys
@@ -29,6 +28,7 @@ from crochet._core.decorators import WaitedFunction
 from crochet._core.run_in_caller import run_in_caller
 from crochet._streams.context import Contexting
 from crochet._threads import timeouts
+from support.memory import cycles_of
 from support.process import LoggedFailures
 from support.stepping import BOUND, Background, wait_until
 
@@ -430,14 +430,7 @@ class TestErrors:
             for _ in range(2):
                 turn(either)
 
-        act()
-        gc.collect()
-        gc.disable()
-        try:
-            act()
-            assert gc.collect() == 0
-        finally:
-            gc.enable()
+        assert cycles_of(act) == 0
 
 
 class TestTheEnd:

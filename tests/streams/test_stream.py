@@ -25,6 +25,7 @@ from crochet import DeadlockError, ReactorStopped, TimeoutError
 from crochet._diagnostics.dump import dump
 from crochet._streams.iterating import Iterating
 from crochet._threads.primitives import Task
+from support.memory import cycles_of
 from support.process import LoggedFailures
 from support.stepping import BOUND, SOURCE, Background, FakeClock, FakeWaiter, Steps, wait_until
 
@@ -633,14 +634,7 @@ class TestTheEnd:
             for _ in range(2):
                 turn(either)
 
-        act()
-        gc.collect()
-        gc.disable()
-        try:
-            act()
-            assert gc.collect() == 0
-        finally:
-            gc.enable()
+        assert cycles_of(act) == 0
 
 
 class TestTimeouts:
