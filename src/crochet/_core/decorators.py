@@ -21,7 +21,7 @@ from contextvars import copy_context
 from functools import partial, update_wrapper
 from math import inf
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .. import _errors
 from .._threads import clock, timeouts
@@ -130,10 +130,7 @@ class Decorators:
                 del call, waiter  # an error's traceback holds this frame
 
         # No word of wait_for_reactor, which has these: it would keep itself alive.
-        def with_options(**changed: object) -> Callable[..., object]:
-            other = options._replace(**changed)  # type: ignore[arg-type]
-            wrapper = self._waited_for(other, name, function, undecorated)
-            return WaitedFunction(looking_like(undecorated, wrapper, name))
+        with_options = other_options(self._waited_for, options, name, function, undecorated)
 
         def with_timeout(timeout: Seconds) -> Callable[..., object]:
             return with_options(limit=limit_of(timeout))
@@ -145,6 +142,31 @@ class Decorators:
 
         vars(wait_for_reactor).update(with_timeout=with_timeout, with_progress=with_progress)
         return wait_for_reactor
+
+
+def other_options(
+    wrap: Callable[..., Callable[..., object]],
+    options: Any,
+    name: str,
+    function: Callable[..., object],
+    undecorated: Callable[..., object],
+) -> Callable[..., Callable[..., object]]:
+    """
+    Return what makes a decorated function with some options changed, for one call of it.
+
+    Args:
+        wrap: makes wrappers: of the options, the name, the function, and what was decorated.
+        options: the decorated function's, a named tuple.
+        name: of the function, for messages.
+        function: is called.
+        undecorated: what the wrapper is to look like.
+    """
+
+    def with_options(**changed: object) -> Callable[..., object]:
+        wrapper = wrap(options._replace(**changed), name, function, undecorated)
+        return WaitedFunction(looking_like(undecorated, wrapper, name))
+
+    return with_options
 
 
 def limit_of(timeout: Seconds, what: str = "a timeout", of: str = "wait_for") -> float:

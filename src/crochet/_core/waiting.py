@@ -5,7 +5,7 @@ What must always hold when a wait ends:
 
 1. ``run_and_wait()`` ends, whichever way, with the operation ended, or told to; one that had not
    started never will. ``wait_for_answer()`` leaves the operation as it was.
-2. A wait that was given up goes on for a bounded time: ``_CANCEL_DELIVERY`` at most, and if the
+2. A wait that was given up goes on for a bounded time: ``CANCEL_DELIVERY`` at most, and if the
    reactor thread has passed the cancellation on by then, the grace.
 3. A value that comes after that is handed over once, or dropped.
 4. The thread that waits is listed in ``bridge.waits`` for as long as only an answer, or a task that
@@ -36,7 +36,7 @@ from .progress import INTERVAL, OnProgress, Progress, display, progress_of
 
 # How long a wait that was given up waits for the reactor thread to look up from what it does and
 # pass the cancellation on, in seconds. Only then is it worth waiting for the operation's cleanup.
-_CANCEL_DELIVERY = 0.02
+CANCEL_DELIVERY = 0.02
 
 # What is called, in the reactor thread, with a value that nobody waits for any more.
 OnLate = Callable[[Any], object]
@@ -370,7 +370,7 @@ def _cancelled(call: Call, waiter: Waiter, options: WaitOptions) -> bool:
     """
     call.bridge.call(_cancel_in_reactor, call, options)
     waiter.clear()  # it is too late for tasks
-    if not ends(call, waiter, min(_CANCEL_DELIVERY, options.grace)) and call.cancel_delivered:
+    if not ends(call, waiter, min(CANCEL_DELIVERY, options.grace)) and call.cancel_delivered:
         ends(call, waiter, options.grace)
     call.callbacks.pop(waiter, None)  # no task is to be sent here any more
     waiter.clear()

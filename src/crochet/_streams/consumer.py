@@ -28,16 +28,12 @@ from .._core.call import PENDING, Call
 from .._core.deadline import get_bound, get_end
 from .._core.failure import StoredError
 from .._core.progress import last_report
-from .._core.waiting import ends
+from .._core.waiting import CANCEL_DELIVERY, ends
 from .._errors import Limit, Reason
 from .._threads import clock, timeouts
 from .._threads.primitives import Task, Waiter, discard
 from .closing import Closer
 from .pipe import Pipe
-
-# How long a wait that was given up waits for the reactor thread to tell the body, in seconds. Only
-# then is it worth waiting for the body's cleanup.
-_CANCEL_DELIVERY = 0.02
 
 
 class NoItem:
@@ -250,7 +246,7 @@ class Consumer:
         pipe = self.pipe
         if pipe.items or pipe.is_closed or self.call.outcome is not PENDING:
             return None
-        has_begun, has_ended = self.end(_CANCEL_DELIVERY)
+        has_begun, has_ended = self.end(CANCEL_DELIVERY)
         self.waiter.clear()  # it is too late for tasks
         return self.too_late(wait, reason, has_begun=has_begun, has_ended=has_ended)
 
@@ -324,7 +320,7 @@ class Consumer:
         try:
             bridge.waits.leave(get_ident(), self.waiter)
             was_open = call.outcome is PENDING
-            has_begun, has_ended = self.end(_CANCEL_DELIVERY)
+            has_begun, has_ended = self.end(CANCEL_DELIVERY)
             self.waiter.clear()
             add_note = getattr(sys.exc_info()[1], "add_note", None)  # from Python 3.11 on
             if was_open and add_note is not None:

@@ -46,8 +46,8 @@ from .._core.decorators import (
     WaitedFunction,
     decorated,
     limit_of,
-    looking_like,
     name_of_function,
+    other_options,
     take_out,
 )
 from .._core.failure import StoredError
@@ -395,11 +395,11 @@ class Contexting:
             context: ReactorContext[object] = ReactorContext(bridge, name, options, body)
             return context
 
+        # No word of context_in_reactor, which has this: it would keep itself alive.
+        with_options = other_options(self._context_of, options, name, function, undecorated)
+
         def with_timeout(timeout: Seconds) -> Callable[..., object]:
-            # No word of context_in_reactor, which has this: it would keep itself alive.
-            other = options._replace(limit=limit_of(timeout, of="context_in_reactor"))
-            wrapper = self._context_of(other, name, function, undecorated)
-            return WaitedFunction(looking_like(undecorated, wrapper, name))
+            return with_options(limit=limit_of(timeout, of="context_in_reactor"))
 
         vars(context_in_reactor)["with_timeout"] = with_timeout
         return context_in_reactor
