@@ -16,7 +16,7 @@ from crochet._diagnostics import moments as _moments
 from crochet._diagnostics.frames import Place
 from crochet._diagnostics.moments import Moments, Sight, see, sight_of
 from crochet._threads.primitives import Latch
-from support.process import FakeProcess
+from support.process import FakeProcess, call_for
 from support.stepping import BOUND, Background
 
 PARSING = Sight((Place("parse", "/srv/app/views.py", 31),), False, "views.py:31 parse()")
@@ -189,6 +189,20 @@ class TestSpells:
         assert [(spell.since, spell.until) for spell in moments.spells] == [
             (10.0, 10.2),
             (10.5, 10.7),
+        ]
+
+    def test_begin_with_the_body(self, running: FakeProcess) -> None:
+        """
+        Not with the turn, in which many calls of the same function may have come and gone.
+        """
+        moments: Moments[Any] = Moments()
+        for started in (10.0, 10.1):
+            body = call_of(call_for(running))
+            body.started = started
+            moments.note(9.0, started + 0.05, PARSING._replace(body=body))
+        assert [(spell.since, spell.until) for spell in moments.spells] == [
+            (10.0, 10.05),
+            (10.1, 10.15),
         ]
 
     def test_are_forgotten(self) -> None:

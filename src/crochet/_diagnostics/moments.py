@@ -155,6 +155,9 @@ class Moments(Generic[T]):
             at: now.
             sight: where it is.
         """
+        if sight.body is not None and sight.body.started is not None:
+            # The calls before it, in the same turn, may have been of the same function.
+            since = max(since, sight.body.started)
         function = sight.function
         last = self.spells[-1] if self.spells else None
         if last is not None and last.until > since:
