@@ -31,10 +31,12 @@ assert double(21) == 42
 """
 
 
-def check_exits(end: str, *, status: int = 0, says: str = "") -> str:
+def check_exits(end: str, *, status: int = 0, says: str = "", in_order: bool = True) -> str:
     """
     Check how a program ends that has made a call: in time, with that status, and saying just that.
     """
     ended = run_python(BEGINNING + textwrap.dedent(end)).check_clean(status)
-    check(ended.out.split() == says.split(), f"it says {ended.out.split()}, not {says.split()}")
+    out, expected = ended.out.split(), says.split()
+    is_right = out == expected if in_order else sorted(out) == sorted(expected)
+    check(is_right, f"it says {out}, not {expected}")
     return f"status {status}, stderr empty"
