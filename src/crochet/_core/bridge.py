@@ -510,8 +510,10 @@ class Bridge:
                 # It is taken out where it is begun. And no name for it here, for a traceback of the
                 # body leads back to this frame.
                 queue[0].start(queue, handoff)
-            self.notice_fork()  # the last body's: this is to end, and not to poll the parent's
-            self._wake_for_calls()
+            if not self.mark[0]:  # the last body has forked: do not poll what is the parent's
+                self.on_fork()
+            if queue and not self._wakeup:
+                self._wake()
         except BaseException:
             # Only an exception thrown into this thread from outside gets here.
             self.handoff.release_all()

@@ -182,10 +182,10 @@ def _drain_after_polls(
     names = cast("dict[str, object]", vars(reactor))
     before = names.get("doIteration")  # if none, there is that of the class
     iterate = reactor.doIteration
-    calls = handoff.calls
+    calls, line, turns = handoff.calls, handoff.line, handoff.turns
 
     def do_iteration(delay: float | None) -> None:
-        if calls or handoff.is_under_way():
+        if calls or line or turns:  # is_under_way(), without a call each time
             iterate(0 if pending else MOMENT if delay is None else min(delay, MOMENT))
             handoff.check(wakes=not pending)
         else:

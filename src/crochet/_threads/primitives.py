@@ -35,7 +35,7 @@ class Waiter:
     function that is to be called in it. What is put once the wait is over is dropped with the
     waiter.
 
-    1. Who puts something appends it, then opens the lock.
+    1. Who puts a task appends it, then opens the lock; to release is to open the lock.
     2. The thread that waits takes the lock, then looks at what there is.
 
     Verdict: what was put before 2 is found by it; for what comes later the lock is open, and the
@@ -50,13 +50,13 @@ class Waiter:
         outer: the same thread's wait that this one has interrupted, if any.
     """
 
-    __slots__ = ("_items", "_lock", "call", "outer")
+    __slots__ = ("_lock", "_tasks", "call", "outer")
 
     call: Any
     outer: Waiter | None
 
     def __init__(self) -> None:
-        self._items: list[Task | None] = []  # any thread appends, the one that waits takes out
+        self._tasks: list[Task] = []  # any thread appends, the one that waits takes out
         lock = self._lock = allocate_lock()
         lock.acquire()
 
@@ -64,7 +64,8 @@ class Waiter:
         """
         Release the thread, or have it do something. From any thread; blocks never.
         """
-        self._items.append(item)
+        if item is not None:
+            self._tasks.append(item)
         try:
             self._lock.release()
         except RuntimeError as error:
@@ -76,22 +77,22 @@ class Waiter:
         """
         Tell whether nothing was put that has not been taken.
         """
-        return not self._items
+        return not self._tasks and self._lock.locked()
 
     def wait(self, seconds: float) -> Task | None:
         """
         Block until something is put, for so many seconds at most. Return the task, if it is one.
         """
-        items = self._items
-        self._lock.acquire(True, 0 if items else seconds)
-        return items.pop(0) if items else None
+        tasks = self._tasks
+        self._lock.acquire(True, 0 if tasks else seconds)
+        return tasks.pop(0) if tasks else None
 
     def clear(self) -> None:
         """
-        Drop what has been put. (The destructor of a dropped task may put to other waiters.)
+        Drop the tasks that were put; a release stays, and has the next wait look at once.
         """
-        while self._items:
-            self._items.pop()
+        while self._tasks:  # the destructor of one may put another
+            self._tasks.pop()
 
 
 class Latch:
