@@ -447,13 +447,13 @@ class TestRunInReactor:
         withdrawn. The next one is not kept from waking.
         """
         ran: list[int] = []
-        ring = stepped.bridge._ring
+        ring = stepped.bridge._wake_reactor
 
         def interrupt(*args: object) -> None:
-            stepped.bridge._ring = ring
+            stepped.bridge._wake_reactor = ring
             raise KeyboardInterrupt("Ctrl-C")
 
-        stepped.bridge._ring = interrupt
+        stepped.bridge._wake_reactor = interrupt
         with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
             stepped.run_in_reactor(ran.append)(1)
         result = stepped.run_in_reactor(ran.append)(2)

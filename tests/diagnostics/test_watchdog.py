@@ -1,5 +1,5 @@
 """
-The watch over the reactor thread: when it looks, when it sleeps, and what it sees.
+The watchdog over the reactor thread: when it looks, when it sleeps, and what it sees.
 
 Stepped first: time and the inbox that it waits for are fake, and what others do meanwhile happens
 where it would block. Then the real things, each in a new process.
@@ -105,12 +105,13 @@ class Stepped:
 
     def run(self, *steps: Callable[[], object]) -> list[float]:
         """
-        Have the watch run until there are no steps left; return how long it waited, -1 for asleep.
+        Have the watchdog run until there are no steps left; return how long it waited, -1 for
+        asleep.
         """
         self._steps = list(steps)
         self.watchdog.start()
         self.threads.started[-1].run()
-        assert self.bridge.rouse is None
+        assert self.bridge.wake_watchdog is None
         return self.inbox.waits  # type: ignore[no-any-return]
 
     def turn(self) -> None:
@@ -131,7 +132,7 @@ def stepped() -> Stepped:
 
 class Logged:
     """
-    What the watch logs.
+    What the watchdog logs.
     """
 
     def __init__(self) -> None:
@@ -166,7 +167,7 @@ def log() -> Iterator[Logged]:
 
 def nothing() -> None:
     """
-    Do nothing while the watch waits.
+    Do nothing while the watchdog waits.
     """
 
 
@@ -177,14 +178,14 @@ class TestSleep:
 
     def test_at_rest(self, stepped: Stepped) -> None:
         """
-        It can be roused, and sleeps with no bound.
+        It can be woken, and sleeps with no bound.
         """
         seen: list[object] = []
-        waits = stepped.run(lambda: seen.append(stepped.bridge.rouse))
+        waits = stepped.run(lambda: seen.append(stepped.bridge.wake_watchdog))
         assert seen == [stepped.watchdog.wake]
         assert waits[0] == -1
 
-    def test_is_roused_by_a_call(self, stepped: Stepped) -> None:
+    def test_is_woken_by_a_call(self, stepped: Stepped) -> None:
         """
         It looks, and again, until the call is answered; then it sleeps.
         """
@@ -194,7 +195,8 @@ class TestSleep:
 
     def test_call_before_the_look(self, stepped: Stepped) -> None:
         """
-        1. The watch writes ``rouse``. 2. A call is entered. 3. The watch looks, and does not sleep.
+        1. The watchdog writes ``wake_watchdog``. 2. A call is entered. 3. The watchdog looks, and
+        does not sleep.
         """
         in_flight = stepped.bridge.in_flight = LookedAt()
         in_flight.before = stepped.call
@@ -202,25 +204,26 @@ class TestSleep:
 
     def test_call_after_the_look(self, stepped: Stepped) -> None:
         """
-        1. The watch writes ``rouse``. 2. It looks. 3. A call is entered, and opens the lock. 4. The
-        watch, about to sleep, does not.
+        1. The watchdog writes ``wake_watchdog``. 2. It looks. 3. A call is entered, and opens the
+        lock. 4. The watch, about to sleep, does not.
         """
         in_flight = stepped.bridge.in_flight = LookedAt()
         in_flight.after = stepped.call
         assert -1 not in stepped.run(nothing)[:1]
 
-    def test_late_rouse(self, stepped: Stepped) -> None:
+    def test_late_wake(self, stepped: Stepped) -> None:
         """
-        1. A caller reads ``rouse``. 2. The watch wakes, finds nothing, and sleeps again. 3. The
-        caller goes on. The watch looks once too often, and ``rouse`` is still there.
+        1. A caller reads ``wake_watchdog``. 2. The watchdog wakes, finds nothing, and sleeps again.
+        3. The caller goes on. The watchdog looks once too often, and ``wake_watchdog`` is still
+        there.
         """
         late: list[Any] = []
         waits = stepped.run(
-            lambda: (late.append(stepped.bridge.rouse), stepped.watchdog._worker.wake()),
+            lambda: (late.append(stepped.bridge.wake_watchdog), stepped.watchdog._worker.wake()),
             nothing,  # the pause before the look
             lambda: late.pop()(),
             nothing,
-            lambda: late.append(stepped.bridge.rouse),
+            lambda: late.append(stepped.bridge.wake_watchdog),
         )
         assert waits[:5] == [-1, 0.1, -1, 0.1, -1]
         assert late == [stepped.watchdog.wake]
@@ -294,7 +297,8 @@ class TestSleep:
 
     def test_stop_while_it_goes_to_sleep(self, stepped: Stepped) -> None:
         """
-        1. The watch finds that it is not stopped. 2. It is. 3. It finds that, and does not sleep.
+        1. The watchdog finds that it is not stopped. 2. It is. 3. It finds that, and does not
+        sleep.
         """
         stepped.bridge.in_flight = LookedAt()
         stepped.bridge.in_flight.before = stepped.watchdog.stop
@@ -325,9 +329,9 @@ class TestSleep:
         """
         It has no thread, and calls wake none.
         """
-        stepped.bridge.rouse = stepped.watchdog.wake
+        stepped.bridge.wake_watchdog = stepped.watchdog.wake
         stepped.watchdog.after_fork_in_child()
-        assert stepped.bridge.rouse is None
+        assert stepped.bridge.wake_watchdog is None
         assert stepped.watchdog.get_caller() is None
 
     def test_threads_to_take_back(self, stepped: Stepped) -> None:
@@ -353,7 +357,7 @@ class TestSleep:
         come, or nobody was let through.
         """
         handoff = stepped.bridge.handoff
-        handoff.minder = nothing
+        handoff.schedule_check = nothing
         waiters = [Waiter() for _ in range(2)]
 
         def enqueue() -> None:
@@ -378,7 +382,7 @@ class TestSleep:
         Is seen, though the call is in flight no more.
         """
         handoff = stepped.bridge.handoff
-        handoff.minder = nothing
+        handoff.schedule_check = nothing
         in_flight = stepped.bridge.in_flight = LookedAt()
 
         def enqueue() -> None:
@@ -411,7 +415,7 @@ class TestSleep:
         None begins before it watches, or after its end.
         """
         handoff = stepped.bridge.handoff
-        handoff.minder = nothing
+        handoff.schedule_check = nothing
         waiter = Waiter()
         assert not handoff.begin()
         stepped.run(lambda: handoff.turns.append(waiter))
@@ -485,7 +489,7 @@ class TestStalls:
 
     def test_end_when_nothing_is_in_flight(self, stepped: Stepped, log: Logged) -> None:
         """
-        It sleeps for as long as the reactor does not turn, and is roused by its turn.
+        It sleeps for as long as the reactor does not turn, and is woken by its turn.
         """
         calls: list[Any] = []
 
@@ -742,7 +746,7 @@ def until(claim):
         time.sleep(0.001)
 
 def is_asleep():
-    return crochet._event_loop.bridge.rouse is not None
+    return crochet._event_loop.bridge.wake_watchdog is not None
 
 def names():
     return sorted(each.name for each in threading.enumerate())
@@ -825,7 +829,7 @@ class TestReal:
                 until(is_asleep)
                 from twisted.internet import reactor
                 timer = []
-                # It is roused by what is no call of ours, and finds the deadlock there.
+                # It is woken by what is no call of ours, and finds the deadlock there.
                 waiter = in_thread(pending.wait)
                 until(is_asleep)
                 reactor.callFromThread(reactor.callLater, 0.3, lambda: waiter.join())

@@ -248,7 +248,7 @@ class TestBurial:
             lived.reactor_thread.after_fork_in_child()
         lived.reactor_thread.close()
         lived.reactor_thread.close()
-        lived.bridge._ring([])
+        lived.bridge._wake_reactor([])
 
     def test_of_a_parent_s(self, fake: Lived) -> None:
         """

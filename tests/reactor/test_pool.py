@@ -31,7 +31,7 @@ class Pooled:
     def __init__(self) -> None:
         self.reactor: Any = FakeReactor()
         self.bridge = open_bridge(self.reactor)
-        self.bridge.ring_with(list)  # calls are answered when the test says so
+        self.bridge.use_wakeup(list)  # calls are answered when the test says so
         self.reactor.turn()
         self.pool = self.reactor.threadpool = ThreadPool(0, 2)
         self.pool.start()

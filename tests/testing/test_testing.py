@@ -66,7 +66,7 @@ def test_a_body_that_has_not_been_called_is_said_so(process: FakeProcess) -> Non
     """
     with clocked(process.loop, LeakCheck(process.bridge, lambda: None)):
         queued: list[object] = []
-        process.bridge.ring_with(queued.append)
+        process.bridge.use_wakeup(queued.append)
         text = run_body(process.loop, "test_body", Deferred, {}, 3.0)
         assert text is not None
         assert "It has not come back from its call, or has not been called yet" in text

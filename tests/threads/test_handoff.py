@@ -100,7 +100,7 @@ class World:
         self.bridge = open_bridge(self.reactor)
         self.handoff = self.bridge.handoff
         self.bodies: list[int] = []
-        self.handoff.minder = lambda: None
+        self.handoff.schedule_check = lambda: None
         self.handoff.watchdog = self
         self.handoff.begin()
         self.callers: list[Caller] = []
@@ -691,7 +691,7 @@ class TestMinding:
         assert not world.handoff.is_under_way()
         world.bridge.open(world.reactor.callFromThread)
         assert not world.handoff.begin()
-        world.handoff.minder = lambda: None
+        world.handoff.schedule_check = lambda: None
         assert not world.handoff.begin()
         world.handoff.watchdog = self
         assert world.handoff.begin()
@@ -715,7 +715,7 @@ class TestWays:
         """
         process = FakeProcess(None, start_thread)
         process.loop.setup()
-        process.bridge.handoff.minder = lambda: None
+        process.bridge.handoff.schedule_check = lambda: None
         process.bridge.handoff.watchdog = process
         yield process
         process.exit()

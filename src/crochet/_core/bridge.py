@@ -186,7 +186,7 @@ _LOOKED_FOR = 1_000
 # What of a bridge is another's while that plays the reactor's part.
 _BORROWED = (
     *("refusal", "reactor_thread", "last_drain", "diagnosis", "new_waiter", "handoff"),
-    *("_queue", "_turns", "_wakeup", "_call_from_thread", "_ring", "_route"),
+    *("_queue", "_turns", "_wakeup", "_call_from_thread", "_wake_reactor", "_route"),
 )
 
 # How exactly the start of a call is noted, in seconds, and how many lags are remembered.
@@ -234,7 +234,7 @@ class Bridge:
         # Tells why a call has no answer. The lifecycle hands in one that looks.
         self.diagnosis: Diagnosis = NoDiagnosis()
         # Wakes what watches the reactor, while that sleeps. Written by it alone; see watchdog.py.
-        self.rouse: Callable[[], object] | None = None
+        self.wake_watchdog: Callable[[], object] | None = None
         # Wiped by a fork; then on_fork() is to be called. The lifecycle hands in both; see
         # fork_mark.py.
         self.mark: Mark = [1]
@@ -256,7 +256,7 @@ class Bridge:
         # Twisted's own; None while there is no reactor. And what has ours looked up instead of it.
         self._call_from_thread: Callable[..., object] | None = None
         self._route: Route | None = None
-        self._ring: Callable[[Wakeup], object] = _nobody
+        self._wake_reactor: Callable[[Wakeup], object] = _nobody
 
     @property
     def body(self) -> Call | None:
@@ -320,7 +320,7 @@ class Bridge:
     def open(
         self,
         call_from_thread: Callable[..., object],
-        ring: Callable[[Wakeup], object] | None = None,
+        wake_reactor: Callable[[Wakeup], object] | None = None,
         route: Route | None = None,
     ) -> None:
         """
@@ -328,18 +328,19 @@ class Bridge:
 
         Args:
             call_from_thread: the reactor's.
-            ring: has the reactor thread call ``drain_in_reactor()``, from any thread. It is used
-                once the reactor has done what it was given before. Without one,
+            wake_reactor: has the reactor thread call ``drain_in_reactor()``, from any thread. It is
+                used once the reactor has done what it was given before. Without it,
                 *call_from_thread* does.
             route: puts ``call_from_thread()`` where the program looks up the reactor's.
         """
         self.diagnosis.begin()
         self._call_from_thread = call_from_thread
         self.lags.clear()
-        self._ring = partial(call_from_thread, self.drain_in_reactor)
+        self._wake_reactor = partial(call_from_thread, self.drain_in_reactor)
         self._wakeup = []
-        if ring is not None:
-            call_from_thread(self.ring_with, ring)  # after what the program has given it before
+        if wake_reactor is not None:
+            # After what the program has given it before.
+            call_from_thread(self.use_wakeup, wake_reactor)
         self.refusal = None
         if route is not None:
             self._route = route  # before it is used
@@ -348,12 +349,13 @@ class Bridge:
         # then, and may have woken that reactor.
         self.handoff.release_all()
 
-    def ring_with(self, ring: Callable[[Wakeup], object]) -> None:
+    def use_wakeup(self, wake_reactor: Callable[[Wakeup], object]) -> None:
         """
         Wake the reactor in another way from now on, in its thread.
         """
-        if self._call_from_thread is not None and self._ring is not _nobody:  # it may have ended
-            self._ring = ring
+        has_ended = self._call_from_thread is None or self._wake_reactor is _nobody
+        if not has_ended:
+            self._wake_reactor = wake_reactor
             self._wake()  # should the last one have been lost
 
     def call_from_thread(
@@ -447,9 +449,9 @@ class Bridge:
         self._queue.append(call)
         if not self._wakeup and not self._turns:  # or else the last of those does; see handoff.py
             self._wake()
-        rouse = self.rouse  # after entering; see watchdog.py
-        if rouse is not None:
-            rouse()
+        wake_watchdog = self.wake_watchdog  # after entering; see watchdog.py
+        if wake_watchdog is not None:
+            wake_watchdog()
         # The bridge may have been closed since the look above. close() sets refusal, then answers
         # what it finds: a call that it has not found sees that here. If it has found it, too, there
         # is no difference, for nobody has the call yet.
@@ -466,18 +468,18 @@ class Bridge:
         # It wakes once too often rather than too seldom. While one thread is in here, any other
         # wakes the reactor, too: a signal handler in the middle of this may wait for its own call.
         # And an exception that ends this half-way leaves no wake-up behind that nobody heeds.
-        ring = self._ring
+        wake_reactor = self._wake_reactor
         wakeup: Wakeup = [None]
         try:
-            ring(wakeup)
+            wake_reactor(wakeup)
         except Exception:
             # One that has ended meanwhile has closed what it is woken by.
-            if ring is self._ring:
+            if wake_reactor is self._wake_reactor:
                 raise
         # It may have been heeded by now, and is empty then. One of an earlier life, which nobody
-        # will heed, does not become the last: open() changes _ring, and nothing comes between this
-        # look and the next step.
-        if ring is self._ring:
+        # will heed, does not become the last: open() changes _wake_reactor, and nothing comes
+        # between this look and the next step.
+        if wake_reactor is self._wake_reactor:
             self._wakeup = wakeup
 
     def _wake_for_calls(self) -> None:
@@ -603,9 +605,9 @@ class Bridge:
         self.refusal = gatekeeper
         self.generation += 1
         self._call_from_thread = None
-        self._ring = _nobody  # what wakes the reactor is the parent's
+        self._wake_reactor = _nobody  # what wakes the reactor is the parent's
         self._unroute()
-        self.rouse = None
+        self.wake_watchdog = None
         self.reactor_thread = None
         self.body_of = None
         self.uncollected.clear()  # the parent logs its errors itself
@@ -631,7 +633,8 @@ class Bridge:
             The Deferreds of the operations that had started, to be cancelled.
         """
         self.refusal = refusal  # before the copy is made; see submit()
-        self._ring = _nobody  # what closes the wake-up waits until no thread has this any more
+        # What closes the wake-up waits until no thread has this any more.
+        self._wake_reactor = _nobody
         unfinished: list[Deferred[Any]] = []
         for call in self.calls_in_flight():
             running = call.end(refusal(call.name))

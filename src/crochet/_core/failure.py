@@ -1,33 +1,16 @@
 """
-The error of a call, from the reactor thread to whoever takes it.
+The error of a call, from the reactor thread to the threads that take it.
 
 What must always hold:
 
 1. Every taker raises the type and value that the body raised, with the reactor's frames below and
    its own above, however many takers there are and however often each takes.
-2. A held fault keeps no frame of a taker alive.
-3. A fault that nobody took is logged once: when it is dropped, or at exit.
+2. A stored error keeps no frame of a taker alive.
+3. One that nobody took is logged once: when it is dropped, or at exit.
 
-Raising an exception object changes it: the frames it passes are added to its ``__traceback__``
-and the exception being handled becomes its ``__context__``. One object raised in two threads
-therefore mixes their frames, and an object that is kept after it was raised keeps its takers'
-frames. So the fault remembers the pristine traceback, cause and context, hands the original
-object to the first taker only, and keeps a copy for the others:
-
-1. Two takers both make a copy of the original.
-2. Both try to delete ``_is_fresh``. Deleting a slot is one step of the interpreter: one of them
-   gets the AttributeError.
-3. The winner leaves its copy behind and raises the original; the other raises its own copy.
-
-Verdict: no two takers raise the same object. test_faults.py steps it.
-
-An exception that cannot be copied faithfully (one whose ``__init__`` wants other arguments than
-its ``args``, say) is the same object for all. Its traceback is set right before each raise, so
-it stays of constant length; threads that take it at the same moment may see each other's frames.
-
-Threads: made and filled in the reactor thread, then read-only but for ``_error``, ``_is_fresh``
-and ``is_collected``, which any taker touches. No locks: ``__del__`` runs wherever a reference is
-dropped, also in a garbage collection that interrupts this very code.
+Threads: made and filled in the reactor thread, then read-only but for ``_error``, ``_is_fresh`` and
+what ``collect()`` writes, which any taker touches. No locks: ``__del__`` runs wherever a reference
+is dropped, also in a garbage collection that interrupts this very code.
 """
 
 from __future__ import annotations
@@ -45,7 +28,7 @@ from .._threads.primitives import claim
 
 _log = Logger(namespace="crochet")
 
-# The faults that nobody has taken yet. Weak references: to be listed keeps nothing alive. Keyed
+# The errors that nobody has taken yet. Weak references: to be listed keeps nothing alive. Keyed
 # by id, so that entering and leaving are single dict operations that run no Python code.
 Uncollected = dict[int, "weakref.ref[StoredError]"]
 
@@ -60,7 +43,7 @@ _set_suppress = vars(BaseException)["__suppress_context__"].__set__
 
 class _Unreported:
     """
-    What is left of a fault that was dropped before anybody had taken it: it logs the error.
+    What is left of an error that was dropped before anybody had taken it: it logs the error.
     """
 
     __slots__ = ("_error", "_key", "_name", "_traceback", "_uncollected")
@@ -108,6 +91,16 @@ class _Reported:
 class StoredError:
     """
     One error, to be raised by any number of takers, or logged if there is none.
+
+    Raising an exception object changes it: the frames it passes are added to its ``__traceback__``
+    and the exception being handled becomes its ``__context__``. One object raised in two threads
+    mixes their frames, and one that is kept after it was raised keeps its takers'. So this
+    remembers traceback, cause and context as they were, hands the original to the first taker only,
+    and keeps a copy for the others.
+
+    An exception that cannot be copied faithfully (one whose ``__init__`` wants other arguments than
+    its ``args``, say) is the same object for all. Its traceback is set right before each raise, so
+    it stays of constant length; threads that take it at once may see each other's frames.
     """
 
     __slots__ = (
@@ -191,7 +184,7 @@ class StoredError:
         Raise the error in the calling thread, which collects it.
 
         Args:
-            is_last: nobody else can take this fault any more, so no copy need be made.
+            is_last: nobody else can take this error any more, so no copy need be made.
         """
         self.collect()
         error = self._error if is_last else self._taken()
@@ -214,7 +207,9 @@ class StoredError:
         _set_suppress(spare, self._suppress)
         _set_traceback(spare, self._traceback)
         original = self._error
-        if not claim(self, "_is_fresh"):  # the step that decides; see the head of this file
+        # Two takers may both have made a copy. The one that empties the slot leaves its copy behind
+        # and raises the original, the other raises its own: no two raise the same object.
+        if not claim(self, "_is_fresh"):
             return spare
         self._error = spare
         return original
@@ -242,9 +237,9 @@ def report_all(uncollected: Uncollected) -> None:
     Log every error that nobody has taken: for the end of the process.
     """
     for reference in list(uncollected.copy().values()):
-        fault = reference()
-        if fault is not None:
-            fault.report()
+        stored = reference()
+        if stored is not None:
+            stored.report()
 
 
 def _faithful_copy(error: BaseException) -> BaseException | None:

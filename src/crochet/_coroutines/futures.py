@@ -10,23 +10,10 @@ What must always hold:
 3. The reactor thread waits for nothing here, nor does ``cancel()``.
 4. In a forked child the parent's futures are done for those functions, too.
 
-The decision: ``_fates`` is a list, and what was appended first counts. To append is one step of the
-interpreter, so ``cancel()`` in one thread and whoever first sees the answer in another need no lock
-between them.
-
-``result()`` waits as ``EventualResult.wait()`` does, and ``cancel()`` ends that:
-
-1. ``result()`` puts its waiter into ``_at``, then looks whether the future is cancelled, and waits.
-2. ``cancel()`` decides, then puts a task to each waiter, which raises CancelledError there.
-
-Either 1 sees the decision, or 2 finds the waiter. A task for a wait that is over is dropped.
-
-The base class's state is guarded by ``_condition``, which is Python code: a signal's exception can
-leave it locked for ever. So only one thread of ours takes it, the worker "crochet-futures", which
-tries for a bounded time, and no callback is called while that has it. Callbacks belong to the
-program and may block, for another future, say. They are called by a worker of their own, in the
-order in which futures are done; one that blocks while others wait has another thread go on with
-those.
+Threads: any may use a future. ``_condition``, which guards the base class's state, is Python code:
+a signal's exception can leave it locked for ever. So only one thread of ours takes it, the worker
+"crochet-futures", which tries for a bounded time. Callbacks may block, for another future, say, and
+are called by a worker of their own.
 """
 
 from __future__ import annotations
@@ -123,7 +110,9 @@ class ResultFuture(futures.Future[T]):
         self._error_of = error_of
         self._is_running = is_running
         self._block = block
-        self._fates: list[str] = []  # only ever appended to; the first counts
+        # The first counts. To append is one step, so cancel() in one thread and another that first
+        # sees the answer need no lock between them.
+        self._fates: list[str] = []
         self._at: list[Waiter] = []
         self._is_told = False  # whether the operation has been told to end
         self._tries = 0
@@ -208,7 +197,9 @@ class ResultFuture(futures.Future[T]):
         waiter = Waiter()
         self._at.append(waiter)
         try:
-            if not self.cancelled():  # looked at after that; see the head of this file
+            # cancel() decides, then puts a task to each waiter. It has found this one, or this
+            # sees the decision.
+            if not self.cancelled():
                 self._block(timeout, waiter)
         except TimeoutError as error:
             raise futures.TimeoutError(str(error)) from None  # another class on Python 3.10

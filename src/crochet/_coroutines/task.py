@@ -16,11 +16,6 @@ What must always hold:
 4. The caller is answered when the body has ended; if the caller cancelled it, with Twisted's
    CancelledError for asyncio's.
 
-A value is answered at once, from within the last step. An error is answered in the task's done
-callback: until then it passes through our frames, which adds them to the exception object, and the
-waiting thread would do the same at the same time. SystemExit and KeyboardInterrupt, which a task
-passes on out of the loop, are kept from it; to the task they are a cancellation.
-
 Threads: all of it is for the reactor thread only.
 """
 
@@ -72,6 +67,8 @@ class _Body(Driver):
         else:
             task = operation.task
             self.operation = operation.body = operation.task = None
+            # A value is answered at once. An error, once it has passed through our frames: they
+            # are added to it, and the waiting thread would add its own at the same time.
             if isinstance(end, StopIteration):
                 value = end.value
                 if isinstance(value, Deferred):
@@ -81,7 +78,7 @@ class _Body(Driver):
             else:
                 task.add_done_callback(partial(_answer, operation, end, traceback))
             del task  # it will hold the error, whose frames lead back to here
-        if isinstance(end, (SystemExit, KeyboardInterrupt)):
+        if isinstance(end, (SystemExit, KeyboardInterrupt)):  # a task would end the loop with it
             raise TaskCancelledError(repr(end)) from None
 
 

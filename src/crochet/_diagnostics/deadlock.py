@@ -7,23 +7,15 @@ is waited for: ``Thread.join()`` the thread, an import the module's lock, and th
 So we can go from thread to thread until we come back to where we began, which is a deadlock, or to
 a thread that is at work, or to something that does not say which thread could end it.
 
-When a circle is certain, and why one look is enough for that. All frames are taken in one step of
-the interpreter, so there was a moment at which each thread of the circle was where we found it. A
-wait counts that was listed before that moment and is afterwards, and whose thread was not in code
-of the program at that moment: a signal handler, or a destructor, goes on by itself.
+What must always hold:
 
-1. The thread we ask about was in a wait without a timeout for the next one, and so on.
-2. The last of them waits for a call of ours, and has no answer when we look, so it had none then.
-3. The reactor thread, which would have to answer, is the one that we began with.
+1. A deadlock that is called certain is one; see ``_told()``.
+2. Nothing of the program is called here: no attribute that may be a property, no ``repr()`` of its
+   objects.
+3. Locals of a frame are looked at only if it is blocked in something that is listed here: before
+   3.13 looking makes a copy, which lives as long as the frame.
 
-So none of them can move before another does, but for what comes from outside: a signal's exception,
-the timeout of a wait of ours (which is what a DeadlockError saves one from waiting for), and a
-``cancel()`` by a thread that has no part in it. A timeout anywhere else in the circle, or a lock
-whose owner is unknown, and nothing is certain.
-
-Nothing of the program is called here: no attribute that may be a property, no ``repr()`` of its
-objects. Locals of a frame are looked at only if it is blocked in something that is listed here;
-before 3.13 looking makes a copy, which lives as long as the frame.
+Threads: any may ask about any other; the watchdog does.
 """
 
 from __future__ import annotations
@@ -158,6 +150,24 @@ def blocked_in(
 
 
 def _told(links: dict[int, _Link], is_circle: bool, bridge: Bridge) -> Blocked:
+    """
+    Tell of threads each of which waits for the next; and if that is a circle, whether for ever.
+
+    One look is enough to be certain. All frames are taken in one step of the interpreter, so there
+    was a moment at which each thread was where it was found. A wait counts that was listed before
+    that moment and is afterwards, and whose thread was not in code of the program: a signal handler
+    or a destructor goes on by itself.
+
+    1. The thread we ask about was in a wait without a timeout for the next one, and so on.
+    2. The last of them waits for a call of ours, and has no answer when we look, so it had none
+       then.
+    3. The reactor thread, which would have to answer, is the one that we began with.
+
+    So none of them can move before another does, but for what comes from outside: a signal's
+    exception, the timeout of a wait of ours (which is what a DeadlockError saves one from waiting
+    for), and a ``cancel()`` by a thread that has no part in it. With a timeout anywhere else in the
+    circle, or a lock whose owner is unknown, nothing is certain.
+    """
     waits = [link.wait for link in links.values() if link.wait is not None] if is_circle else []
     parts = [
         f"{_name_of(ident, bridge)} waits in {link.place} {link.what}"

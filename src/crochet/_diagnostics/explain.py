@@ -6,18 +6,18 @@ the operation waits on something else, or on nothing. It costs only those whose 
 tells of the reactor thread is shared by all whose time is up in the same moment (moments.py), and
 so may be a twentieth of a second old, or a tenth of the wait; the rest is of this call.
 
-The reactor thread goes on meanwhile, and none of what is read here is guarded. So an explanation
-may be of a moment ago, which is what it is about anyway; it never raises.
+The reactor thread goes on meanwhile, and nothing that is read here is guarded: an explanation may
+be of a moment ago. It never raises.
 
 How long the reactor thread has been busy, nobody has measured, for at rest nothing runs that could.
 But it leaves traces:
 
 1. A call that has started and whose body has returned nothing: it is in that body.
-2. Otherwise, calls in the queue that are younger than ``looked_at``, which is when it last came to
+2. Otherwise, calls in the queue that are younger than ``last_drain``, which is when it last came to
    a call: it was woken for the oldest of them, and has been busy since then at least.
 3. Calls in the queue that are older than that: it has been busy since then with something that
    came after that call.
-4. What the watch has seen, ten times a second, of a callback that did not return.
+4. What the watchdog has seen, ten times a second, of a callback that did not return.
 
 Whether it is busy at all its stack tells. A thread that polls has nothing to do.
 """
@@ -66,7 +66,7 @@ _TOLERABLE = 0.2
 # So many calls in the queue are looked at: each costs every call that times out with it.
 _QUEUED_SEEN = 1000
 
-# Seconds between two looks of the watch's, and some more.
+# Seconds between two looks of the watchdog's, and some more.
 _BETWEEN_LOOKS = 0.25
 
 

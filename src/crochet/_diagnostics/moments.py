@@ -12,7 +12,7 @@ Verdict: nobody depends on the first. One that a signal's exception takes away o
 fork leaves behind, has the others wait for 0.25 s; the next one makes a latch of its own.
 (test_moments.py steps it.)
 
-Threads: any may ask; spells are the watch's to note. Nothing here keeps a result or a frame.
+Threads: any may ask; spells are the watchdog's to note. Nothing here keeps a result or a frame.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Moments(Generic[T]):
         self._last: T | None = None
         # Opens when whoever is looking has looked.
         self._latch: Latch | None = None
-        self.spells: deque[Spell] = deque(maxlen=_SPELLS)  # the watch writes, others read
+        self.spells: deque[Spell] = deque(maxlen=_SPELLS)  # the watchdog writes, others read
 
     def get(self, oldest: float, tolerable: float, look: Callable[[], T]) -> T:
         """
@@ -148,7 +148,7 @@ class Moments(Generic[T]):
 
     def note(self, since: float, at: float, sight: Sight) -> None:
         """
-        Note that the reactor thread does not get out of a callback. The watch's only.
+        Note that the reactor thread does not get out of a callback. The watchdog's only.
 
         Args:
             since: when it was last seen between two callbacks.

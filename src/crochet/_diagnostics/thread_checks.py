@@ -8,28 +8,10 @@ in two threads at once. Under the switch such a call raises there and then. What
 1. Without the switch nothing is wrapped, and nothing costs anything.
 2. What Twisted allows is not refused: ``callFromThread()``, all that is done before the reactor
    runs and after it has ended, Deferreds that have nothing to do with the reactor.
-3. When the reactor is laid to rest everything is as it was.
+3. When the reactor has ended everything is as it was.
 
-What is wrapped, and how a call is told to be the reactor's business:
-
-- Methods of the reactor object, in the object itself. Transports use them in the end: to write to
-  one from another thread is seen as ``reactor.addWriter()``. A program that took ``callLater`` out
-  of the reactor beforehand has the unwrapped one.
-- ``cancel()``, ``reset()`` and ``delay()`` of the timers that this reactor has made. A ``Clock``'s
-  are of the same class, and left alone.
-- ``callback()``, ``errback()`` and ``cancel()`` of Deferreds that were made in the reactor thread,
-  or were given a callback there, or are awaited there, which is the same. One that no reactor
-  thread has touched may be fired anywhere: a unit test does all of it in the main thread. So one
-  that another thread has made, and whose callbacks it has added, is not seen; nor is one that only
-  waits for it, having been returned by another's callback; nor one of an earlier life of the
-  reactor, whose thread is gone. To add a callback is not refused, nor is an overridden method of
-  a subclass, but for what that calls.
-
-Which thread is the reactor's: the one that the bridge knows. Between setup() and the first step of
-its new thread that is nobody yet, so a life is asked as well. Else it would be left to chance
-whether a call right after setup() is refused. While nobody is, everything is allowed, so the
-wrappers may outlive their reactor's run: it was stopped by the program, or they were inherited in
-a fork.
+While no thread is the reactor's everything is allowed, so the wrappers may outlive the reactor's
+run: it was stopped by the program, or they were inherited in a fork.
 
 Threads: install() and uninstall() are called under the loop's setup lock; the wrappers anywhere.
 The mark on a Deferred is written in the reactor thread, and never taken away.
@@ -53,7 +35,9 @@ from .frames import is_ours
 from .in_loop import wants_debug
 
 # The reactor's methods that are for its thread only. callWhenRunning() calls at once, in whatever
-# thread, if the reactor runs.
+# thread, if the reactor runs. They are wrapped in the object itself: a program that took callLater
+# out of the reactor beforehand has the unwrapped one. Transports use them in the end: to write to
+# one from another thread is seen as reactor.addWriter().
 _REACTOR = (
     *("callLater", "callWhenRunning", "stop", "crash", "spawnProcess"),
     *("addReader", "addWriter", "removeReader", "removeWriter"),
@@ -61,9 +45,14 @@ _REACTOR = (
     *("listenTCP", "listenSSL", "listenUNIX", "listenUNIXDatagram", "listenUDP"),
     *("listenMulticast", "adoptStreamPort", "adoptStreamConnection", "adoptDatagramPort"),
 )
-# What makes a Deferred the reactor's, if done in its thread.
+# What makes a Deferred the reactor's, if done in its thread: to make it, to give it a callback or
+# to await it there, which is the same. One that no reactor thread has touched may be fired
+# anywhere: a unit test does all of it in the main thread. So one that another thread has made, and
+# whose callbacks it has added, is not seen; nor is one that only waits for it, having been returned
+# by another's callback; nor one of an earlier run of the reactor, whose thread is gone.
 _TOUCHING = ("__init__", "addCallbacks", "addCallback", "addErrback", "addBoth")
 _FIRING = ("callback", "errback", "cancel")
+# Of the timers that this reactor has made. A Clock's are of the same class, and left alone.
 _TIMING = ("cancel", "reset", "delay")
 
 # Ident of the thread that is about to run the reactor, if there is one.
@@ -178,6 +167,8 @@ class ThreadCheck:
         return checked
 
     def _reactor_thread(self) -> int | None:
+        # Between setup() and the first step of its new thread the bridge knows of none yet. It must
+        # not be left to chance whether a call right after setup() is refused.
         return self._bridge.reactor_thread or self._next_thread()
 
     def _refuse(self, what: str) -> None:

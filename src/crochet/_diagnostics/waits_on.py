@@ -12,15 +12,13 @@ Deferreds know whom to tell and not whom they wait for. What leads down all the 
 - An asyncio task has its coroutine and ``_fut_waiter``, and the functions by which Twisted turns
   futures and Deferreds into one another are closures over them.
 
-Most of this is private to Twisted, and looked up with care: it is as above from 24.10, where
-``_callbacks`` is ``callbacks``, to 26.10. Attributes are asked of classes, for an object may say
-that it has any. What is not found ends the chain.
+Most of this is private to Twisted: it is as above from 24.10, where ``_callbacks`` is
+``callbacks``, to 26.10. Attributes are asked of classes, for an object may say that it has any.
 
-What must always hold: the walk changes nothing, never raises and always ends. It is made in any
-thread while the reactor thread goes on. Lists are copied before they are looked through, which is
-one step of the interpreter; what was seen may be history by the time it is told. A running
-generator tells its line and awaits nothing. If the reactor thread drops something in the
-microseconds for which the walk holds it, that dies here instead of there.
+What must always hold: the walk changes nothing, never raises and always ends. What is not found
+ends it. It is made in any thread while the reactor thread goes on: lists are copied, in one step,
+before they are looked through, and a running generator tells its line and awaits nothing. What the
+reactor thread drops while the walk holds it dies here instead of there.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Watches the reactor thread while calls are in flight, in a thread of its own.
 It finds three things. A deadlock: the reactor thread is blocked in something that only a thread can
 end which waits for us (deadlock.py); that thread's wait is ended with DeadlockError. A stall: the
 reactor has not turned for ``stall_warning`` seconds; that is logged once, with the stack of the
-callback that blocks, and once more when it is over. And a relay that does not go on (handoff.py).
+callback that blocks, and once more when it is over. And a handoff that does not go on (handoff.py).
 It also lets the reactor's thread pool grow (pool.py).
 
 What must always hold:
@@ -16,12 +16,8 @@ What must always hold:
    up to 5 s, for as long as no call is made and the reactor turns.
 3. The reactor thread and the callers never wait for it.
 
-Looks are 0.1 s apart, and the first comes 0.1 s after the call that woke it: most calls are over
-before that, and a program that makes one call after the other does not wake it for each.
-
 Threads: start(), stop(), join() and after_fork_in_child() are for those that start and end the
-reactor; wake() is for any; all else is the watchdog's own thread. A fork finds it parked, as it
-finds the reactor thread, lest a child inherit the lock of a stream that it was writing to.
+reactor; wake() is for any; all else is the watchdog's own thread.
 """
 
 from __future__ import annotations
@@ -48,12 +44,13 @@ from .moments import see
 
 _log = Logger(namespace="crochet")
 
-# Seconds between looks.
+# Seconds between looks, and from the call that woke it to the first: most calls are over before
+# that, and a program that makes one call after the other does not wake it for each.
 _INTERVAL = 0.1
 _SHORTEST = 0.01
 # Seconds that it rests while a call is in flight; see the head of this file.
 _LONGEST_REST = 5.0
-# Seconds that a life's end waits for this thread, which may be logging something.
+# Seconds that the reactor's end waits for this thread, which may be logging something.
 _PATIENCE = 1.0
 
 # Returns seconds, monotonic.
@@ -122,7 +119,7 @@ class Watchdog:
         Forget the thread, which is the parent's.
         """
         self._is_stopped = True
-        self._bridge.rouse = None
+        self._bridge.wake_watchdog = None
         self._worker.after_fork_in_child()
 
     def wake(self) -> None:
@@ -134,7 +131,7 @@ class Watchdog:
 
     def _on_stir(self) -> None:
         # After what it means was written; see _watch().
-        wake = self._bridge.rouse
+        wake = self._bridge.wake_watchdog
         if wake is not None:
             wake()
 
@@ -148,7 +145,7 @@ class Watchdog:
         try:
             return next(self._waits)
         except Exception:
-            _log.failure("The watch has ended: deadlocks and stalls are not noticed any more")
+            _log.failure("The watchdog has ended: deadlocks and stalls are not noticed any more")
             self._is_stopped = True
             return None
 
@@ -157,26 +154,27 @@ class Watchdog:
         handoff.watchdog = self
         try:
             while True:
-                # A call is entered, and then ``rouse`` is read, and called. This is written, and
-                # then it is looked whether there are calls. So either the call is seen, or it is
-                # its turn to wake this. It is the same with a reactor that has something to do
-                # again, which writes ``is_quiet`` first. Only this thread writes ``rouse``: were it
-                # taken away by the thread that calls it, one that was interrupted on the way could
-                # take it away from the next sleep. (test_watchdog.py steps it.)
+                # A call is entered, and then ``wake_watchdog`` is read, and called. This is
+                # written, and then it is looked whether there are calls. So either the call is
+                # seen, or it is its turn to wake this. It is the same with a reactor that has
+                # something to do again, which writes ``is_quiet`` first. Only this thread writes
+                # ``wake_watchdog``: were it taken away by the thread that calls it, one that was
+                # interrupted on the way could take it away from the next sleep. (test_watchdog.py
+                # steps it.)
                 self._is_woken = False
-                bridge.rouse = self.wake
+                bridge.wake_watchdog = self.wake
                 seconds = self._rest if self._is_needed() else None
                 if seconds is None or self._may_rest():
                     yield seconds
                     self._rest = _INTERVAL if self._is_woken else min(4 * self._rest, _LONGEST_REST)
                     if self._has_turned():
                         self._woken_at = self._clock()
-                bridge.rouse = None
+                bridge.wake_watchdog = None
                 yield self._pause()
                 self._look()
         finally:
-            if bridge.rouse == self.wake:  # and not another's, of the reactor's next run
-                bridge.rouse = None
+            if bridge.wake_watchdog == self.wake:  # and not another's, of the reactor's next run
+                bridge.wake_watchdog = None
             if handoff.watchdog is self:
                 handoff.watchdog = None
             handoff.release_all()

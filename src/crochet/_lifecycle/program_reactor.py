@@ -97,7 +97,7 @@ class ProgramReactor:
                 self.reactor, self._bridge.drain_in_reactor, self._bridge.handoff
             )
         if self._wakeup is not None:
-            self._bridge.ring_with(self._wakeup.wake)
+            self._bridge.use_wakeup(self._wakeup.wake)
         watchdog = self._make_watchdog(self.reactor)
         with suppress(RuntimeError):  # no thread can be started; calls go without
             watchdog.start()

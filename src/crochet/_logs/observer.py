@@ -10,21 +10,6 @@ What must always hold:
 4. Errors that nobody took do not vanish because ``dictConfig()`` has disabled a logger that it was
    not told of. They are told on stderr then.
 5. At exit, events are waited for as long as exit has patience, and stuck ones given up.
-
-A record is made, and its text formatted, where the event is emitted. Later would be cheaper for
-the reactor, but formatting runs code of the program's objects, which are seldom made for another
-thread and may have changed by then. Events below the logger's level are dropped first.
-``Logger.isEnabledFor()`` is not asked: it takes logging's lock, which ``dictConfig()`` holds while
-it builds handlers, and the reactor would wait for those.
-
-An event does not say who emitted it, but it is handed on by plain calls: the first frame outside of
-Twisted's logging is the caller, and gives the record its file, line and function. The event's
-namespace and system are the record's ``twisted_namespace`` and ``twisted_system``.
-
-Loops. Handlers run with ``handler_depth`` set, which reaches the bodies of calls that they make
-through us, for these run in their caller's context. An event emitted within a handler is queued
-like any other. One that is emitted while a handler handles that one is dropped: else each would
-breed one.
 """
 
 from __future__ import annotations
@@ -253,12 +238,17 @@ class LogBridge:
             if self._is_starting:
                 self._early[id(event)] = event
             level = _LEVELS.get(event.get("log_level"), logging.INFO)
+            # Not by Logger.isEnabledFor(): it takes logging's lock, which dictConfig() holds while
+            # it builds handlers, and the reactor would wait for those.
             if not is_wanted(self._logger, level):
                 if not self._is_cut_off(level):
                     return
                 writer.complain(_CUT_OFF)
             if writer.is_full():
                 return
+            # A handler runs with handler_depth set, which reaches the bodies of calls that it makes
+            # through us. What it logs is queued like any other event. What is logged while a
+            # handler handles that is dropped: else each would breed one.
             if depth > 1:
                 writer.complain(_ECHOED)
                 return
@@ -279,6 +269,12 @@ class LogBridge:
         return is_disabled and level >= logging.CRITICAL and is_admitted(self._logger, level)
 
     def _record(self, event: LogEvent, level: int, is_early: bool) -> logging.LogRecord:
+        """
+        Make a record of an event, and format its text, in the thread that emits it.
+
+        Later would be cheaper for the reactor, but formatting runs code of the program's objects,
+        which are seldom made for another thread and may have changed by then.
+        """
         text, failure = formatEvent(event), event.get("log_failure")
         if failure is None and event.get("isError"):
             failure = event.get("failure")  # twisted.python.log.err()
@@ -316,6 +312,8 @@ class LogBridge:
 def _caller() -> tuple[str, int, str]:
     """
     Find the first frame outside of Twisted's logging: its file, line and function.
+
+    An event does not say who emitted it, but it is handed on by plain calls.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:

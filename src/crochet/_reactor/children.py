@@ -14,33 +14,8 @@ What must always hold:
 3. Every end is reported; if the exit status is lost, the report says that.
 4. No child alive, nothing of ours: no reader, no timer, no thread, no descriptor.
 
-How: `pidfd_open` (Linux) gives a descriptor that becomes readable when the child ends. It becomes a
-reader *internal* to the reactor, as Twisted's SIGCHLD waker is, for which it stands in: so
-`reactor.removeAll()` in a clean-reactor check neither finds it nor ends the watch. As the reactor
-does not close those when it stops, `stop()` does. Where no such descriptor is to be had, a thread
-for each living child blocks until it ends.
-
-How we hear of children: `twisted.internet.process` calls its own `registerReapProcessHandler` and
-`unregisterReapProcessHandler`, by their names in the module, for pipes and for terminals. We put
-wrappers there. Not a dict of ours in place of `reapProcessHandlers`: whoever holds the old one sees
-it go stale, and Twisted's tests replace it. Not a wrapped `reactor.spawnProcess`: only
-`unregister...` tells us of an end that Twisted saw by itself before the application hears of it.
-
 Threads: all of it runs in the reactor thread (or before the reactor starts, or after it has ended),
 except `_wait_for_end`, which blocks in a thread of its own and shares nothing. No locks.
-
-Races considered:
-
-- The child ends before we open a descriptor: it is a zombie, so the pid is still its own, and the
-  descriptor is readable at once.
-- The same where SIGCHLD is ignored: there are no zombies, and the pid may be another's. So
-  `_open_end` asks the *descriptor* whether it is a child of ours. It errs only if the pids went all
-  the way round to another child of ours in the meantime: accepted.
-- Its pipes close and Twisted reaps it first: `unregister...` ends our watch.
-- The application reaps it first (`waitpid(-1)`): Twisted finds nothing, and so leaves it registered
-  for ever; we see that it still is, and report the end (3).
-- It has ended, but a debugger keeps it from being reaped: its descriptor stays readable, so a
-  reader would spin. A thread waits until the debugger lets go.
 """
 
 from __future__ import annotations
@@ -127,7 +102,8 @@ def _look(fd: int) -> _Status | None:
 
 def _open_end(pid: int) -> int:
     """
-    Return a new descriptor that becomes readable when the child ends.
+    Return a new descriptor that becomes readable when the child ends, or at once if it has ended:
+    until it is reaped its pid is its own.
 
     Raises:
         ProcessLookupError: the child is gone, and its exit status with it.
@@ -138,6 +114,8 @@ def _open_end(pid: int) -> int:
         raise OSError(errno.ENOSYS, "no pidfd_open on this system")
     fd: int = pidfd_open(pid)
     try:
+        # Where SIGCHLD is ignored there are no zombies, and the pid may be another's by now. It is
+        # taken for ours if the pids went all the way round to another child of ours: accepted.
         if _look(fd) is _Status.LOST:
             raise ProcessLookupError(errno.ESRCH, "not a child of this process any more")
     except OSError:
@@ -292,6 +270,9 @@ class ChildWatcher:
             self._module.reapProcessHandlers.clear()
 
     def _hook(self, name: str, then: Callable[[int, object], None]) -> None:
+        # Twisted calls its own functions by their names in the module, for pipes and for terminals.
+        # (A dict of ours in place of `reapProcessHandlers` would go stale for those who hold the
+        # old one, and a wrapped `spawnProcess` not tell of an end that Twisted saw by itself.)
         original = getattr(self._module, name)
 
         @functools.wraps(original)
@@ -319,7 +300,7 @@ class ChildWatcher:
 
     def _unregistered_in_reactor(self, pid: int, process: object) -> None:
         watch = self._watches.get(pid)
-        if watch is not None:
+        if watch is not None:  # its pipes have closed, and Twisted has reaped it first
             self._end_watch(watch)
         if self._is_incomplete:
             # What that child took is free for another.
@@ -352,7 +333,9 @@ class ChildWatcher:
             watch.fd = _open_end(pid)
             if _is_beyond_select(self._reactor, watch.fd):
                 raise OSError(errno.EMFILE, "too high a descriptor for select()")
-            # A reactor of another make may know no internal readers.
+            # An *internal* reader, as Twisted's SIGCHLD waker is: `reactor.removeAll()` in a
+            # clean-reactor check neither finds it nor ends the watch. The reactor does not close
+            # those when it stops, so `stop()` does. One of another make may know none.
             add = getattr(self._reactor, "_addInternalReader", self._reactor.addReader)
             add(watch)
         except ProcessLookupError:
@@ -389,6 +372,8 @@ class ChildWatcher:
             # Somebody closed our descriptor, and something else has its number now.
             status = None
         if status is None:
+            # Or a debugger keeps it from being reaped, and its descriptor readable: a reader would
+            # spin, a thread waits until the debugger lets go.
             self._lost_in_reactor(watch)
         else:
             self._ended_in_reactor(watch, status)
@@ -411,7 +396,8 @@ class ChildWatcher:
         pid, process = watch.pid, watch.process
         if status is _Status.UNREAPED and _is_registered(self._module, pid, process):
             process.reapProcess()
-        # If it is registered still, the application was quicker than Twisted.
+        # If it is registered still, the application was quicker than Twisted, by waitpid(-1): which
+        # then finds nothing, and leaves it registered for ever.
         if not _is_registered(self._module, pid, process):
             return
         self._module.unregisterReapProcessHandler(pid, process)

@@ -135,7 +135,7 @@ def install_wakeup(reactor: Reactor, answer: Answer, handoff: Handoff) -> Wakeup
     Args:
         reactor: the reactor.
         answer: called in its thread with each request, to empty it.
-        handoff: is minded in its thread from now on.
+        handoff: is checked in its thread from now on.
 
     Raises:
         OSError: there is no descriptor left.
@@ -194,14 +194,14 @@ def _drain_after_polls(
             _drain(pending, answer)
 
     def undo() -> None:
-        handoff.minder = None
+        handoff.schedule_check = None
         if names.get("doIteration") is do_iteration:
             del reactor.doIteration
             if before is not None:
                 reactor.doIteration = before
 
     reactor.doIteration = do_iteration
-    handoff.minder = lambda: None  # do_iteration() looks
+    handoff.schedule_check = lambda: None  # do_iteration() looks
     return undo
 
 
@@ -246,7 +246,7 @@ def _install_in_loop(loop: Any, answer: Answer, handoff: Handoff) -> Wakeup:
     fd = descriptor.fd
     read, write = os.eventfd_read, os.eventfd_write
     calls = handoff.calls
-    minding: list[Any] = []  # one, or none
+    checks: list[Any] = []  # one, or none
     pending: deque[Request] = deque()
 
     def drain() -> None:
@@ -260,17 +260,17 @@ def _install_in_loop(loop: Any, answer: Answer, handoff: Handoff) -> Wakeup:
             if pending:
                 write(fd, 1)
 
-    def mind() -> None:
-        minding.clear()
+    def check() -> None:
+        checks.clear()
         try:
             handoff.check(wakes=not pending)
         finally:
             if calls or handoff.is_under_way():
-                mind_later()
+                check_later()
 
-    def mind_later() -> None:
-        if not minding:
-            minding.append(loop.call_later(MOMENT, mind))
+    def check_later() -> None:
+        if not checks:
+            checks.append(loop.call_later(MOMENT, check))
 
     def wake(request: Request) -> None:
         pending.append(request)
@@ -281,14 +281,14 @@ def _install_in_loop(loop: Any, answer: Answer, handoff: Handoff) -> Wakeup:
             loop.remove_reader(fd)
 
     def undo() -> None:
-        handoff.minder = None
-        while minding:
-            minding.pop().cancel()
+        handoff.schedule_check = None
+        while checks:
+            checks.pop().cancel()
 
     # One that was closed behind the loop's back may have had the same number, and the loop would
     # take this for that.
     loop.remove_reader(fd)
     # In a context of its own, or it would hold whatever the caller's holds.
     Context().run(loop.add_reader, fd, drain)
-    handoff.minder = mind_later
+    handoff.schedule_check = check_later
     return Wakeup(wake, pending, uninstall, undo, descriptor)

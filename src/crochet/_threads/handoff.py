@@ -45,7 +45,7 @@ class Handoff:
         "_wake",
         "calls",
         "line",
-        "minder",
+        "schedule_check",
         "turns",
         "watchdog",
     )
@@ -56,7 +56,7 @@ class Handoff:
         self.calls: Sized = calls
         # No waiter is queued without the two that see to threads that do not come. Has check()
         # called in the reactor thread, a MOMENT later and until all is over. Written there.
-        self.minder: Callable[[], object] | None = None
+        self.schedule_check: Callable[[], object] | None = None
         # Calls check() now and then, in a thread of its own. Written by itself.
         self.watchdog: object = None
         self._wake = wake
@@ -67,10 +67,10 @@ class Handoff:
         """
         Tell whether waiters may be queued from now on. Reactor thread only.
         """
-        minder = self.minder
-        if minder is None or self.watchdog is None:
+        schedule_check = self.schedule_check
+        if schedule_check is None or self.watchdog is None:
             return False
-        minder()
+        schedule_check()
         if not self.is_under_way():
             self._released = clock.monotonic()
         return True
@@ -154,5 +154,5 @@ class Handoff:
         for waiters in (self.line, self.turns):
             waiters.clear()
         self.calls = calls
-        self.minder = None
+        self.schedule_check = None
         self.watchdog = None

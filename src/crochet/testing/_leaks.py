@@ -237,11 +237,11 @@ class LeakCheck:
         """
         leaks: list[str] = []
         for key, reference in self._bridge.uncollected.copy().items():
-            fault = reference()
-            if fault is not None and self._uncollected.get(key) is not reference:
-                failure = cast("Any", fault.failure())
+            stored = reference()
+            if stored is not None and self._uncollected.get(key) is not reference:
+                failure = cast("Any", stored.failure())
                 leaks.append(
-                    f"an error of {fault.name}() that nobody has taken: "
+                    f"an error of {stored.name}() that nobody has taken: "
                     f"{_indented(failure.getTraceback())}"
                 )
         return leaks
