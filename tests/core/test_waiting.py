@@ -28,7 +28,7 @@ from crochet._core import waiting as _waiting
 from crochet._core.result import call_of
 from crochet._core.waiting import cancel_interrupted
 from crochet._threads import timeouts
-from crochet._threads.primitives import Task, Waiter
+from crochet._threads.primitives import CROWD, Task, Waiter
 from support.memory import cycles_of
 from support.process import FakeProcess, LoggedFailures
 from support.stepping import BOUND, Background, FakeClock, FakeWaiter, Steps, wait_until
@@ -293,6 +293,19 @@ class TestLongWaits:
         with pytest.raises(TimeoutError, match="in 5 s"):
             _ask(stepped, kind, int)
         assert waiter.waits == [2.0, 2.0, 1.0]
+
+    def test_each_is_longer_where_many_wait(
+        self, stepped: FakeProcess, waits: Any, kind: str
+    ) -> None:
+        """
+        Than the same wait of another thread, so that not all of them end at once.
+        """
+        waiter = waits()
+        others = {-number: Waiter() for number in range(1, 4 * CROWD)}
+        stepped.bridge.waits.update(others)
+        with pytest.raises(TimeoutError, match="in 5 s"):
+            _ask(stepped, kind, int)
+        assert sum(waiter.waits) > 5.0001
 
     def test_end_when_the_time_is_up_already(
         self, stepped: FakeProcess, waits: Any, kind: str

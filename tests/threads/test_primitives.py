@@ -21,6 +21,7 @@ import pytest
 
 from crochet._threads import primitives
 from crochet._threads.primitives import (
+    CROWD,
     Latch,
     Waiter,
     Waits,
@@ -407,6 +408,20 @@ class TestWaits:
         for _ in range(2):
             waits.leave(1, left)
         assert (waits, outer.call) == ({1: outer}, "a call")
+
+    def test_are_spread_where_many_wait(self) -> None:
+        """
+        Each by another time, within bounds: were all of them over at once, each thread would keep
+        the others from going on.
+        """
+        waiter = Waiter()
+        few = Waits(dict.fromkeys(range(CROWD), waiter))
+        assert few.spread() == 0
+        many = Waits(dict.fromkeys(range(2 * CROWD), waiter))
+        spreads = {many.spread() for _ in range(50)}
+        assert len(spreads) > 40
+        assert min(spreads) >= 0
+        assert max(spreads) <= 0.0005 * CROWD
 
     def test_may_be_entered_again(self) -> None:
         """

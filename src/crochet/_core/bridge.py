@@ -546,17 +546,22 @@ class Bridge:
         if not self.mark[0]:
             self.on_fork()
 
-    def look_up(self) -> float:
+    def look_up(self, left: float) -> float:
         """
         Do what a thread that waits does now and then, and return for how many seconds it may wait
-        until it looks up again.
+        until it looks up again, or its time is over.
 
         To look up takes 20 us. Where many wait, each does so less often, so that it comes to a
         hundredth of a processor for all of them.
+
+        Args:
+            left: seconds that are left of its time.
         """
         self.notice_fork()  # a signal handler may have forked, in C
         get_end()  # raises what ends the wait: that may have come before it was listed
-        return min(timeouts.LONGEST * max(1.0, len(self.waits) / _LOOKING), TIMEOUT_MAX)
+        waits = self.waits
+        until_next = timeouts.LONGEST * max(1.0, len(waits) / _LOOKING)
+        return min(min(left, until_next) + waits.spread(), TIMEOUT_MAX)
 
     def is_reactor_thread(self) -> bool:
         """

@@ -28,7 +28,7 @@ from weakref import ref
 from .. import _errors
 from .._errors import Limit, TimeoutError
 from .._threads import clock, timeouts
-from .._threads.primitives import Task, Waiter
+from .._threads.primitives import CROWD, Task, Waiter
 from .call import PENDING, Call
 from .deadline import get_end
 from .failure import StoredError
@@ -89,6 +89,8 @@ def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptio
     try:
         bridge.submit(call)
         waits.enter(ident, waiter, call)
+        if len(waits) > CROWD:
+            patience += waits.spread()
         task = waiter.wait(patience)
         outcome = call.outcome  # before it is released; see handoff.py
         handoff = bridge.handoff
@@ -330,7 +332,7 @@ def _block(
             warns_at = inf
             bridge.diagnosis.warn_if_in_loop(call.name)
         # In slices: see LONGEST.
-        task = waiter.wait(min(end - now, bridge.look_up()))
+        task = waiter.wait(bridge.look_up(end - now))
 
 
 def _give_up(call: Call, waiter: Waiter, options: WaitOptions, limit: Limit) -> TimeoutError | None:

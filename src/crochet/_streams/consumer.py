@@ -215,7 +215,7 @@ class Consumer:
                 warns_at = wait.end
                 bridge.diagnosis.warn_if_in_loop(self.name)
             bridge.waits.enter(ident, waiter, call)
-            task = waiter.wait(min(wait.end - now, bridge.look_up()))  # in slices: see LONGEST
+            task = waiter.wait(bridge.look_up(wait.end - now))  # in slices: see LONGEST
             bridge.waits.leave(ident, waiter)
 
     def look(self) -> object:
