@@ -292,8 +292,8 @@ class TestClaims:
             call = call_of(_submitted(stepped.bridge, partial(ran.append, True)))
 
             def withdraw(call: Call = call, withdrawn: list[bool] = withdrawn) -> None:
-                call.cancel_requested = True
                 withdrawn.append(call.withdraw())
+                call.cancel_requested = True
 
             steps = Steps(at, withdraw)
             steps.run(stepped.reactor.turn)
@@ -303,6 +303,20 @@ class TestClaims:
             assert not call.withdraw()
             seen.update(withdrawn)
         assert seen == {True, False}
+
+    def test_that_is_to_be_cancelled_is_not_started(self, stepped: FakeProcess) -> None:
+        """
+        1. A thread that has come to the end of its stack notes that its call is to end, and can do
+        no more. 2. The reactor thread comes to the call, and withdraws it.
+        """
+        ran: list[bool] = []
+        result = _submitted(stepped.bridge, lambda: ran.append(True))
+        call_of(result).cancel_requested = True
+        stepped.reactor.turn()
+        with pytest.raises(CancelledError, match="before it started"):
+            result.wait(0)
+        assert not ran
+        assert not stepped.bridge.in_flight
 
     def test_withdrawing_after_it_has_been_started(self, stepped: FakeProcess) -> None:
         """

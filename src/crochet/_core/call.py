@@ -176,9 +176,11 @@ class Call:
         try:
             try:
                 work = getattr(self, "work", None)
-                if not claim(self, "work") or work is None:
+                is_unwanted = self.cancel_requested  # before the claim: one that fails is no start
+                if not claim(self, "work") or work is None or is_unwanted:
                     # Withdrawn, and answered by the thread that did it, but for its done
                     # callbacks, and unless a signal kept that thread from going through with it.
+                    # Or to be withdrawn by a thread that had not enough of its stack left for that.
                     queue.popleft()
                     self.answer_withdrawn()
                     return
@@ -369,10 +371,11 @@ class Call:
         """
         Withdraw the call, or have its operation cancelled. From any thread; blocks never.
         """
-        self.cancel_requested = True
         if self.withdraw():
             self.answer_withdrawn(calls_back=False)
-        elif self.outcome is PENDING:
+            return
+        self.cancel_requested = True
+        if self.outcome is PENDING:
             self.bridge.call_from_thread(self.cancel_in_reactor)  # in its turn among the calls
 
     def cancel_in_reactor(self) -> None:

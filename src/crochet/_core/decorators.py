@@ -92,6 +92,7 @@ class Decorators:
                 submit(call)
                 return EventualResult(call)
             except BaseException:
+                call.cancel_requested = True  # as in run_and_wait()
                 try:
                     cancel_interrupted(call)
                 except BaseException:

@@ -101,6 +101,7 @@ def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptio
             handoff.wake_next(waiter)
         waits.leave(ident, waiter)  # in here: what a signal keeps from it does it below
     except BaseException:
+        call.cancel_requested = True  # so that it never starts, were there no stack left to do more
         try:
             cancel_interrupted(call, waiter, options)
         except BaseException:
@@ -357,8 +358,8 @@ def _give_up(call: Call, waiter: Waiter, options: WaitOptions, limit: Limit) -> 
 
 
 def _withdrawn(call: Call) -> bool:
-    call.cancel_requested = True
     if not call.withdraw():
+        call.cancel_requested = True  # not before: it would not be started
         return False
     # There is no handle of it. Unlisted, it is as if it had never been; the reactor thread finds it
     # empty when it comes to it.
@@ -406,8 +407,9 @@ def cancel_interrupted(
         elif not call.cancel_delivered:
             bridge.waits.leave(get_ident(), waiter)
             is_accepted = ref(call) in bridge.in_flight  # or else it was refused, or answered
-            started = not _withdrawn(call)
-            ended = _cancelled(call, waiter, options) if started else True
+            was_running = not _withdrawn(call)
+            started = call.started is not None
+            ended = _cancelled(call, waiter, options) if was_running else True
             if is_accepted:
                 _annotate(_errors.how_it_ended(call.name, started=started, ended=ended))
     except BaseException:
