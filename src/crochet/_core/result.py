@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from functools import partial
+from math import inf
 from reprlib import Repr
 from typing import Any, Generic, NoReturn, TypeVar, cast, final
 
@@ -101,7 +102,7 @@ class EventualResult(Generic[T_co]):
             ValueError: *timeout* is NaN.
             BaseException: whatever the operation raised.
         """
-        limit = seconds(timeout)
+        limit = inf if timeout is None else seconds(timeout)  # no call for what most do
         call = self._call
         if call.outcome is PENDING:
             wait_for_answer(call, limit, progress=progress or displayed(call))
