@@ -387,7 +387,7 @@ class Reason(NamedTuple):
     Why a call has not been answered.
 
     Args:
-        state: the cause in a word, one of those in ``_diagnosis``.
+        state: the cause in a word, a constant of ``_diagnostics/explain.py``.
         text: the cause in a sentence or two, which begin after one that names the function.
         stack: where the reactor thread is, innermost first, if that is the cause.
         awaits: what the operation waits on, outermost first, if it has started.

@@ -16,7 +16,7 @@ import crochet
 from crochet import ReactorStopped
 from crochet._core.result import call_of
 from crochet._threads.fork_mark import ForkWatch
-from crochet._threads.threads import expect_ghosts, frames_of_threads
+from crochet._threads.threads import frames_of_threads, note_parents_threads
 from support.process import FakeProcess, call_for
 from support.programs import run_python
 from support.stepping import Background, together
@@ -208,7 +208,7 @@ class TestUntoldChild:
                 result.wait(0)
             assert frames_of_threads() == {}
         finally:
-            expect_ghosts(False)
+            note_parents_threads(False)
 
     def test_no_setup_in_the_parent(self, process: FakeProcess) -> None:
         """
@@ -223,7 +223,7 @@ class TestUntoldChild:
         try:
             process.reactor.run(installSignalHandlers=False)
         finally:
-            expect_ghosts(False)
+            note_parents_threads(False)
         assert sums == [threading.get_ident()]
         assert process.bridge.mark[0]
 
@@ -242,7 +242,7 @@ class TestUntoldChild:
             process.bridge.mark[0] = 0
             process.loop.shutdown(0.1)
         finally:
-            expect_ghosts(False)
+            note_parents_threads(False)
 
 
 def test_frames_are_those_of_threads_that_are_there() -> None:
@@ -251,11 +251,11 @@ def test_frames_are_those_of_threads_that_are_there() -> None:
     parent's threads. A child of that which Python has forked itself has no others.
     """
     assert threading.get_ident() in frames_of_threads()
-    expect_ghosts(True)
+    note_parents_threads(True)
     try:
         assert frames_of_threads() == {}
     finally:
-        expect_ghosts(False)
+        note_parents_threads(False)
     assert threading.get_ident() in frames_of_threads()
 
 

@@ -118,11 +118,11 @@ class _AtOnce:
         future.call_callbacks()
 
 
-# On its way to the reactor thread until it is emptied there.
-Wakeup = list[None]
+# Has the reactor thread drain the queue. Holds one item until that thread has heeded it.
+WakeRequest = list[None]
 
 
-def _nobody(wakeup: Wakeup) -> None:
+def _nobody(wakeup: WakeRequest) -> None:
     """
     Wake no reactor, for there is none.
     """
@@ -180,10 +180,10 @@ _FEW = 3
 # How many threads that wait look up as often as one does.
 _LOOKING = 50
 
-# At how many calls in flight a look for stranded ones looks.
+# How many calls in flight one look_for_stranded() examines.
 _LOOKED_FOR = 1_000
 
-# What of a bridge is another's while that plays the reactor's part.
+# Attributes that borrow() saves, while a test's clock stands in for the reactor.
 _BORROWED = (
     *("refusal", "reactor_thread", "last_drain", "diagnosis", "new_waiter", "handoff"),
     *("_queue", "_turns", "_wakeup", "_call_from_thread", "_wake_reactor", "_route"),
@@ -239,7 +239,7 @@ class Bridge:
         # fork_mark.py.
         self.mark: Mark = [1]
         self.on_fork: Callable[[], object] = int
-        # Which child of a child this is: what was made at another number is a parent's.
+        # One more in each forked child: an object with a lower number is a parent's.
         self.generation: int = 0
         # The calls, and what was posted: Call and _Posted.
         self._queue: deque[Any] = deque()
@@ -249,14 +249,15 @@ class Bridge:
         self._looked_for = 0
         self._looks = 0  # since it last did
         # The last wake-up; emptied once that was heeded.
-        self._wakeup: Wakeup = []
+        self._wakeup: WakeRequest = []
         # Releases waiters whose answers came together.
         self.handoff: Handoff = Handoff(self._queue, self._wake_for_calls)
         self._turns = self.handoff.turns
-        # Twisted's own; None while there is no reactor. And what has ours looked up instead of it.
+        # The reactor's own callFromThread(); None while there is no reactor.
         self._call_from_thread: Callable[..., object] | None = None
+        # Has `reactor.callFromThread` look up ours instead; None while it does not.
         self._route: Route | None = None
-        self._wake_reactor: Callable[[Wakeup], object] = _nobody
+        self._wake_reactor: Callable[[WakeRequest], object] = _nobody
 
     @property
     def body(self) -> Call | None:
@@ -320,7 +321,7 @@ class Bridge:
     def open(
         self,
         call_from_thread: Callable[..., object],
-        wake_reactor: Callable[[Wakeup], object] | None = None,
+        wake_reactor: Callable[[WakeRequest], object] | None = None,
         route: Route | None = None,
     ) -> None:
         """
@@ -349,7 +350,7 @@ class Bridge:
         # then, and may have woken that reactor.
         self.handoff.release_all()
 
-    def use_wakeup(self, wake_reactor: Callable[[Wakeup], object]) -> None:
+    def use_wakeup(self, wake_reactor: Callable[[WakeRequest], object]) -> None:
         """
         Wake the reactor in another way from now on, in its thread.
         """
@@ -469,7 +470,7 @@ class Bridge:
         # wakes the reactor, too: a signal handler in the middle of this may wait for its own call.
         # And an exception that ends this half-way leaves no wake-up behind that nobody heeds.
         wake_reactor = self._wake_reactor
-        wakeup: Wakeup = [None]
+        wakeup: WakeRequest = [None]
         try:
             wake_reactor(wakeup)
         except Exception:
@@ -486,7 +487,7 @@ class Bridge:
         if self._queue and not self._wakeup:
             self._wake()
 
-    def drain_in_reactor(self, wakeup: Wakeup) -> None:
+    def drain_in_reactor(self, wakeup: WakeRequest) -> None:
         """
         Start the calls that are queued, in the reactor thread.
         """

@@ -99,7 +99,7 @@ def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptio
         if outcome is PENDING or options.progress is not None:
             outcome = _wait_on(call, waiter, options, task)
             handoff.wake_next(waiter)
-        waits.leave(ident, waiter)  # in here: what a signal keeps from it does it below
+        waits.leave(ident, waiter)  # in the try: if a signal interrupts it, what is below does it
     except BaseException:
         call.cancel_requested = True  # so that it never starts, were there no stack left to do more
         try:

@@ -194,8 +194,8 @@ def wait_of(ident: int, bridge: Bridge) -> Wait | None:
 
 def place_of(frame: FrameType | None, body: Call | None = None) -> str:
     """
-    Return the file, line and function of the program's that a frame is in, or was called from; for
-    want of such a package's.
+    Return the file, line and function of the program that a frame is in, or was called from; or if
+    there is none, those of a library.
 
     Args:
         frame: the innermost.

@@ -8,7 +8,7 @@ outage worse by the square of that. The first to come looks, the others take wha
 1. Whoever finds nothing that is new enough makes a latch, and looks.
 2. Others find the latch, and wait for it to open.
 
-Verdict: nobody depends on the first. One that a signal's exception takes away on its way, or that a
+So nobody depends on the first. One that a signal's exception takes away on its way, or that a
 fork leaves behind, has the others wait for 0.25 s; the next one makes a latch of its own.
 (test_moments.py steps it.)
 

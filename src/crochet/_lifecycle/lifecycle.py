@@ -43,7 +43,7 @@ from .._reactor.reactor import Reactor
 from .._threads.clock import monotonic
 from .._threads.fork_mark import ForkWatch, new_mark
 from .._threads.primitives import is_a_handlers
-from .._threads.threads import StartThread, expect_ghosts, in_subinterpreter
+from .._threads.threads import StartThread, in_subinterpreter, note_parents_threads
 from .._threads.timeouts import (
     DRAIN,
     EXIT_PATIENCE,
@@ -498,7 +498,7 @@ class EventLoop:
         # answers what is pending; the first call, or setup(), starts this process's own reactor
         # thread. A child that no hook has told comes here when it first enters the package; see
         # _threads/fork_mark.py.
-        expect_ghosts(not is_told)  # or else Python has forgotten the parent's threads
+        note_parents_threads(not is_told)  # or else Python has forgotten the parent's threads
         self._fork_pause.after_fork_in_child()
         self._deliveries.after_fork_in_child()
         self.bridge.stash.after_fork_in_child()

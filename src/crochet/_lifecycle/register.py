@@ -15,7 +15,7 @@ An entry and the moment from which on it is too late for every hook:
    itself if that is set.
 2. The main thread sets ``_is_too_late``, then calls what is there.
 
-Verdict: the main thread sees the entry, or the other one sees the flag. ``list.pop`` gives each
+So the main thread sees the entry, or the other one sees the flag. ``list.pop`` gives each
 entry to one of them. No lock: a fork could copy it locked.
 """
 

@@ -32,7 +32,7 @@ _not_to_be_closed: list[object] = []
 
 def release_in_child(reactor: Any) -> None:
     """
-    Close them in a forked child, where they are the parent's, too.
+    Close the reactor's poller and waker in a forked child, where they are the parent's, too.
 
     To close them there takes nothing from the parent. To unregister anything would, for the two
     processes share one epoll; so an asyncio loop is not closed but gutted.

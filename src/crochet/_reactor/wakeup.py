@@ -32,7 +32,7 @@ from weakref import ref
 
 from twisted.internet.base import ReactorBase
 
-from .._core.bridge import Wakeup as Request
+from .._core.bridge import WakeRequest
 from .._threads.clock import monotonic
 from .._threads.handoff import MOMENT, Handoff
 from .asyncio_loop import loop_of
@@ -41,7 +41,7 @@ from .reactor import Reactor
 # Seconds. A few microseconds would do, but who knows when the system lets a thread run.
 _WAKING_TAKES = 0.1
 
-Answer = Callable[[Request], object]
+Answer = Callable[[WakeRequest], object]
 
 
 class _Descriptor:
@@ -82,8 +82,8 @@ class Wakeup:
 
     def __init__(
         self,
-        wake: Callable[[Request], object],
-        pending: deque[Request],
+        wake: Callable[[WakeRequest], object],
+        pending: deque[WakeRequest],
         uninstall: Callable[[], object],
         undo: Callable[[], object],
         descriptor: _Descriptor | None = None,
@@ -152,7 +152,7 @@ def install_wakeup(reactor: Reactor, answer: Answer, handoff: Handoff) -> Wakeup
     return _install_in_main_loop(reactor, answer, handoff)
 
 
-def _drain(pending: deque[Request], answer: Answer) -> None:
+def _drain(pending: deque[WakeRequest], answer: Answer) -> None:
     """
     Answer what is pending by now; what comes meanwhile is for the next turn.
     """
@@ -170,7 +170,7 @@ def _drain(pending: deque[Request], answer: Answer) -> None:
 
 
 def _drain_after_polls(
-    reactor: Any, pending: deque[Request], answer: Answer, handoff: Handoff
+    reactor: Any, pending: deque[WakeRequest], answer: Answer, handoff: Handoff
 ) -> Callable[[], None]:
     """
     Have the reactor drain *pending* each time that it has polled, and not poll for long beside a
@@ -215,10 +215,10 @@ def _install_in_epoll(
     descriptor = _eventfd()
     fd = descriptor.fd
     poller.register(fd, select.EPOLLIN | select.EPOLLET)
-    pending: deque[Request] = deque()
+    pending: deque[WakeRequest] = deque()
     write = os.eventfd_write
 
-    def wake(request: Request) -> None:
+    def wake(request: WakeRequest) -> None:
         pending.append(request)  # before the poll returns for it
         write(descriptor.fd, 1)
 
@@ -231,9 +231,9 @@ def _install_in_epoll(
 
 
 def _install_in_main_loop(reactor: Any, answer: Answer, handoff: Handoff) -> Wakeup:
-    pending: deque[Request] = deque()
+    pending: deque[WakeRequest] = deque()
 
-    def wake(request: Request) -> None:
+    def wake(request: WakeRequest) -> None:
         pending.append(request)
         reactor.wakeUp()
 
@@ -247,7 +247,7 @@ def _install_in_loop(loop: Any, answer: Answer, handoff: Handoff) -> Wakeup:
     read, write = os.eventfd_read, os.eventfd_write
     calls = handoff.calls
     checks: list[Any] = []  # one, or none
-    pending: deque[Request] = deque()
+    pending: deque[WakeRequest] = deque()
 
     def drain() -> None:
         try:
@@ -272,7 +272,7 @@ def _install_in_loop(loop: Any, answer: Answer, handoff: Handoff) -> Wakeup:
         if not checks:
             checks.append(loop.call_later(MOMENT, check))
 
-    def wake(request: Request) -> None:
+    def wake(request: WakeRequest) -> None:
         pending.append(request)
         write(descriptor.fd, 1)
 

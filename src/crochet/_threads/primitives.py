@@ -44,7 +44,7 @@ class Waiter:
     1. Who puts a task appends it, then opens the lock; to release is to open the lock.
     2. The thread that waits takes the lock, then looks at what there is.
 
-    Verdict: what was put before 2 is found by it; for what comes later the lock is open, and the
+    So what was put before 2 is found by it; for what comes later the lock is open, and the
     next wait looks at once, once too often at worst. A signal's exception between the two steps of
     1 leaves it to be found when the wait's time is over, so no wait should be a long one.
 

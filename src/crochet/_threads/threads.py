@@ -50,15 +50,15 @@ def name_of_thread(ident: int) -> str:
 
 
 # Whether Python takes threads of a parent's for threads of this process; see _threads/fork_mark.py.
-_has_ghosts = False
+_lists_parents = False
 
 
-def expect_ghosts(has_ghosts: bool) -> None:
+def note_parents_threads(are_listed: bool) -> None:
     """
     Say whether Python lists threads that are not there.
     """
-    global _has_ghosts
-    _has_ghosts = has_ghosts
+    global _lists_parents
+    _lists_parents = are_listed
 
 
 def frames_of_threads() -> dict[int, FrameType]:
@@ -69,7 +69,7 @@ def frames_of_threads() -> dict[int, FrameType]:
     CPython from 3.11 on crashes as it looks at one. It would also take one for a new thread that
     has got its ident.
     """
-    return {} if _has_ghosts else sys._current_frames()
+    return {} if _lists_parents else sys._current_frames()
 
 
 def in_subinterpreter() -> bool:
