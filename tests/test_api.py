@@ -19,6 +19,7 @@ from support.programs import run_python
 # How each is called. Of decorated functions, test_decorators.py tells.
 SIGNATURES = {
     "as_completed": "(results, timeout=None)",
+    "blocking": "(target, *, timeout, as_=None, timeouts=None, wrap=())",
     "context_in_reactor": "(timeout, *, grace=1.0)",
     "dump": "(file=None)",
     "gather": "(*results, timeout=None, return_exceptions=False)",

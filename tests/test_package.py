@@ -67,6 +67,7 @@ class TestNames:
         "TimeoutError",
         "__version__",
         "as_completed",
+        "blocking",
         "context_in_reactor",
         "deadline",
         "dump",

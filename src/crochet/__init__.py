@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from . import _api, _eventloop, _legacy
 from ._api import (
     as_completed,
+    blocking,
     context_in_reactor,
     dump,
     gather,
@@ -96,6 +97,7 @@ __all__ = [
     "TimeoutError",
     "__version__",
     "as_completed",
+    "blocking",
     "context_in_reactor",
     "deadline",
     "dump",

@@ -18,7 +18,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from types import SimpleNamespace
@@ -48,6 +48,8 @@ from ._streams import progress as _progress
 from ._streams import together as _together
 from ._streams.context import Contexting as _Contexting
 from ._streams.iterating import Iterating as _Iterating
+from ._streams.objects import Objects as _Objects
+from ._streams.proxy import unwrap as _unwrap
 from ._threads.threads import start_thread
 from ._threads.timeouts import DRAIN, EXIT_PATIENCE, MAX_QUEUED, STALL_WARNING, Seconds
 
@@ -72,7 +74,7 @@ if TYPE_CHECKING:
         WaitingOrLate,
     )
     from ._lifecycle.lifecycle import SetupOptions
-    from ._streams.types import Contexting, Iterating
+    from ._streams.types import Blocking, Contexting, Iterating
 else:
 
     def deprecated(text):
@@ -97,6 +99,7 @@ lifecycle = EventLoop(
 )
 _iterating = _Iterating(lifecycle.bridge)
 _contexting = _Contexting(lifecycle.bridge)
+_objects = _Objects(lifecycle.bridge)
 # What ``crochet._extension`` is: the code of a notebook's cells finds it there.
 extension = Extension(lifecycle, __package__ or "", "_extension")
 # What ``crochet._main`` is. MAAS sets this to None, for setup() to leave logs alone.
@@ -476,6 +479,76 @@ def context_in_reactor(timeout: Seconds, *, grace: Seconds = 1.0) -> Contexting:
         BaseException: whatever the enter or the exit raised.
     """
     return cast("Contexting", _contexting.context_in_reactor(timeout, grace=grace))
+
+
+if TYPE_CHECKING:
+    blocking: Blocking
+else:  # to type checkers it is more than a function
+
+    def blocking(
+        target: object,
+        *,
+        timeout: Seconds,
+        as_: type | None = None,
+        timeouts: Mapping[str, Seconds] | None = None,
+        wrap: Iterable[type] = (),
+    ) -> object:
+        """
+        Return a proxy for blocking code of an object that lives in the reactor thread.
+
+        For an async library whose objects you would otherwise have to wrap method by method::
+
+            with blocking(httpx.AsyncClient, timeout=5.0)(base_url=url) as client:
+                print(client.get("/").text)
+
+        Of a class, or of a function that returns an object or has one awaited, it returns a
+        function: that is called in the reactor thread, and returns a proxy of what comes of it.
+
+        All that the object does, it does in the reactor thread. With a proxy,
+
+        - what a method returns is waited for, if it can be: a coroutine, a Deferred, a future;
+        - an async generator, or another async iterator, is a :class:`Stream`, with no items ahead;
+          so is a generator;
+        - an async context manager that a method returns, even one that could be awaited, is for one
+          ``with`` block, as of :func:`context_in_reactor`;
+        - attributes are read, set and deleted; one that is a coroutine is waited for;
+        - an object that is an async context manager is one for ``with``, any number of times; one
+          that is iterable, async or not, is for ``for``;
+        - ``len()``, ``bool()``, ``in``, ``[]`` and calls are the object's, where its class has
+          them. Two proxies are equal if they are of the same object, and hash alike. There is no
+          arithmetic and no order;
+        - all else that a method returns or yields, or that is entered, is handed out as it is,
+          unless its class is in *wrap*: then as a proxy, on the same terms.
+
+        Methods have ``with_timeout()`` and ``with_progress()``, as those of :func:`wait_for` do.
+        Arguments are handed on as they are: ``blocking.unwrap(proxy)`` is the object itself. A
+        proxy is not pickled or copied, and in a forked child it raises ReactorStopped.
+
+        Call it from any thread; proxies, from any but the reactor's. Blocks never, but where *as_*
+        says what only the object's ``__getattr__`` can know of. What it returns does, up to
+        *timeout* seconds a call, an item, or an end of a context, and up to one more for cleanup.
+
+        Args:
+            target: an object, a class, or a function or method.
+            timeout: seconds, from zero up; ``None`` and infinity stand for no limit.
+            as_: a class derived from ``typing.Protocol`` which says what of the object is used, as
+                blocking code uses it: plain methods, with plain results. To type checkers, the
+                result is that.
+            timeouts: other timeouts, by the names of methods and attributes, ``__aenter__`` and
+                ``__aiter__`` among them, of the object and of what is in *wrap*.
+            wrap: classes whose objects become proxies, too.
+
+        Raises:
+            TypeError: the object lacks something that is in *as_*, or takes it with other
+                arguments, all of which is listed; *as_* is no Protocol; *timeouts* has a name that
+                nothing here has; or an argument is of the wrong type.
+            ValueError: a timeout is negative, or NaN.
+
+        What a proxy does raises what :func:`wait_for` raises.
+        """
+        return _objects.blocking(target, timeout=timeout, as_=as_, timeouts=timeouts, wrap=wrap)
+
+    blocking.unwrap = _unwrap
 
 
 def gather(

@@ -643,6 +643,66 @@ def context_ended(name: str) -> ContextEnded:
     )
 
 
+def proxy_in_child(name: str) -> ReactorStopped:
+    """
+    Build the error, in a forked child, of using a proxy of the parent's.
+    """
+    return ReactorStopped(
+        f"this proxy of {name} was made before this process was forked, and what it stands for "
+        "lives in the reactor thread of the parent. Make another one in this process"
+    )
+
+
+def proxy_copied(name: str) -> TypeError:
+    """
+    Build the error of a proxy that is copied or pickled.
+    """
+    return TypeError(
+        f"a proxy of {name} cannot be copied or pickled: what it stands for lives in the reactor "
+        "thread of this process. Hand on the proxy itself, or make one where it is needed"
+    )
+
+
+def not_left(name: str) -> RuntimeError:
+    """
+    Build the error of leaving what was not entered.
+    """
+    return RuntimeError(
+        f"this proxy of {name} is not entered, and so cannot be exited: use it in a `with` "
+        "statement"
+    )
+
+
+def no_protocol(given: object) -> TypeError:
+    """
+    Build the error of a proxy that is to be like something else than a Protocol.
+    """
+    return TypeError(
+        f"as_ is a class derived from typing.Protocol, with the methods that the proxy is to "
+        f"have, as blocking code calls them; not {given!r}"
+    )
+
+
+def does_not_fit(name: str, protocol: str, misfits: list[str]) -> TypeError:
+    """
+    Build the error of an object that is not as a Protocol says.
+    """
+    return TypeError(
+        f"{name} does not fit {protocol}: {'; '.join(misfits)}. Change the Protocol, or give "
+        "another object"
+    )
+
+
+def unknown_timeouts(name: str, unknown: list[str]) -> TypeError:
+    """
+    Build the error of timeouts for what an object does not have.
+    """
+    return TypeError(
+        f"timeouts has {', '.join(map(repr, unknown))}, and neither {name} nor a class in wrap "
+        "has anything of that name. Give names of their methods or attributes"
+    )
+
+
 def async_generator(name: str) -> TypeError:
     """
     Build the error of an async generator function where there is to be one answer.

@@ -11,6 +11,7 @@ import pytest
 
 from crochet._streams.context import Contexting
 from crochet._streams.iterating import Iterating
+from crochet._streams.objects import Objects
 from crochet._threads.threads import start_thread
 from support.process import FakeProcess
 from support.reactor import close_reactor, new_real_reactor
@@ -21,6 +22,7 @@ def _runs(name: str | None) -> Iterator[Any]:
     process: Any = FakeProcess(reactor, start_thread)
     process.iterate = Iterating(process.bridge).iterate_in_reactor
     process.context = Contexting(process.bridge).context_in_reactor
+    process.blocking = Objects(process.bridge).blocking
     process.loop.setup()
     yield process
     process.exit()

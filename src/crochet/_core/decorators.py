@@ -68,13 +68,19 @@ class Decorators:
         if on_late is not None and not callable(on_late):
             raise TypeError(f"on_late is a function that takes the late value, not {on_late!r}")
         options = WaitOptions(limit_of(timeout), limit_of(grace, "a grace"), on_late)
+        return cast("Waiting", self.waiting(options))
+
+    def waiting(self, options: WaitOptions) -> Callable[[object], object]:
+        """
+        Make the decorator of functions that wait as *options* say.
+        """
         wrap = partial(self._waited_for, options)
 
         def decorate(function: object) -> object:
             body, put_back = take_out(function, "run in the reactor")
             return put_back(WaitedFunction(decorated(self._bridge, body, wrap)))
 
-        return cast("Waiting", decorate)
+        return decorate
 
     def _in_background(
         self, name: str, function: Callable[..., object], undecorated: object

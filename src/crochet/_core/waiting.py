@@ -51,6 +51,7 @@ class WaitOptions(NamedTuple):
     grace: float = 1.0  # seconds for its cleanup, after it was cancelled
     on_late: OnLate | None = None
     progress: OnProgress | None = None  # what is called in the thread that waits
+    adopt: Callable[[Any], object] | None = None  # makes of a value what is returned; likewise
 
 
 class TimedOut:
@@ -113,7 +114,7 @@ def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptio
         # An error's traceback holds this frame; do not let it hold the call as well.
         del call, waiter
     if type(outcome) is not StoredError and type(outcome) is not TimedOut:
-        return outcome
+        return outcome if options.adopt is None else options.adopt(outcome)
     try:
         outcome.throw(is_last=True)
     finally:
