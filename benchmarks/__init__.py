@@ -5,4 +5,4 @@ Measure Crochet beside its peers, interleaved in one run: ``python -m benchmarks
 """
 
 # What defines the measures, in the order in which they are taken.
-from benchmarks import hand_overs, streams, fresh  # noqa: F401, I001
+from benchmarks import hand_overs, streams, objects, fresh  # noqa: F401, I001
