@@ -354,6 +354,31 @@ def test_ssh_shell_openssh(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["stderr"]
 
 
+@needs("httpx", "httpx_sse")
+def test_httpx_events(tmp_path: Path) -> None:
+    """
+    A page and some events; the server has noticed by the next page that nobody watches any more.
+    """
+    assert output_of(python("httpx_events.py"), tmp_path).splitlines() == [
+        "rates, as events",
+        "rates 0.9",
+        "rates 0.901",
+        "rates 0.902",
+        "left: 0 visitors watch",
+    ]
+
+
+@needs("mcp")
+def test_mcp_session(tmp_path: Path) -> None:
+    """
+    A session with a server in a process of its own, which ends with it.
+    """
+    assert output_of(python("mcp_session.py"), tmp_path).splitlines() == [
+        "lend: Lend a book.",
+        "Emma is yours for 3 weeks",
+    ]
+
+
 @needs("scrapy")
 def test_scrapy_crawl(tmp_path: Path) -> None:
     """

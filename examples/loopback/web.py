@@ -1,14 +1,16 @@
 """
-Two web sites: a feed of exchange rates, and a shop to crawl.
+Web sites: a feed of exchange rates, the same as events that go on and on, and a shop to crawl.
 """
 
 from __future__ import annotations
 
 import json
+from itertools import count
 
 from twisted.internet.interfaces import IReactorTCP
+from twisted.internet.task import LoopingCall
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
 
 class RatesFeed(Resource):
@@ -30,6 +32,43 @@ class RatesFeed(Resource):
         rates = {"EUR": 0.9 + self._requests / 1000, "JPY": 150 + self._requests / 10}
         request.setHeader(b"content-type", b"application/json")
         return json.dumps({"edition": self._requests, "rates": rates}).encode()
+
+
+class Ticker(Resource):
+    """
+    Exchange rates as server-sent events, ten a second, until the visitor leaves.
+    """
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watched = 0
+
+    def render_GET(self, request: Request) -> bytes | int:
+        """
+        Send events at /rates, say at /watched how many visitors are there, and else what this is.
+        """
+        if request.path == b"/watched":
+            return b"%d visitors watch" % self._watched
+        if request.path != b"/rates":
+            return b"rates, as events"
+        request.setHeader(b"content-type", b"text/event-stream")
+        numbers = count()
+
+        def send() -> None:
+            data = json.dumps({"EUR": round(0.9 + next(numbers) / 1000, 3)})
+            request.write(f"event: rates\ndata: {data}\n\n".encode())
+
+        def leave(reason: object) -> None:
+            self._watched -= 1
+            sending.stop()
+
+        self._watched += 1
+        sending = LoopingCall(send)
+        request.notifyFinish().addErrback(leave)
+        sending.start(0.1)
+        return NOT_DONE_YET
 
 
 class Shop(Resource):
