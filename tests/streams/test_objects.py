@@ -13,7 +13,7 @@ import os
 import pickle
 import threading
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Generator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -27,7 +27,7 @@ from crochet import DeadlockError, ReactorStopped, Stream, TimeoutError
 from crochet._streams.objects import Objects
 from crochet._streams.proxy import unwrap
 from support.programs import run_python
-from support.stepping import BOUND
+from support.stepping import BOUND, wait_until
 
 _colour: ContextVar[str] = ContextVar("colour", default="none")
 
@@ -55,6 +55,14 @@ class Lease(Bare):
         return here()
 
     async def __aexit__(self, *error: object) -> None: ...
+
+
+class Request(Lease, Coroutine[Any, Any, Any]):
+    """
+    Likewise, and a coroutine to whoever asks, as those of aiohttp are.
+    """
+
+    send = throw = close = None  # type: ignore[assignment]
 
 
 class Cursor:
@@ -120,6 +128,9 @@ class Client:
 
     def lease(self) -> Lease:
         return Lease()
+
+    def request(self) -> Request:
+        return Request()
 
     def never(self) -> Deferred[None]:
         return Deferred()
@@ -296,7 +307,7 @@ class TestCalls:
             assert proxy.rows == 2
         with either.blocking(Lease, timeout=BOUND)() as thread:
             assert thread == reactor_thread(either)
-        with either.blocking(lambda: Lease(), timeout=BOUND)() as thread:
+        with either.blocking(lambda: Request(), timeout=BOUND)() as thread:
             assert thread == reactor_thread(either)
         assert isinstance(unwrap(either.blocking(Bare, timeout=BOUND)()), Bare)
 
@@ -404,8 +415,9 @@ class TestManyValues:
             raise error
         assert raised.value is error
         assert notes == ["left", "suppressed", "left", "left"]
-        with client.lease() as thread:  # that could be awaited, too
-            assert thread == client.thread
+        for method in (client.lease, client.request):  # which could be awaited, too
+            with method() as thread:
+                assert thread == client.thread
 
     def test_itself_is_a_context(self, client: Any) -> None:
         """
@@ -416,25 +428,35 @@ class TestManyValues:
             assert entered is client
             with client:
                 raise ValueError
-        inside, go_on, out = threading.Event(), threading.Event(), []
-
-        def enter() -> None:
-            with client:
-                inside.set()
-                go_on.wait(BOUND)
-            out.append(1)
-
-        thread = threading.Thread(target=enter)
-        thread.start()
-        assert inside.wait(BOUND)
-        with pytest.raises(KeyError), client:
-            raise KeyError
-        assert not out
-        go_on.set()
-        thread.join(BOUND)
-        assert notes.count("enter") == notes.count("exit") == 4
+        assert notes == ["enter", "enter", "exit", "exit"]
         with pytest.raises(RuntimeError, match="is not entered"):
             client.__exit__(None, None, None)
+
+    def test_each_thread_leaves_what_it_has_entered(self, either: Any) -> None:
+        """
+        In whichever order they do; and another thread, what is left.
+        """
+        left: list[str] = []
+
+        class Coloured:
+            async def __aenter__(self) -> None: ...
+
+            async def __aexit__(self, *error: object) -> None:
+                left.append(_colour.get())
+
+        proxy = either.blocking(Coloured(), timeout=BOUND)
+        token = _colour.set("mine")
+        try:
+            with proxy:
+                # This runs in another thread, which has a context of its own.
+                thread = threading.Thread(target=proxy.__enter__)
+                thread.start()
+                thread.join(BOUND)
+            assert left == ["mine"]
+            proxy.__exit__(None, None, None)
+            assert left == ["mine", "none"]
+        finally:
+            _colour.reset(token)
 
     def test_one_that_is_dropped_is_exited(self, either: Any) -> None:
         """
@@ -444,8 +466,7 @@ class TestManyValues:
         proxy = either.blocking(target, timeout=BOUND)
         proxy.__enter__()
         del proxy
-        either.wait_for(BOUND)(int)()
-        assert target.notes == ["enter", "exit"]
+        wait_until(lambda: target.notes == ["enter", "exit"], "it is not exited")
 
     def test_only_what_is_in_wrap_is_wrapped(self, either: Any, client: Any) -> None:
         """
@@ -765,7 +786,7 @@ def test_after_the_reactor_has_stopped(own: Any) -> None:
 
 
 FORK = """
-    import crochet, os, sys
+    import crochet, os
 
     class Client:
         async def get(self):
@@ -795,7 +816,7 @@ FORK = """
             crochet.setup()
         assert not proxy.__exit__(None, None, None)
         assert crochet.blocking(crochet.blocking.unwrap(proxy), timeout=30).get() == 1
-        sys.exit(7)
+        os._exit(7)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
     proxy.__exit__(None, None, None)
     print(proxy.get())
