@@ -166,6 +166,86 @@ def test_websockets() -> None:
     ]
 
 
+_MCP_SERVER = """
+import asyncio, os
+from mcp.server import MCPServer
+
+server = MCPServer("test")
+
+@server.tool()
+async def add(one: int, two: int) -> int:
+    return one + two
+
+@server.tool()
+async def sleep() -> None:
+    await asyncio.sleep(600)
+
+@server.tool()
+async def die() -> None:
+    os._exit(3)
+
+server.run("stdio")
+"""
+_MCP = """
+    from contextlib import asynccontextmanager
+    from mcp import ClientSession, StdioServerParameters, stdio_client
+
+    @crochet.context_in_reactor(bound)
+    @asynccontextmanager
+    async def connect():
+        parameters = StdioServerParameters(command=sys.executable, args=["-c", sys.argv[2]])
+        async with stdio_client(parameters) as streams, ClientSession(*streams) as session:
+            await session.initialize()
+            yield session
+
+    def call(session, tool, **arguments):
+        answer = session.call_tool(tool, arguments)
+        return answer.content[0].text
+"""
+
+
+def test_mcp() -> None:
+    """
+    A session with a server in a process of its own: errors come out as they were, also out of the
+    task groups; two at once are left in the order of their opening; a server that dies is told.
+    """
+    pytest.importorskip("mcp")
+    program = """
+    session_of = lambda session: blocking(session, timeout=bound)
+    with connect() as raw:
+        session = session_of(raw)
+        print(call(session, "add", one=1, two=2))
+        try:
+            session.call_tool.with_timeout(0.3)("sleep")
+        except crochet.TimeoutError as error:
+            print(str(error)[:45])
+        print(call(session, "add", one=2, two=2))
+    try:
+        with connect() as raw:
+            raise KeyError("of the block")
+    except KeyError as error:
+        print(error)
+    first, second = connect(), connect()
+    one, two = session_of(first.__enter__()), session_of(second.__enter__())
+    first.__exit__(None, None, None)
+    print(call(two, "add", one=3, two=3))
+    second.__exit__(None, None, None)
+    with connect() as raw:
+        try:
+            call(session_of(raw), "die")
+        except Exception as error:
+            print(type(error).__name__)
+    """
+    assert ran(_SETUP + _MCP + program, _MCP_SERVER) == [
+        "3",
+        "ClientSession.call_tool() has not answered in",
+        "4",
+        "'of the block'",
+        "6",
+        "MCPError",
+    ]
+
+
 def test_amp() -> None:
     """
     A protocol whose methods return Deferreds, of which the remote's errors come as they are.

@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine,
 from contextlib import AbstractContextManager, asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import pytest
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
@@ -247,6 +247,17 @@ class Fetches(Protocol):
     def get(self, path: str, *, times: int = 1) -> str: ...
 
 
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Got(Protocol[T_co]):
+    """
+    A generic one.
+    """
+
+    def get(self, path: str) -> T_co: ...
+
+
 @pytest.fixture
 def client(either: Any) -> Any:
     """
@@ -330,9 +341,15 @@ class TestCalls:
         """
         Calls, items, and contexts.
         """
-        with pytest.raises(TimeoutError, match="deadline"):
-            with crochet.deadline(0.01):
+
+        def enter() -> None:
+            with client.connect(), client:
                 client.never()
+
+        for use in (client.never, enter, lambda: list(client.items(3))):
+            with pytest.raises(TimeoutError, match="deadline"):
+                with crochet.deadline(0.02):
+                    use()
 
     def test_in_the_reactor_thread_it_is_refused(self, either: Any, client: Any) -> None:
         """
@@ -769,6 +786,8 @@ class TestFitting:
                     blocking(target, **{"timeout": 1, **options})
         with pytest.raises(ValueError, match="cannot wait for -1 s"):
             blocking(Client(), timeout=-1)
+        generic: Any = Got[str]
+        blocking(Client(), timeout=1, as_=generic)
         blocking(Client(), timeout=1, timeouts={"url": 1, "fetch": 2}, wrap=(Cursor,))
         with pytest.raises(TypeError, match="iterate_in_reactor"):
             blocking(Client.items, timeout=1)

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial, update_wrapper
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, Protocol, get_origin
 
 from .. import _errors
 from .._core.bridge import Bridge
@@ -55,6 +55,7 @@ class Objects:
         """
         Return a proxy, or what makes one; see :func:`crochet.blocking`.
         """
+        as_ = get_origin(as_) or as_  # of a generic one, with its arguments
         if as_ is not None and Protocol not in getattr(as_, "__mro__", ()):
             raise _errors.no_protocol(as_)
         limits = {

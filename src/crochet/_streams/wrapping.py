@@ -126,7 +126,7 @@ class Wrapping:
         made = self._classes.get(kind)
         if made is None:
             made = self._classes[kind] = self._class_for(kind)
-        for name in (*getattr(target, "__dict__", ()), *names):
+        for name in (*list(getattr(target, "__dict__", ())), *names):
             # Not by __getattr__ alone: isinstance() by a Protocol looks at the class.
             if not name.startswith("_") and not has(made, name):
                 setattr(made, name, self._attribute(kind, name))
