@@ -74,27 +74,40 @@ PROXIED = (
 @measure((60, 12, 1), OURS, *PROXIED, calls=(30, 20, 1), pins=True)
 def proxied(contender: Contender, now: Clock, calls: int) -> dict[str, Any]:
     """
-    How many wait_for calls a call of a proxy's method takes.
+    How many calls of a wait_for method, written by hand, a call of a proxy's method takes.
     """
     import crochet
 
     target = Bare()
     proxy = crochet.blocking(target, timeout=BOUND)
-    plain, coroutine = map(contender.blocking, (target.plain, target.coroutine))
-    # To look a method up on the proxy is part of its call. A lambda is not, so each has one.
-    bare, ours, bare_coroutine, ours_coroutine = _in_turns(
+    plain = contender.blocking(target.plain)
+
+    class Written:
+        @crochet.wait_for(timeout=BOUND)
+        def plain(self) -> None:
+            return target.plain()
+
+        @crochet.wait_for(timeout=BOUND)
+        async def coroutine(self) -> None:
+            return await target.coroutine()
+
+    written = Written()
+    # To look a method up is part of its call. A lambda is not, so each has one.
+    bare, by_hand, ours, coroutine_by_hand, our_coroutine = _in_turns(
         now,
         calls,
         lambda: plain(),
+        lambda: written.plain(),
         lambda: proxy.plain(),
-        lambda: coroutine(),
+        lambda: written.coroutine(),
         lambda: proxy.coroutine(),
     )
     return {
-        "of_wait_for": ours / bare,
-        "of_wait_for_coroutine": ours_coroutine / bare_coroutine,
+        "of_wait_for": ours / by_hand,
+        "of_wait_for_coroutine": our_coroutine / coroutine_by_hand,
+        "of_bare_function": ours / bare,
         "seconds_per_call": ours,
-        "seconds_per_coroutine": ours_coroutine,
+        "seconds_per_coroutine": our_coroutine,
     }
 
 

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, NoReturn
 from weakref import ref
 
 from .. import _errors
+from .._coroutines.follow import PLAIN
 from .._errors import Limit, TimeoutError
 from .._threads import clock, timeouts
 from .._threads.primitives import CROWD, Task, Waiter
@@ -51,7 +52,8 @@ class WaitOptions(NamedTuple):
     grace: float = 1.0  # seconds for its cleanup, after it was cancelled
     on_late: OnLate | None = None
     progress: OnProgress | None = None  # what is called in the thread that waits
-    adopt: Callable[[Any], object] | None = None  # makes of a value what is returned; likewise
+    # Makes of a value what is returned, likewise, unless that is of a type in PLAIN.
+    adopt: Callable[[Any], object] | None = None
 
 
 class TimedOut:
@@ -114,7 +116,8 @@ def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptio
         # An error's traceback holds this frame; do not let it hold the call as well.
         del call, waiter
     if type(outcome) is not StoredError and type(outcome) is not TimedOut:
-        return outcome if options.adopt is None else options.adopt(outcome)
+        adopt = options.adopt
+        return outcome if adopt is None or id(type(outcome)) in PLAIN else adopt(outcome)
     try:
         outcome.throw(is_last=True)
     finally:
