@@ -736,6 +736,39 @@ class TestFitting:
         else:
             assert "get() " in misfit(blocking, protocol, Client())
 
+    def test_what_gives_a_function_may_fit(self, blocking: Any) -> None:
+        """
+        A property, a function of the instance, a callable of the class.
+        """
+
+        class Methods:
+            shared = partial(Client.of_none, 1)
+            plain = 5
+
+            def __init__(self) -> None:
+                self.own = lambda path: path
+                self.no = 5
+
+            @property
+            def given(self) -> Any:
+                return self.own
+
+        class Fits(Protocol):
+            def shared(self) -> int: ...
+            def own(self, path: str) -> str: ...
+            def given(self, path: str) -> str: ...
+
+        class FitsNot(Protocol):
+            def shared(self, value: int) -> int: ...
+            def own(self) -> str: ...
+            def plain(self) -> str: ...
+            def no(self) -> str: ...
+
+        blocking(Methods(), timeout=1, as_=Fits)
+        text = misfit(blocking, FitsNot, Methods())
+        for part in ("shared() takes ()", "own() takes (path)", "plain() is no", "no() is no"):
+            assert part in text
+
     def test_special_methods_are_compared(self, blocking: Any) -> None:
         """
         A context for ``with`` is an async one there.

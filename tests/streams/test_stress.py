@@ -8,12 +8,15 @@ import random
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 
 from support.stepping import BOUND, together, wait_until
+
+_thread: ContextVar[str] = ContextVar("thread")
 
 THREADS = 8
 STREAMS = 40
@@ -78,3 +81,42 @@ def test_each_item_comes_once_and_each_body_ends_once(either: Any, buffersize: i
     assert sorted(begun) == sorted(ended) == list(range(THREADS * STREAMS))
     assert not either.bridge.watched
     assert not either.bridge.waits
+
+
+def test_one_object_in_many_threads(either: Any) -> None:
+    """
+    Each leaves what it has entered, and gets its own answers.
+    """
+    entered: list[str] = []
+    left: list[str] = []
+
+    class Shared:
+        async def __aenter__(self) -> None:
+            entered.append(_thread.get())
+
+        async def __aexit__(self, *error: object) -> None:
+            left.append(_thread.get())
+
+        async def call(self, value: int) -> int:
+            return value
+
+        async def items(self, number: int) -> AsyncIterator[int]:
+            for each in range(number):
+                yield each
+
+    proxy = either.blocking(Shared(), timeout=BOUND)
+
+    def use(thread: int) -> int:
+        _thread.set(str(thread))
+        for number in range(STREAMS):
+            before = len([each for each in left if each == str(thread)])
+            with proxy:
+                assert proxy.call(number) == number
+                with proxy:
+                    assert list(proxy.items(3)) == [0, 1, 2]
+            assert len([each for each in left if each == str(thread)]) == before + 2
+        return thread
+
+    assert together(THREADS, use) == [*range(THREADS)]
+    assert sorted(entered) == sorted(left)
+    assert len(left) == 2 * THREADS * STREAMS

@@ -86,9 +86,13 @@ def _problem(wanted: object, raw: object) -> str | None:
     """
     Tell what keeps a method from being called as another one, if anything does.
     """
-    if not is_method(raw) or not callable(function_of(raw)):
-        # A property may give a function, for all that is known here.
-        return None if isinstance(raw, property) else "is no method"
+    if not is_method(raw):
+        if not callable(raw):
+            # What a property gives may be a function, for all that is known here.
+            return None if hasattr(type(raw), "__get__") else "is no method"
+        raw = staticmethod(raw)
+    if not callable(function_of(raw)):
+        return "is no method"
     before, taken = signature_of(wanted), signature_of(raw)
     if before is None or taken is None:
         return None

@@ -40,8 +40,10 @@ def function_of(raw: Any) -> Callable[..., object]:
     """
     Return the function of what stands in a class as a method.
     """
-    for name in ("__func__", "func"):
-        raw = getattr(raw, name, raw)
+    if isinstance(raw, (staticmethod, classmethod)):
+        raw = cast("Any", raw).__func__
+    elif isinstance(raw, (partialmethod, singledispatchmethod)):
+        raw = cast("Any", raw).func
     return cast("Callable[..., object]", raw)
 
 
