@@ -10,6 +10,9 @@ from _verdict import PATIENCE, check, in_threads, judge
 
 import crochet
 
+# A stream's body has, which waits before that, too.
+begun = []
+
 
 def call():
     new_thing("call").call()
@@ -17,6 +20,8 @@ def call():
 
 def iterate():
     with new_thing("item").items() as items:
+        next(items)
+        begun.append(1)
         list(items)
 
 
@@ -30,10 +35,15 @@ def enter():
         pass
 
 
+def waiting():
+    return [each for each in crochet.status().calls if each.waits_on]
+
+
 def hazard():
     uses = (call, iterate, wait_in_block, enter)
     for _ in range(2):  # and again, once it was set up again
         ends.clear()
+        begun.clear()
         crochet.setup()
 
         def use(number):
@@ -41,7 +51,7 @@ def hazard():
                 return uses[number]()
             deadline = time.monotonic() + PATIENCE
             # One of wait_in_block is at its `with`, and one waits.
-            while sum(bool(each.waits_on) for each in crochet.status().calls) < len(uses) + 1:
+            while not begun or len(waiting()) < len(uses) + 1:
                 check(time.monotonic() < deadline, f"not all wait: {crochet.status()}")
                 time.sleep(0.001)
             return crochet.shutdown()
