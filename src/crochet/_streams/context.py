@@ -183,9 +183,10 @@ class _Block:
         end_block(self.held)
 
     def __del__(self) -> None:
-        # A signal's exception may have kept the block from being left.
-        if self.held.locked():
-            self.held.release()
+        # A signal's exception may have kept the block from being left, or this from being made.
+        held = getattr(self, "held", None)
+        if held is not None and held.locked():
+            held.release()
 
 
 def _interrupt(ended: list[None], ident: int, name: str) -> None:
