@@ -13,6 +13,9 @@ from twisted.internet.defer import Deferred
 
 import crochet
 
+# Where things have begun to hang.
+hanging: list[str] = []
+
 
 class Thing:
     """
@@ -25,6 +28,7 @@ class Thing:
 
     async def _pass(self, where: str) -> None:
         if self.hangs == where:
+            hanging.append(where)
             await Deferred()
 
     async def __aenter__(self) -> Thing:

@@ -10,6 +10,8 @@ from _verdict import check, judge
 import crochet
 
 log = []
+# More than it takes.
+TURNS = 100
 
 
 class Thing:
@@ -42,8 +44,11 @@ def hazard():
         # Its traceback holds the object.
         del thing, interrupted
         gc.collect()
-        settle()
-        settle()
+        # On asyncio's reactor a task that is cancelled goes on in a later turn.
+        for _ in range(TURNS):
+            settle()
+            if log.count("enter") == log.count("exit"):
+                break
         if log.count("enter") != log.count("exit"):
             left.append(where)
             log.clear()

@@ -5,13 +5,10 @@ When the reactor stops, each use of a proxied object gets ReactorStopped, and th
 import time
 
 from _leaving import ends
-from _objects import new_thing
+from _objects import hanging, new_thing
 from _verdict import PATIENCE, check, in_threads, judge
 
 import crochet
-
-# A stream's body has, which waits before that, too.
-begun = []
 
 
 def call():
@@ -20,8 +17,6 @@ def call():
 
 def iterate():
     with new_thing("item").items() as items:
-        next(items)
-        begun.append(1)
         list(items)
 
 
@@ -35,23 +30,18 @@ def enter():
         pass
 
 
-def waiting():
-    return [each for each in crochet.status().calls if each.waits_on]
-
-
 def hazard():
     uses = (call, iterate, wait_in_block, enter)
     for _ in range(2):  # and again, once it was set up again
         ends.clear()
-        begun.clear()
+        hanging.clear()
         crochet.setup()
 
         def use(number):
             if number < len(uses):
                 return uses[number]()
             deadline = time.monotonic() + PATIENCE
-            # One of wait_in_block is at its `with`, and one waits.
-            while not begun or len(waiting()) < len(uses) + 1:
+            while len(hanging) < len(uses):
                 check(time.monotonic() < deadline, f"not all wait: {crochet.status()}")
                 time.sleep(0.001)
             return crochet.shutdown()
