@@ -449,6 +449,14 @@ class TestManyValues:
         with pytest.raises(RuntimeError, match="is not entered"):
             client.__exit__(None, None, None)
 
+    def test_it_is_known_where_it_was_entered(self, either: Any, client: Any) -> None:
+        """
+        For status() and dump(): in the program, and not in code of ours.
+        """
+        with client:
+            (call,) = either.bridge.calls_in_flight()
+            assert call.caller is inspect.currentframe().f_code  # type: ignore[union-attr]
+
     def test_each_thread_leaves_what_it_has_entered(self, either: Any) -> None:
         """
         In whichever order they do; and another thread, what is left.

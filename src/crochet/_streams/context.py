@@ -35,7 +35,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from math import inf
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any, Generic, NamedTuple, NoReturn, TypeVar, cast, final
 
 from .. import _errors
@@ -294,7 +294,7 @@ class ReactorContext(Generic[T_co]):
         work = getattr(self, "_work", None)
         if not claim(self, "_work") or work is None:
             raise _errors.context_used(name)
-        (limit, grace), body = work
+        (limit, grace, caller), body = work
         context = copy_context()
         if get_bound() is not None and (end := get_end()) != inf:
             left = end - clock.monotonic()
@@ -305,6 +305,8 @@ class ReactorContext(Generic[T_co]):
         driven: Work = (_drive, (pipe, name, *body), {}, context)
         call = StreamCall(bridge, name, driven, {waiter: None})
         call.pipe = pipe
+        if caller is not None:
+            call.caller, call.offset = caller
         consumer = ContextConsumer(bridge, call, pipe, waiter, limit, grace)
         self._consumer = consumer
         ended = self._ended
@@ -353,6 +355,7 @@ class ContextOptions(NamedTuple):
 
     limit: float  # seconds for its enter, and for its exit
     grace: float  # seconds for its cleanup, after it was cancelled
+    caller: tuple[CodeType, int] | None = None  # the program's code, if it enters by other code
 
 
 class Contexting:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from _thread import get_ident
 from collections.abc import Callable
 from functools import partial
+from sys import _getframe
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, SupportsIndex
 
@@ -165,7 +166,9 @@ def enter(self: Proxy) -> object:
     wrapped.check_process()
     target, limit = wrapped.target, wrapped.making.limit_for("__aenter__")
     # Nothing in it leads to the proxy: the task would keep that from being dropped.
-    options, work = ContextOptions(limit, GRACE), (partial(_same, target), (), _NONE)
+    frame = _getframe(1)  # of the `with` statement
+    options = ContextOptions(limit, GRACE, (frame.f_code, frame.f_lasti >> 1))
+    work = partial(_same, target), (), _NONE
     context: ReactorContext[object]
     context = ReactorContext(wrapped.bridge, wrapped.name, options, work)
     value = context.__enter__()
