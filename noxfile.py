@@ -394,7 +394,7 @@ def fedora_messaging(session: nox.Session) -> None:
 @nox.session(tags=["downstream"], allow_parallel=True)
 def scrapy(session: nox.Session) -> None:
     """
-    Run the example's crawl, by CrawlerRunner under wait_for, from a plain script.
+    Run the example's crawl from a plain script.
     """
     install(session, ".", "scrapy")
     session.run("python", "examples/scrapy_crawl.py")

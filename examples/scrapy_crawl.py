@@ -15,14 +15,15 @@ from collections.abc import Iterator
 
 import scrapy
 from loopback.web import Shop, serve
-from scrapy import signals
-from scrapy.crawler import CrawlerRunner
 from scrapy.http import Response
 
 from crochet import setup, wait_for
+from crochet.scrapy import Crawl, crawl
 
-# The reactor on which Scrapy, from 2.13 on, insists by default. Before anything imports another.
+# The reactor that Scrapy's projects ask for. Before anything imports another.
 setup(reactor="asyncio", stall_warning=None)  # Scrapy loads a lot when it begins
+
+Book = dict[str, str]
 
 
 class BooksSpider(scrapy.Spider):
@@ -32,7 +33,7 @@ class BooksSpider(scrapy.Spider):
 
     name = "books"
 
-    def parse(self, response: Response) -> Iterator[dict[str, str] | scrapy.Request]:
+    def parse(self, response: Response) -> Iterator[Book | scrapy.Request]:
         """
         Take the titles of a page, then go on to the next.
         """
@@ -40,24 +41,6 @@ class BooksSpider(scrapy.Spider):
             yield {"title": title}
         for link in response.css("a[rel=next]"):
             yield response.follow(link)
-
-
-@wait_for(timeout=60.0)
-async def crawl(url: str) -> list[dict[str, str]]:
-    """
-    Return what the spider collects, starting at a URL.
-    """
-    runner = CrawlerRunner()
-    crawler = runner.create_crawler(BooksSpider)
-    items: list[dict[str, str]] = []
-
-    # Scrapy holds receivers weakly; this one lives as long as the coroutine does.
-    def collect(item: dict[str, str]) -> None:
-        items.append(item)
-
-    crawler.signals.connect(collect, signals.item_scraped)
-    await runner.crawl(crawler, start_urls=[url])
-    return items
 
 
 @wait_for(timeout=5.0)
@@ -70,14 +53,22 @@ def loopback_shop() -> str:
     return serve(reactor, Shop())
 
 
+def books_of(url: str) -> Crawl[Book]:
+    """
+    Begin a crawl at a URL. Ctrl-C, a timeout or the end of a ``with`` block ends it.
+    """
+    return crawl(BooksSpider, timeout=60.0, start_urls=[url])
+
+
 def main() -> None:
     """
     Crawl, twice.
     """
     url = sys.argv[1] if len(sys.argv) > 1 else loopback_shop()
-    for item in crawl(url):
-        print(item["title"])
-    print("and again:", len(crawl(url)), "books")
+    with books_of(url) as books:
+        for book in books:  # as they are found
+            print(book["title"])
+    print("and again:", len(list(books_of(url))), "books")
 
 
 if __name__ == "__main__":

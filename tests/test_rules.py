@@ -27,7 +27,7 @@ _PLUGIN = _SOURCE.parent / "_crochet_pytest.py"
 # from the rows below here, and none from its own row.
 _ORDER = (
     ("__init__", "__main__"),
-    ("_legacy",),
+    ("_legacy", "scrapy"),
     ("_api",),
     ("_interactive", "testing"),
     ("_streams", "_stash"),

@@ -882,6 +882,22 @@ def no_tqdm() -> ImportError:
     return ImportError("progress_bar() needs tqdm: install crochet[progress]")
 
 
+def other_reactor_for_scrapy(wanted: str, running: str) -> RuntimeError:
+    """
+    Build the error of a crawl whose settings ask for a reactor that does not run.
+    """
+    how = (
+        'call crochet.setup(reactor="asyncio") before anything imports twisted.internet.reactor'
+        if wanted.endswith(".AsyncioSelectorReactor")
+        else "have crochet.setup() run that one"
+    )
+    return RuntimeError(
+        f"Scrapy's setting TWISTED_REACTOR asks for {wanted}, and the reactor that runs is "
+        f"{running}. Either {how}, or set TWISTED_REACTOR to None: then the crawl does with any "
+        "reactor. It may be set by the project, the spider or crawl(settings=...)"
+    )
+
+
 def server_away(stash: str, error: BaseException) -> ConnectionError:
     """
     Build the error of a stash whose server does not answer.

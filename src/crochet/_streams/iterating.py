@@ -14,7 +14,7 @@ from contextvars import copy_context
 from functools import partial
 from math import inf
 from operator import index
-from typing import NamedTuple, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex, cast
 
 from .._core.bridge import Bridge
 from .._core.call import Work
@@ -35,6 +35,33 @@ class StreamOptions(NamedTuple):
     limit: float  # seconds for each item
     grace: float  # seconds for the body's cleanup
     size: int  # of the buffer
+    make: Callable[[Consumer], Stream[object]] = Stream  # what blocking code sees
+
+
+def options_of(
+    timeout: Seconds, grace: Seconds, buffersize: SupportsIndex, of: str
+) -> StreamOptions:
+    """
+    Return what a program has given, as options.
+
+    Args:
+        timeout: seconds for each item.
+        grace: seconds for the body's cleanup.
+        buffersize: how many items the body may be ahead.
+        of: the function that it was given to, for the texts of errors.
+
+    Raises:
+        TypeError: one of them is no number.
+        ValueError: one of them is negative, or NaN.
+    """
+    limit, patience = limit_of(timeout, of=of), limit_of(grace, "a grace", of)
+    size = index(buffersize)
+    if size < 0:
+        raise ValueError(
+            f"a buffer cannot hold {size} items: give a buffersize from 0 up, the number of "
+            "items that the body may be ahead"
+        )
+    return StreamOptions(limit, patience, size)
 
 
 class Iterating:
@@ -43,7 +70,7 @@ class Iterating:
     """
 
     def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
+        self.bridge: Bridge = bridge
 
     def iterate_in_reactor(
         self, timeout: Seconds, *, buffersize: SupportsIndex = 0, grace: Seconds = 1.0
@@ -51,21 +78,23 @@ class Iterating:
         """
         Make a decorator; see :func:`crochet.iterate_in_reactor`.
         """
-        of = "iterate_in_reactor"
-        limit, patience = limit_of(timeout, of=of), limit_of(grace, "a grace", of)
-        size = index(buffersize)
-        if size < 0:
-            raise ValueError(
-                f"a buffer cannot hold {size} items: give a buffersize from 0 up, the number of "
-                "items that the body may be ahead"
-            )
-        wrap = partial(self._iterated, StreamOptions(limit, patience, size))
+        options = options_of(timeout, grace, buffersize, "iterate_in_reactor")
+        wrap = partial(self._iterated, options)
 
         def decorate(function: object) -> object:
             body, put_back = take_out(function, "run in the reactor")
-            return put_back(WaitedFunction(decorated(self._bridge, body, wrap, is_stream=True)))
+            return put_back(WaitedFunction(decorated(self.bridge, body, wrap, is_stream=True)))
 
         return decorate
+
+    def begin(
+        self, options: StreamOptions, name: str, function: Callable[..., object], *args: object
+    ) -> Stream[object]:
+        """
+        Return a stream of what *function* yields, as if it were decorated.
+        """
+        stream: Any = self._iterated(options, name, function, function)(*args)
+        return cast("Stream[object]", stream)
 
     def _iterated(
         self,
@@ -74,8 +103,8 @@ class Iterating:
         function: Callable[..., object],
         undecorated: Callable[..., object],
     ) -> Callable[..., object]:
-        bridge = self._bridge
-        limit, grace, size = options
+        bridge = self.bridge
+        limit, grace, size, make = options
 
         def iterate_in_reactor(*args: object, **kwargs: object) -> object:
             context = copy_context()
@@ -88,9 +117,7 @@ class Iterating:
             call.pipe = pipe
             consumer = Consumer(bridge, call, pipe, waiter, limit, grace)
             consumer.begin()
-            # Not Stream[object](): that takes 1 us longer.
-            stream: Stream[object] = Stream(consumer)
-            return stream
+            return make(consumer)
 
         # No word of iterate_in_reactor, which has this: it would keep itself alive.
         with_options = other_options(self._iterated, options, name, function, undecorated)

@@ -6,18 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import NoReturn, TypeVar, cast, final, overload
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast, overload
 
+from .._core.progress import Progress, progress_of
 from .._threads.timeouts import Seconds, seconds
 from .async_stream import AsyncStream
 from .consumer import Consumer
 from .heartbeat import Heartbeats
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 T_co = TypeVar("T_co", covariant=True)
 B = TypeVar("B")
 
 
-@final
 class Stream(Iterator[T_co]):
     """
     The items of an async generator that runs in the reactor thread, one by one; made by
@@ -69,6 +72,13 @@ class Stream(Iterator[T_co]):
         consumer = self._consumer
         return cast("T_co", consumer.take(consumer.limit))
 
+    @property
+    def progress(self) -> Progress | None:
+        """
+        How far the body is, as it has last told by :func:`report_progress`; None before.
+        """
+        return progress_of(self._consumer.call.reported)
+
     def close(self) -> None:
         """
         Have the body end: it is cancelled, and what it has in ``finally`` runs. A thread that waits
@@ -81,7 +91,7 @@ class Stream(Iterator[T_co]):
         """
         self._consumer.close()
 
-    def __enter__(self) -> Stream[T_co]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
