@@ -457,6 +457,8 @@ class TestLoading:
             "crochet._stash.redis",
             "redis.cluster",
             "redis.sentinel",
+            "scrapy",
+            "scrapy.crawler",
         }
         left = {name.rpartition(".")[0] for name in finished.stdout.split()}
         assert left <= loaded_for_a_name

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -225,6 +226,19 @@ def origin(directory: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{int(process.stdout.readline())}/"
 
 
+def write_page(directory: Path, page: str, name: str, *changes: tuple[str, str]) -> None:
+    """
+    Write the code of a how-to page as a module, without its tests.
+    """
+    text = (Path(__file__).parent.parent / f"docs/howto/{page}.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code = "\n".join(each for each in blocks if "def test_" not in each)
+    for old, new in changes:
+        assert old in code
+        code = code.replace(old, new)
+    (directory / f"{name}.py").write_text(code)
+
+
 def free_port() -> int:
     """
     Return a number that nobody listens at.
@@ -320,11 +334,7 @@ def test_gunicorn_with_a_stash(directory: Path, preload: str) -> None:
     The site of the how-to page in four workers: eight visitors, whose requests land in any of them,
     get what they have started; and what was started before all workers are replaced.
     """
-    page = (Path(__file__).parent.parent / "docs/howto/flask.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (directory / "shop.py").write_text(
-        "\n".join(each for each in blocks if "def test_" not in each)
-    )
+    write_page(directory, "flask", "shop")
     (directory / "visitors.py").write_text(_VISITORS)
     port = free_port()
     options = f"{preload} -w 4 -k gthread --threads 4 -b 127.0.0.1:{port} --access-logfile log"
@@ -438,3 +448,167 @@ def test_celery_prefork(directory: Path, origin: str) -> None:
         assert celery.wait(BOUND) == 0
     log = (directory / "log").read_text()
     assert "Traceback" not in log, log
+
+
+# What a page's source does that has nothing to tell for a while, and one that says where it is.
+_QUIET = """
+
+@iterate_in_reactor(timeout=None)
+async def quiet():
+    from twisted.internet.defer import Deferred
+    try:
+        yield "data: 0\\n\\n"
+        await Deferred()
+    finally:
+        print("unsubscribed")
+"""
+_QUIET_IN = {
+    "flask": """
+@app.get("/quiet")
+def show_quiet():
+    beats = quiet().with_heartbeat(0.05, beat=": still here\\n\\n")
+    return app.response_class(beats, mimetype="text/event-stream")
+""",
+    "django": """
+urlpatterns.append(path("quiet", lambda request: StreamingHttpResponse(
+    quiet().with_heartbeat(0.05, beat=": still here\\n\\n")
+)))
+async def show_quiet(request):
+    return StreamingHttpResponse(quiet().as_async())
+urlpatterns.append(path("async-quiet", show_quiet))
+""",
+    "fastapi": """
+@app.get("/quiet")
+async def show_quiet():
+    return StreamingResponse(quiet().as_async())
+""",
+}
+_GUNICORN = "gunicorn -w 1 -k {worker} --threads 4 -b 127.0.0.1:{port} {app}"
+_UVICORN = "uvicorn --port {port} --log-level warning {app}"
+
+
+@needs("gunicorn", "flask", "django", "uvicorn", "fastapi")
+@pytest.mark.parametrize(
+    ("page", "command", "app", "prefix"),
+    [
+        pytest.param("flask", _GUNICORN, "shop:app", "", id="flask-gunicorn"),
+        pytest.param("django", _GUNICORN, "shop:wsgi", "", id="django-gunicorn"),
+        pytest.param("django", _UVICORN, "shop:asgi", "async-", id="django-uvicorn"),
+        pytest.param("fastapi", _UVICORN, "shop:app", "", id="fastapi-uvicorn"),
+    ],
+)
+def test_streams(directory: Path, page: str, command: str, app: str, prefix: str) -> None:
+    """
+    The site of each how-to page sends items as they come, for the body has no end; a visitor who
+    leaves ends it, while it sends and while it has nothing to send.
+    """
+    write_page(directory, page, "shop")
+    with open(directory / "shop.py", "a") as module:
+        module.write(_QUIET + _QUIET_IN[page])
+    port = free_port()
+    words = command.format(port=port, app=app, worker="gthread").split()
+    options: dict[str, Any] = {"directory": directory, "XDG_RUNTIME_DIR": ""}
+    options["PYTHONUNBUFFERED"] = "1"
+
+    def log() -> str:
+        return (directory / "log").read_text()
+
+    with (
+        tempfile.TemporaryDirectory(prefix="crochet-") as place,
+        running(sys.executable, "-m", *words, **options, TMPDIR=place) as server,
+    ):
+        assert server.stdout is not None
+        wait_until(lambda: is_listening(port), "the server has not started")
+        for path in (f"{prefix}ticks/1000000", f"{prefix}quiet"):
+            with socket.create_connection(("127.0.0.1", port), BOUND) as visitor:
+                visitor.sendall(f"GET /{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+                read = b""
+                while b"data: 0" not in read:
+                    piece = visitor.recv(4096)
+                    assert piece, (read, log())
+                    read += piece
+            while (line := server.stdout.readline()) != "unsubscribed\n":
+                assert line == "42\n", log()  # of the page
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(BOUND) in (0, -signal.SIGTERM)
+    assert "Traceback" not in log(), log()
+
+
+@needs("gunicorn", "django", "celery")
+def test_django_finds_what_a_celery_task_has_stashed(directory: Path) -> None:
+    """
+    The sites of the how-to pages share a stash: of two workers of either, in processes that know
+    nothing of each other, one has the result that a task has begun, and a view shows it, once.
+    """
+    write_page(directory, "django", "shop")
+    transport = _TASKS.partition("app.conf.broker_transport_options")[2].partition("@app.task")[0]
+    write_page(
+        directory,
+        "celery",
+        "jobs",
+        (
+            'app = Celery("tasks", broker="memory://", backend="cache+memory://")',
+            "import os\nhere = os.path.dirname(__file__)\n"
+            'app = Celery("jobs", broker="filesystem://", backend="file://" + here + "/results")\n'
+            f"app.conf.broker_transport_options{transport}",
+        ),
+    )
+    (directory / "begin.py").write_text(
+        "import json, sys\n"
+        "from jobs import start_count\n"
+        'begun = [start_count.delay(["tea", "cake"]) for _ in range(int(sys.argv[1]))]\n'
+        "print(json.dumps([str(each.get(timeout=30, interval=0.02)) for each in begun]))\n"
+    )
+    port = free_port()
+    serve = f"-m gunicorn -w 2 -k gthread -b 127.0.0.1:{port} shop:wsgi".split()
+    work = [
+        "-m",
+        "celery",
+        "-A",
+        "jobs",
+        "worker",
+        "-P",
+        "prefork",
+        "-c",
+        "2",
+        "--without-gossip",
+        "--without-mingle",
+    ]
+
+    site = f"http://127.0.0.1:{port}"
+
+    def read(number: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{port}/results/{number}", timeout=BOUND
+            ) as page:
+                return page.status, page.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, ""
+
+    def collected(number: str) -> tuple[int, str]:
+        answers = [(202, "")]
+
+        def is_there() -> bool:
+            answers.append(read(number))
+            return answers[-1][0] != 202
+
+        wait_until(is_there, "the result")
+        return answers[-1]
+
+    with tempfile.TemporaryDirectory(prefix="crochet-") as place:
+        options: dict[str, Any] = {"directory": directory, "TMPDIR": place, "XDG_RUNTIME_DIR": ""}
+        with (
+            running(sys.executable, *serve, **options) as gunicorn,
+            running(sys.executable, *work, **options) as celery,
+        ):
+            wait_until(lambda: is_listening(port), "gunicorn has not started")
+            numbers = said(sys.executable, "begin.py", "20", **options)
+            for number in numbers:
+                assert collected(number) == (200, "The result is 2.")
+                assert read(number) == (404, "")
+            log = (directory / "log").read_text()
+            assert "Traceback" not in log, log
+            for each in (gunicorn, celery):
+                each.send_signal(signal.SIGTERM)
+                assert each.wait(BOUND) == 0
