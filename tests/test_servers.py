@@ -561,27 +561,13 @@ def test_django_finds_what_a_celery_task_has_stashed(directory: Path) -> None:
     )
     port = free_port()
     serve = f"-m gunicorn -w 2 -k gthread -b 127.0.0.1:{port} shop:wsgi".split()
-    work = [
-        "-m",
-        "celery",
-        "-A",
-        "jobs",
-        "worker",
-        "-P",
-        "prefork",
-        "-c",
-        "2",
-        "--without-gossip",
-        "--without-mingle",
-    ]
-
+    options = "--without-gossip --without-mingle --without-heartbeat"
+    work = f"-m celery -A jobs worker -P prefork -c 2 {options}".split()
     site = f"http://127.0.0.1:{port}"
 
     def read(number: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{port}/results/{number}", timeout=BOUND
-            ) as page:
+            with urllib.request.urlopen(f"{site}/results/{number}", timeout=BOUND) as page:
                 return page.status, page.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, ""
@@ -597,13 +583,13 @@ def test_django_finds_what_a_celery_task_has_stashed(directory: Path) -> None:
         return answers[-1]
 
     with tempfile.TemporaryDirectory(prefix="crochet-") as place:
-        options: dict[str, Any] = {"directory": directory, "TMPDIR": place, "XDG_RUNTIME_DIR": ""}
+        where: dict[str, Any] = {"directory": directory, "TMPDIR": place, "XDG_RUNTIME_DIR": ""}
         with (
-            running(sys.executable, *serve, **options) as gunicorn,
-            running(sys.executable, *work, **options) as celery,
+            running(sys.executable, *serve, **where) as gunicorn,
+            running(sys.executable, *work, **where) as celery,
         ):
             wait_until(lambda: is_listening(port), "gunicorn has not started")
-            numbers = said(sys.executable, "begin.py", "20", **options)
+            numbers = said(sys.executable, "begin.py", "20", **where)
             for number in numbers:
                 assert collected(number) == (200, "The result is 2.")
                 assert read(number) == (404, "")

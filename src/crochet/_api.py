@@ -354,7 +354,9 @@ def iterate_in_reactor(
     does: at its end, when it is closed or dropped, when a wait for an item ends for lack of time or
     by Ctrl-C, when the reactor stops, at exit.
 
-    ``f.with_timeout(2.0)(x)`` is ``f(x)`` with another timeout, for this call.
+    ``f.with_timeout(2.0)(x)`` is ``f(x)`` with another timeout, for this call. With
+    ``f.with_progress(show)(x)`` a thread that waits for an item calls ``show()`` meanwhile, as for
+    :func:`wait_for`.
 
     Call the decorated function from any thread. Blocks never.
 
@@ -411,9 +413,9 @@ def progress_bar(file: TextIO | None = None) -> AbstractContextManager[None]:
         with crochet.progress_bar():
             download(url)
 
-    That is what :func:`wait_for` functions and ``EventualResult.wait()`` wait for in this thread
-    for longer than a tenth of a second, and what reports progress. It is tqdm's bar, in a terminal
-    or a notebook. Where there is no terminal, as in a log of cron's, it is a line, every five
+    That is what :func:`wait_for` functions, ``EventualResult.wait()`` and ``await`` of a result wait
+    for in this thread for longer than a tenth of a second, and what reports progress. It is tqdm's
+    bar, in a terminal or a notebook, or one for each of several results that are awaited at once. Where there is no terminal, as in a log of cron's, it is a line, every five
     seconds at most. A function given to ``wait(progress=...)`` or ``with_progress()`` is called
     instead. It needs ``pip install crochet[progress]``.
 
@@ -455,7 +457,9 @@ def context_in_reactor(timeout: Seconds, *, grace: Seconds = 1.0) -> Contexting:
     dropped, when the enter or the exit is interrupted or takes too long, when the reactor stops, at
     exit. In a forked child leaving the block does nothing: the context is the parent's.
 
-    ``f.with_timeout(2.0)(x)`` is ``f(x)`` with another timeout, for this call.
+    ``f.with_timeout(2.0)(x)`` is ``f(x)`` with another timeout, for this call, and
+    ``f.with_progress(show)(x)`` has what the enter and the exit report shown, as for
+    :func:`wait_for`.
 
     Call the decorated function from any thread; the ``with`` statement, from any but the reactor's.
     Blocks never; the statement does, at either end, up to *timeout* seconds, and for the cleanup up

@@ -4,10 +4,13 @@ Progress: what an operation reports, and who sees it.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import io
 import sys
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from contextvars import copy_context
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +21,11 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 import crochet
 from crochet import DeadlockError, Progress, ReactorStopped, TimeoutError
 from crochet._core.call import Call
-from crochet._core.progress import display, progress_of
+from crochet._core.progress import INTERVAL, display, progress_of
+from crochet._core.result import call_of
 from crochet._core.run_in_caller import run_in_caller
 from crochet._streams import progress as _progress
+from crochet._streams.context import Contexting
 from crochet._streams.progress import progress_bar, report
 from support.programs import run_python
 from support.stepping import BOUND, Background, FakeClock, wait_until
@@ -484,6 +489,92 @@ class TestWaiting:
             waiting.outcome()
 
 
+class TestStreams:
+    """
+    What a stream's body reports, and a context's.
+    """
+
+    def test_is_told_while_an_item_is_waited_for(self, either: Any) -> None:
+        """
+        In the thread that waits, with the last before the end; ``stream.progress`` has it, too.
+        """
+        told: list[tuple[int, Any]] = []
+
+        async def body() -> AsyncIterator[int]:
+            report(either.bridge, 1, 2, None)
+            yield 1
+            waited: Deferred[None] = Deferred()
+            either.reactor.callLater(0.01, waited.callback, None)
+            await waited
+            report(either.bridge, 2, 2, None)
+
+        def tell(progress: Progress) -> None:
+            told.append((threading.get_ident(), (progress.done, progress.total)))
+
+        stream = either.iterate(BOUND)(body).with_progress(tell)()
+        assert stream.progress is None
+        assert next(stream) == 1
+        assert list(stream) == []
+        assert told[-1] == (threading.get_ident(), (2, 2))
+        assert stream.progress[:4] == (2, 2, None, 1.0)
+
+    def test_what_is_raised_there_closes_the_stream(self, either: Any) -> None:
+        """
+        As what ends any wait does.
+        """
+        ended: list[str] = []
+
+        async def body() -> AsyncIterator[int]:
+            try:
+                report(either.bridge, 1, None, None)
+                await Deferred()
+                yield 1
+            finally:
+                ended.append("finally")
+
+        def tell(progress: Progress) -> None:
+            raise KeyError(progress.done)
+
+        with pytest.raises(KeyError, match="1"):
+            next(either.iterate(BOUND)(body).with_progress(tell)())
+        assert ended == ["finally"]
+
+    def test_of_a_method_and_of_a_context(self, either: Any) -> None:
+        """
+        As for functions; and only a function will do.
+        """
+        told: list[float] = []
+
+        class Client:
+            @either.iterate(BOUND)
+            async def items(self) -> AsyncIterator[int]:
+                report(either.bridge, 1, None, None)
+                waited: Deferred[None] = Deferred()
+                either.reactor.callLater(0.01, waited.callback, None)
+                await waited
+                yield 1
+
+            @Contexting(either.bridge).context_in_reactor(BOUND)
+            @asynccontextmanager
+            async def entered(self) -> AsyncIterator[int]:
+                report(either.bridge, 2, None, None)
+                waited: Deferred[None] = Deferred()
+                either.reactor.callLater(0.2, waited.callback, None)
+                await waited
+                yield 2
+
+        def tell(progress: Progress) -> None:
+            told.append(progress.done)
+
+        client: Any = Client()
+        assert list(client.items.with_progress(tell)()) == [1]
+        with client.entered.with_progress(tell)() as value:
+            assert value == 2
+        assert told == [1, 2]
+        with pytest.raises(TypeError, match="takes a function, not 7"):
+            client.items.with_progress(7)
+
+
 class TestBar:
     """
     ``progress_bar()``.
@@ -544,6 +635,84 @@ class TestBar:
         assert "Job.run: 100%" in file.getvalue()
         assert "4/4" in file.getvalue()
         assert file.getvalue().endswith("\n")
+
+    @pytest.mark.parametrize("loop", ["asyncio", "trio"])
+    def test_shows_what_is_awaited(self, either: Any, loop: str) -> None:
+        """
+        As in a notebook's cell, in whatever loop; several at once, each by its own line or bar. It
+        leaves nothing with the call for each look.
+        """
+        trio: Any = pytest.importorskip("trio")
+        file = io.StringIO()
+        callbacks: list[int] = []
+
+        async def first() -> str:
+            report(either.bridge, 1, 2, None)
+            await never_yet["first"]
+            report(either.bridge, 2, 2, None)
+            return "one"
+
+        async def second() -> str:
+            report(either.bridge, 5, 9, None)
+            await never_yet["second"]
+            return "two"
+
+        never_yet: dict[str, Deferred[None]] = {"first": Deferred(), "second": Deferred()}
+        results = [either.run_in_reactor(each)() for each in (first, second)]
+
+        def go_on() -> None:
+            # A line of each is there, and there were some looks.
+            wait_until(lambda: file.getvalue().count("\n") == 2, "the lines")
+            callbacks.extend(len(call_of(result).callbacks) for result in results)
+            for name in never_yet:
+                either.reactor.callFromThread(never_yet[name].callback, None)
+
+        async def take(result: Any, into: list[str]) -> None:
+            into.append(await result)
+
+        async def cell() -> list[str]:
+            into: list[str] = []
+            with progress_bar(file):
+                if loop == "asyncio":
+                    await asyncio.gather(*(take(each, into) for each in results))
+                else:
+                    async with trio.open_nursery() as nursery:
+                        for each in results:
+                            nursery.start_soon(take, each, into)
+            return into
+
+        going = Background(go_on)
+        into = asyncio.run(cell()) if loop == "asyncio" else trio.run(cell)
+        going.outcome()
+        assert sorted(into) == ["one", "two"]
+        lines = file.getvalue().splitlines()
+        assert sorted(lines[:2]) == ["first() 1 of 2 (50%)", "second() 5 of 9 (56%)"]
+        assert lines[2].startswith("first() 2 of 2 (100%)")
+        assert len(lines) == 3
+        assert max(callbacks) <= 1
+
+    def test_of_what_is_awaited_is_over_with_its_block(self, either: Any, job: Job) -> None:
+        """
+        A task that goes on after it shows nothing more, and an await of short time shows nothing.
+        """
+        file = io.StringIO()
+
+        async def cell() -> None:
+            with progress_bar(file):
+                assert await either.run_in_reactor(int)() == 0
+                task = asyncio.ensure_future(take(either.run_in_reactor(job.run)()))
+                await asyncio.to_thread(job.go, (1, 2, None))
+                await asyncio.to_thread(wait_until, lambda: bool(file.getvalue()), "a line")
+            await asyncio.to_thread(job.go, (2, 2, None))
+            await asyncio.sleep(2.5 * INTERVAL)
+            await asyncio.to_thread(job.go, "done")
+            assert await task == "done"
+
+        async def take(result: Any) -> Any:
+            return await result
+
+        asyncio.run(cell())
+        assert file.getvalue() == "Job.run() 1 of 2 (50%)\n"
 
     def test_is_over_with_its_block(self, either: Any) -> None:
         """

@@ -23,7 +23,12 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 import crochet
 from crochet import DeadlockError, ReactorStopped, TimeoutError
 from crochet._diagnostics.dump import dump
+from crochet._streams.async_stream import AsyncStream
+from crochet._streams.consumer import Consumer
+from crochet._streams.heartbeat import Heartbeats
 from crochet._streams.iterating import Iterating
+from crochet._streams.pipe import Pipe
+from crochet._streams.stream import Stream
 from crochet._threads.primitives import Task
 from support.memory import cycles_of
 from support.process import LoggedFailures
@@ -635,6 +640,35 @@ class TestTheEnd:
                 turn(either)
 
         assert cycles_of(act) == 0
+
+    @pytest.mark.parametrize("way", ["next", "heartbeat", "async"])
+    def test_is_not_held_by_an_error(self, either: Any, way: str) -> None:
+        """
+        Of its body, which a program may keep: none of our frames has the stream, or what it has.
+        """
+
+        async def body() -> AsyncIterator[int]:
+            raise KeyError
+            yield
+
+        async def take() -> None:
+            await either.iterate(BOUND)(body)().as_async().__anext__()
+
+        ways: dict[str, Callable[[], object]] = {
+            "next": lambda: next(either.iterate(BOUND)(body)()),
+            "heartbeat": lambda: next(either.iterate(BOUND)(body)().with_heartbeat(BOUND)),
+            "async": lambda: asyncio.run(take()),
+        }
+        with pytest.raises(KeyError) as caught:
+            ways[way]()
+        held = [
+            (frame.f_code.co_name, name)
+            for frame, _ in traceback.walk_tb(caught.value.__traceback__)
+            for name, value in frame.f_locals.items()
+            if isinstance(value, (Stream, Heartbeats, AsyncStream, Consumer, Pipe))
+            and "drive" not in frame.f_code.co_filename
+        ]
+        assert held == []
 
 
 class TestTimeouts:

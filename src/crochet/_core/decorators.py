@@ -142,12 +142,9 @@ class Decorators:
         def with_timeout(timeout: Seconds) -> Callable[..., object]:
             return with_options(limit=limit_of(timeout))
 
-        def with_progress(progress: OnProgress) -> Callable[..., object]:
-            if not callable(progress):
-                raise TypeError(f"with_progress() takes a function, not {progress!r}")
-            return with_options(progress=progress)
-
-        vars(wait_for_reactor).update(with_timeout=with_timeout, with_progress=with_progress)
+        vars(wait_for_reactor).update(
+            with_timeout=with_timeout, with_progress=progress_option(with_options)
+        )
         return wait_for_reactor
 
 
@@ -174,6 +171,21 @@ def other_options(
         return WaitedFunction(looking_like(undecorated, wrapper, name))
 
     return with_options
+
+
+def progress_option(
+    with_options: Callable[..., Callable[..., object]],
+) -> Callable[[OnProgress], Callable[..., object]]:
+    """
+    Return what ``with_progress`` is, of a function that *with_options* changes.
+    """
+
+    def with_progress(progress: OnProgress) -> Callable[..., object]:
+        if not callable(progress):
+            raise TypeError(f"with_progress() takes a function, not {progress!r}")
+        return with_options(progress=progress)
+
+    return with_progress
 
 
 def limit_of(timeout: Seconds, what: str = "a timeout", of: str = "wait_for") -> float:

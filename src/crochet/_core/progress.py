@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from .._threads import clock
 
@@ -57,9 +57,28 @@ class Progress(NamedTuple):
 # Called in a thread that waits.
 OnProgress = Callable[[Progress], object]
 
-# Makes, for a wait for the function of that name in this thread, what it is to call with progress.
+
+class Shown(Protocol):
+    """
+    What shows the progress of one operation.
+    """
+
+    def show(self, progress: Progress) -> None: ...
+    def close(self) -> None: ...
+
+
+class Display(Protocol):
+    """
+    Makes what shows the progress of a function of that name, for a wait for it in this thread;
+    None if there is nothing to be shown.
+
+    Of waits that block, one goes on at a time; of awaits, several may.
+    """
+
+    def __call__(self, name: str, *, blocks: bool = True) -> Shown | None: ...
+
+
 # It is looked up by waits that last, so that others need not pay for it.
-Display = Callable[[str], OnProgress | None]
 display: ContextVar[Display | None] = ContextVar("crochet.progress_display", default=None)
 
 

@@ -22,7 +22,7 @@ from .deadline import get_end
 from .failure import StoredError
 from .progress import INTERVAL, OnProgress, Progress, progress_of
 from .stash import TTL
-from .waiting import displayed, wait_for_answer, watch_call
+from .waiting import displayed, onlooker, wait_for_answer, watch_call
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -314,8 +314,8 @@ class EventualResult(Generic[T_co]):
         bridge = call.bridge
         bridge.notice_fork()
         explain = partial(bridge.explain, call)
-        end = get_end()
-        return awaiting(self, call.name, bridge.reactor_thread, bridge.call, explain, end)
+        end, looks_on = get_end(), onlooker(call)
+        return awaiting(self, call.name, bridge.reactor_thread, bridge.call, explain, end, looks_on)
 
 
 def call_of(result: EventualResult[object]) -> Call:

@@ -33,7 +33,7 @@ from .._threads.primitives import CROWD, Task, Waiter
 from .call import PENDING, Call
 from .deadline import get_end
 from .failure import StoredError
-from .progress import INTERVAL, OnProgress, Progress, display, progress_of
+from .progress import INTERVAL, OnProgress, Progress, Reported, Shown, display, progress_of
 
 # How long a wait that was given up waits for the reactor thread to look up from what it does and
 # pass the cancellation on, in seconds. Only then is it worth waiting for the operation's cleanup.
@@ -151,7 +151,45 @@ def displayed(call: Call) -> OnProgress | None:
     Return what is to be called with the progress of a call that is waited for here, if anything.
     """
     begin = display.get()
-    return None if begin is None else begin(call.name)
+    shown = None if begin is None else begin(call.name)
+    return None if shown is None else shown.show
+
+
+class Onlooker:
+    """
+    Shows the progress of a call that is awaited.
+    """
+
+    every: float = INTERVAL
+
+    def __init__(self, call: Call, shown: Shown) -> None:
+        self._call = call
+        self._shown = shown
+        self._told: Reported | None = None
+
+    def look(self) -> None:
+        """
+        Show what is new.
+        """
+        reported = self._call.reported
+        if reported is not self._told:
+            self._told = reported
+            self._shown.show(progress_of(reported) or Progress())
+
+    def close(self) -> None:
+        """
+        Show no more.
+        """
+        self._shown.close()
+
+
+def onlooker(call: Call) -> Onlooker | None:
+    """
+    Return what looks on while a call is awaited here, if anything does.
+    """
+    begin = display.get()
+    shown = None if begin is None else begin(call.name, blocks=False)
+    return None if shown is None else Onlooker(call, shown)
 
 
 def wait_for_answer(

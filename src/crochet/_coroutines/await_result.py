@@ -23,6 +23,7 @@ import sys
 from _thread import get_ident
 from collections.abc import Callable, Generator
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
 from twisted.internet.defer import Deferred
@@ -42,6 +43,17 @@ class Telling(Protocol):
     def add_done_callback(self, callback: Callable[[Any], object]) -> None: ...
 
 
+class Onlooker(Protocol):
+    """
+    Looks on while something is awaited.
+    """
+
+    every: float  # seconds between two looks
+
+    def look(self) -> None: ...
+    def close(self) -> None: ...
+
+
 class Awaited(Telling, Protocol[T_co]):
     """
     What is needed of a result.
@@ -59,6 +71,7 @@ def awaiting(
     call_in_reactor: Callable[..., object],
     explain: Callable[[], Reason],
     end: float,
+    onlooker: Onlooker | None = None,
 ) -> Generator[Any, Any, T_co]:
     """
     Let other tasks run until the answer is there; return the value or raise the error.
@@ -70,11 +83,16 @@ def awaiting(
         call_in_reactor: has it call something.
         explain: tells why there is no answer yet.
         end: the moment, by the monotonic clock, at which the await is over; or infinity.
+        onlooker: looks on, in this thread, if the await lasts.
     """
     if not result.done():
         left = max(end - clock.monotonic(), 0.0)
         try:
-            yield from wait_in_loop(result, name, reactor_thread, call_in_reactor, left)
+            if onlooker is None:
+                yield from wait_in_loop(result, name, reactor_thread, call_in_reactor, left)
+            else:
+                wait = partial(wait_in_loop, _Relay(result), name, reactor_thread, call_in_reactor)
+                yield from _watched(result, wait, end, onlooker)
             if not result.done():
                 limit = Limit(left, by_deadline=True)
                 raise _errors.gave_up(name, limit, explain(), ended=False)
@@ -85,6 +103,46 @@ def awaiting(
         return result.wait(0)
     finally:
         del result  # an error's traceback holds this frame
+
+
+def _watched(
+    result: Awaited[object],
+    wait: Callable[[float], Generator[Any, Any, None]],
+    end: float,
+    onlooker: Onlooker,
+) -> Generator[Any, Any, None]:
+    """
+    Wait in slices, with a look after each.
+    """
+    try:
+        while not result.done() and (left := end - clock.monotonic()) > 0:
+            yield from wait(min(left, onlooker.every))
+            onlooker.look()
+    finally:
+        onlooker.close()
+
+
+class _Relay:
+    """
+    Tells of an answer what asked last to be told. For a wait in slices, each of which asks: the
+    result itself would keep all of them.
+    """
+
+    def __init__(self, result: Telling) -> None:
+        self._result: Any = result
+        self._callback: Callable[[Any], object] | None = None
+
+    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
+        is_first = self._callback is None
+        self._callback = callback  # before the look; _answered() finds it, or this one the answer
+        if is_first:
+            self._result.add_done_callback(self._answered)
+        elif self._result.done():
+            callback(self._result)
+
+    def _answered(self, result: object) -> None:
+        if self._callback is not None:
+            self._callback(result)
 
 
 def wait_in_loop(

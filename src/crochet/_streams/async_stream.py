@@ -67,7 +67,7 @@ class AsyncStream(AsyncIterator[T_co]):
                 consumer.raise_error(item)
                 raise StopAsyncIteration
             finally:
-                del item  # the error's traceback holds this frame
+                del item, self, consumer, pipe  # the error's traceback holds this frame
         return cast("T_co", item)
 
     async def _wait(self, wait: ItemWait) -> object:

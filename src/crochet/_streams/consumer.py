@@ -27,7 +27,7 @@ from .._core.bridge import Bridge
 from .._core.call import PENDING, Call
 from .._core.deadline import get_bound, get_end
 from .._core.failure import StoredError
-from .._core.progress import last_report
+from .._core.progress import INTERVAL, OnProgress, Progress, Reported, last_report, progress_of
 from .._core.waiting import CANCEL_DELIVERY, ends
 from .._errors import Limit, Reason
 from .._threads import clock, timeouts
@@ -79,12 +79,33 @@ class Consumer:
         waiter: what a thread that waits for an item is blocked on.
         limit: seconds for each item.
         grace: seconds for the body's cleanup.
+        progress: is called with what the body reports, in the thread that waits.
     """
 
-    __slots__ = ("bridge", "call", "closer", "grace", "limit", "name", "pipe", "waiter", "wake")
+    __slots__ = (
+        "_tells_at",
+        "_told",
+        "bridge",
+        "call",
+        "closer",
+        "grace",
+        "limit",
+        "name",
+        "pipe",
+        "progress",
+        "waiter",
+        "wake",
+    )
 
     def __init__(
-        self, bridge: Bridge, call: Call, pipe: Pipe, waiter: Waiter, limit: float, grace: float
+        self,
+        bridge: Bridge,
+        call: Call,
+        pipe: Pipe,
+        waiter: Waiter,
+        limit: float,
+        grace: float,
+        progress: OnProgress | None = None,
     ) -> None:
         self.bridge: Bridge = bridge
         self.call: Call = call
@@ -95,6 +116,10 @@ class Consumer:
         self.grace: float = grace
         self.name: str = call.name
         self.closer: Closer = Closer(bridge, call, pipe)
+        self.progress: OnProgress | None = progress
+        if progress is not None:
+            self._told: Reported | None = None
+            self._tells_at = 0.0
 
     def begin(self) -> None:
         """
@@ -171,7 +196,8 @@ class Consumer:
         pipe, bridge, waiter = self.pipe, self.bridge, self.waiter
         pipe.wake = self.wake  # before looking; see the heads of closing.py and of pipe.py
         is_open = bridge.mark[0] and not (pipe.items or pipe.is_closed or self._is_parents())
-        if not is_open or self.call.outcome is not PENDING or get_bound() is not None:
+        is_plain = get_bound() is None and self.progress is None
+        if not is_open or self.call.outcome is not PENDING or not is_plain:
             return self._wait_on(ItemWait(limit), None, is_beat)
         # Mostly the item is there before anything else need be known.
         began, ident = clock.monotonic(), get_ident()
@@ -199,10 +225,12 @@ class Consumer:
                 task()
             pipe.wake = self.wake  # before looking, as above
             item = self.look()
+            now = clock.monotonic()
+            if self.progress is not None:
+                self._tell(self.progress, now, is_last=item is OVER or now >= wait.end)
             if item is not NOT_YET:
                 pipe.wake = None
                 return item
-            now = clock.monotonic()
             if now >= wait.end:
                 if is_beat and not wait.limit.by_deadline:
                     pipe.wake = None
@@ -215,8 +243,20 @@ class Consumer:
                 warns_at = wait.end
                 bridge.diagnosis.warn_if_in_loop(self.name)
             bridge.waits.enter(ident, waiter, call)
-            task = waiter.wait(bridge.look_up(wait.end - now))  # in slices: see LONGEST
+            patience = bridge.look_up(wait.end - now)
+            if self.progress is not None and patience > INTERVAL:
+                patience = INTERVAL
+            task = waiter.wait(patience)  # in slices: see LONGEST
             bridge.waits.leave(ident, waiter)
+
+    def _tell(self, progress: OnProgress, now: float, *, is_last: bool) -> None:
+        """
+        Tell what the body has reported, if that is new: ten times a second at most, and the last.
+        """
+        reported = self.call.reported
+        if reported is not self._told and (is_last or now >= self._tells_at):
+            self._told, self._tells_at = reported, now + INTERVAL
+            progress(progress_of(reported) or Progress())
 
     def look(self) -> object:
         """

@@ -48,9 +48,11 @@ from .._core.decorators import (
     limit_of,
     name_of_function,
     other_options,
+    progress_option,
     take_out,
 )
 from .._core.failure import StoredError
+from .._core.progress import OnProgress
 from .._coroutines.cancellation import is_cancellation
 from .._errors import ContextEnded, ReactorStopped, Reason
 from .._threads import clock
@@ -294,7 +296,7 @@ class ReactorContext(Generic[T_co]):
         work = getattr(self, "_work", None)
         if not claim(self, "_work") or work is None:
             raise _errors.context_used(name)
-        (limit, grace, caller), body = work
+        (limit, grace, caller, progress), body = work
         context = copy_context()
         if get_bound() is not None and (end := get_end()) != inf:
             left = end - clock.monotonic()
@@ -307,7 +309,7 @@ class ReactorContext(Generic[T_co]):
         call.pipe = pipe
         if caller is not None:
             call.caller, call.offset = caller
-        consumer = ContextConsumer(bridge, call, pipe, waiter, limit, grace)
+        consumer = ContextConsumer(bridge, call, pipe, waiter, limit, grace, progress)
         self._consumer = consumer
         ended = self._ended
         try:
@@ -356,6 +358,7 @@ class ContextOptions(NamedTuple):
     limit: float  # seconds for its enter, and for its exit
     grace: float  # seconds for its cleanup, after it was cancelled
     caller: tuple[CodeType, int] | None = None  # the program's code, if it enters by other code
+    progress: OnProgress | None = None  # what is called in the thread that waits
 
 
 class Contexting:
@@ -405,5 +408,7 @@ class Contexting:
         def with_timeout(timeout: Seconds) -> Callable[..., object]:
             return with_options(limit=limit_of(timeout, of="context_in_reactor"))
 
-        vars(context_in_reactor)["with_timeout"] = with_timeout
+        vars(context_in_reactor).update(
+            with_timeout=with_timeout, with_progress=progress_option(with_options)
+        )
         return context_in_reactor

@@ -27,8 +27,11 @@ class Heartbeats(Iterator[T_co]):
         self._beat = beat
 
     def __next__(self) -> T_co:
-        item = self._consumer.take(self._interval, is_beat=True)
-        return cast("T_co", self._beat if item is NOT_YET else item)
+        try:
+            item = self._consumer.take(self._interval, is_beat=True)
+            return cast("T_co", self._beat if item is NOT_YET else item)
+        finally:
+            del self  # an error's traceback holds this frame
 
     def close(self) -> None:
         """

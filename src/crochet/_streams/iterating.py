@@ -19,7 +19,15 @@ from typing import Any, NamedTuple, SupportsIndex, cast
 from .._core.bridge import Bridge
 from .._core.call import Work
 from .._core.deadline import end_of, get_bound, keep_in
-from .._core.decorators import WaitedFunction, decorated, limit_of, other_options, take_out
+from .._core.decorators import (
+    WaitedFunction,
+    decorated,
+    limit_of,
+    other_options,
+    progress_option,
+    take_out,
+)
+from .._core.progress import OnProgress
 from .._threads.timeouts import Seconds
 from .consumer import Consumer
 from .drive import drive
@@ -36,6 +44,7 @@ class StreamOptions(NamedTuple):
     grace: float  # seconds for the body's cleanup
     size: int  # of the buffer
     make: Callable[[Consumer], Stream[object]] = Stream  # what blocking code sees
+    progress: OnProgress | None = None  # what is called in the thread that waits
 
 
 def options_of(
@@ -104,7 +113,7 @@ class Iterating:
         undecorated: Callable[..., object],
     ) -> Callable[..., object]:
         bridge = self.bridge
-        limit, grace, size, make = options
+        limit, grace, size, make, progress = options
 
         def iterate_in_reactor(*args: object, **kwargs: object) -> object:
             context = copy_context()
@@ -115,7 +124,7 @@ class Iterating:
             work: Work = (drive, (pipe, name, function, args, kwargs), {}, context)
             call = StreamCall(bridge, name, work, {waiter: None})
             call.pipe = pipe
-            consumer = Consumer(bridge, call, pipe, waiter, limit, grace)
+            consumer = Consumer(bridge, call, pipe, waiter, limit, grace, progress)
             consumer.begin()
             return make(consumer)
 
@@ -125,5 +134,7 @@ class Iterating:
         def with_timeout(timeout: Seconds) -> Callable[..., object]:
             return with_options(limit=limit_of(timeout, of="iterate_in_reactor"))
 
-        vars(iterate_in_reactor)["with_timeout"] = with_timeout
+        vars(iterate_in_reactor).update(
+            with_timeout=with_timeout, with_progress=progress_option(with_options)
+        )
         return iterate_in_reactor

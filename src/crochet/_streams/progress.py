@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from .. import _errors
 from .._core.call import call_here
-from .._core.progress import OnProgress, Progress, Reported, display
+from .._core.progress import Progress, Reported, display
 from .._threads import clock
 
 if TYPE_CHECKING:
@@ -56,18 +56,25 @@ class _Lines:
         self._file = file
         self._next = -1.0  # by the monotonic clock
         self._unsaid: Progress | None = None
+        self.is_closed: bool = False  # be it while something is still awaited
 
     def show(self, progress: Progress) -> None:
+        if self.is_closed:
+            return
         self._unsaid = progress
         now = clock.monotonic()
         if now >= self._next:
             self._next = now + _BETWEEN_LINES
-            self.close()
+            self._write()
 
     def close(self) -> None:
         """
         Write what was not worth a line before something came of it.
         """
+        self.is_closed = True
+        self._write()
+
+    def _write(self) -> None:
         progress, self._unsaid = self._unsaid, None
         if progress is None:
             return
@@ -87,8 +94,11 @@ class _Bar:
         self._file = file
         self._make = make
         self._bar: Any = None
+        self.is_closed: bool = False
 
     def show(self, progress: Progress) -> None:
+        if self.is_closed:
+            return
         bar = self._bar
         if bar is None:
             bar = self._bar = self._make(
@@ -100,6 +110,7 @@ class _Bar:
         bar.refresh()
 
     def close(self) -> None:
+        self.is_closed = True
         if self._bar is not None:
             self._bar.close()
 
@@ -123,19 +134,22 @@ def progress_bar(file: TextIO | None) -> Generator[None, None, None]:
     # In a notebook a bar is no text.
     has_bar = to.isatty() or (file is None and chosen is not plain)
     shown: list[_Bar | _Lines] = []
+    is_over = False
 
-    def begin(name: str) -> OnProgress | None:
-        if get_ident() != own:
-            return None  # of a thread that has a copy of this context
-        while shown:
+    def begin(name: str, *, blocks: bool = True) -> _Bar | _Lines | None:
+        if get_ident() != own or is_over:
+            return None  # of a thread, or a task, that has a copy of this context
+        while blocks and shown:
             shown.pop().close()
+        shown[:] = [each for each in shown if not each.is_closed]
         shown.append(_Bar(name, to, unwatched) if has_bar else _Lines(name, to))
-        return shown[0].show
+        return shown[-1]
 
     token = display.set(begin)
     try:
         yield
     finally:
+        is_over = True
         display.reset(token)
         while shown:
             shown.pop().close()

@@ -70,7 +70,10 @@ class Stream(Iterator[T_co]):
             BaseException: whatever the body raised.
         """
         consumer = self._consumer
-        return cast("T_co", consumer.take(consumer.limit))
+        try:
+            return cast("T_co", consumer.take(consumer.limit))
+        finally:
+            del self, consumer  # an error's traceback holds this frame
 
     @property
     def progress(self) -> Progress | None:
