@@ -413,11 +413,12 @@ def progress_bar(file: TextIO | None = None) -> AbstractContextManager[None]:
         with crochet.progress_bar():
             download(url)
 
-    That is what :func:`wait_for` functions, ``EventualResult.wait()`` and ``await`` of a result wait
-    for in this thread for longer than a tenth of a second, and what reports progress. It is tqdm's
-    bar, in a terminal or a notebook, or one for each of several results that are awaited at once. Where there is no terminal, as in a log of cron's, it is a line, every five
-    seconds at most. A function given to ``wait(progress=...)`` or ``with_progress()`` is called
-    instead. It needs ``pip install crochet[progress]``.
+    That is what :func:`wait_for` functions, ``EventualResult.wait()`` and an ``await`` of a result
+    wait for in this thread for longer than a tenth of a second, and what reports progress. It is
+    tqdm's bar, in a terminal or a notebook; where several results are awaited at once, one for
+    each. Where there is no terminal, as in a log of cron's, it is a line, every five seconds at
+    most. A function given to ``wait(progress=...)`` or ``with_progress()`` is called instead. It
+    needs ``pip install crochet[progress]``.
 
     Call it from any thread. Blocks never.
 

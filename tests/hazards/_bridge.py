@@ -7,11 +7,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from typing import Any
 
 Body = Callable[[], Coroutine[Any, Any, Any]]
 Call = Callable[[], Any]
+Items = Callable[[], AsyncGenerator[Any, None]]
 
 
 class Bridge:
@@ -79,6 +80,18 @@ class Bridge:
         """
         return self.submitting(body)()
 
+    def items(self, body: Items) -> Iterator[Any]:
+        """
+        Return an iterator over what an async generator yields that runs in the loop. It has a
+        close().
+        """
+        raise NotImplementedError
+
+    def use_asyncio(self) -> None:
+        """
+        Have the loop be asyncio's, before start(), if it might be another.
+        """
+
     # What follows is called in the loop's thread, by bodies.
 
     async def sleep(self, seconds: float) -> None:
@@ -110,6 +123,28 @@ class Bridge:
         Have an exception go through the loop and end its thread.
         """
         asyncio.get_running_loop().call_later(0.05, end_thread)
+
+
+def stepped(items: AsyncGenerator[Any, None], call: Callable[[Body], Any]) -> Iterator[Any]:
+    """
+    Yield the items of an async generator, by a call of the loop for each, and one to close it.
+    """
+
+    async def step() -> Any:
+        return await items.__anext__()
+
+    async def close() -> None:
+        await items.aclose()
+
+    try:
+        while True:
+            try:
+                item = call(step)
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        call(close)
 
 
 def end_thread() -> None:

@@ -16,12 +16,13 @@ import contextlib
 import functools
 import os
 import platform
+import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from importlib.metadata import version
 from typing import Any
 
-from _bridge import Body, Bridge, Call, end_thread
+from _bridge import Body, Bridge, Call, Items, end_thread, stepped
 
 
 class Crochet(Bridge):
@@ -51,6 +52,39 @@ class Crochet(Bridge):
     def submitting(self, body: Body) -> Call:
         function = self._crochet.run_in_reactor(body)
         return lambda: _CrochetHandle(function())
+
+    def items(self, body: Items) -> Iterator[Any]:
+        if hasattr(self._crochet, "iterate_in_reactor"):
+            return self._crochet.iterate_in_reactor(timeout=None)(body)()
+        return self._queued(body)
+
+    def _queued(self, body: Items) -> Iterator[Any]:
+        # As programs do it that have nothing better: a queue between the two threads.
+        end = object()
+        filled: queue.Queue[Any] = queue.Queue()
+
+        @self._crochet.run_in_reactor
+        async def fill() -> None:
+            try:
+                async for item in body():
+                    filled.put((item, None))
+                filled.put((end, None))
+            except BaseException as error:
+                filled.put((end, error))
+
+        fill()
+        while True:
+            item, error = filled.get()
+            if error is not None:
+                raise error
+            if item is end:
+                return
+            yield item
+
+    def use_asyncio(self) -> None:
+        from twisted.internet import asyncioreactor
+
+        asyncioreactor.install(asyncio.new_event_loop())
 
     async def sleep(self, seconds: float) -> None:
         from twisted.internet import reactor, task
@@ -145,6 +179,9 @@ class Asyncio(Bridge):
     def submitting(self, body: Body) -> Call:
         return lambda: asyncio.run_coroutine_threadsafe(body(), self._loop)
 
+    def items(self, body: Items) -> Iterator[Any]:
+        return stepped(body(), self.call)
+
 
 class Anyio(Bridge):
     """
@@ -181,6 +218,9 @@ class Anyio(Bridge):
     def submitting(self, body: Body) -> Call:
         return lambda: self._portal.start_task_soon(body)
 
+    def items(self, body: Items) -> Iterator[Any]:
+        return stepped(body(), self.call)
+
 
 class Asgiref(Bridge):
     """
@@ -201,6 +241,13 @@ class Asgiref(Bridge):
             return await asyncio.wait_for(body(), timeout)
 
         return async_to_sync(body if timeout is None else limited)
+
+    def items(self, body: Items) -> Iterator[Any]:
+        # Each call has a loop of its own, so the generator has to end within one.
+        async def collect() -> list[Any]:
+            return [item async for item in body()]
+
+        yield from self.call(collect)
 
 
 class Synchronicity(Bridge):
@@ -223,6 +270,14 @@ class Synchronicity(Bridge):
 
     def submitting(self, body: Body) -> Call:
         return functools.partial(self._wrap(body), _future=True)
+
+    def items(self, body: Items) -> Iterator[Any]:
+        async def generate() -> AsyncGenerator[Any, None]:
+            async with contextlib.aclosing(body()) as items:
+                async for item in items:
+                    yield item
+
+        return self._synchronizer.wrap(generate)()
 
     def _wrap(self, body: Body) -> Any:
         # It takes functions only, not methods.
