@@ -474,6 +474,31 @@ class TestKernel:
             '''
         )
 
+    def test_shows_the_progress_of_what_it_awaits(self) -> None:
+        """
+        In the cell itself, before what that prints next.
+        """
+        run_kernel(
+            '''
+            run("""
+            import sys
+            @crochet.run_in_reactor
+            async def job():
+                for number in 1, 2, 3:
+                    crochet.report_progress(number, 3)
+                    await deferLater(reactor, 0.15)
+                return "done"
+            """)
+            printed = run("""
+            with crochet.progress_bar(sys.stdout):
+                print(await job())
+            """)
+            *lines, last = printed.splitlines()
+            assert lines[-1].startswith("job() 3 of 3 (100%)"), printed
+            assert last == "done"
+            '''
+        )
+
     def test_interrupting_cancels(self) -> None:
         """
         A cell that awaits, and one that blocks. The kernel goes on.

@@ -31,6 +31,7 @@ from twisted.python.failure import Failure
 
 from .._core.decorators import Decorators
 from .._core.result import EventualResult, call_of
+from .._core.waiting import Onlooker, onlooker
 
 # Seconds that a cancelled task leaves what it awaited for its cleanup.
 _GRACE = 1.0
@@ -168,8 +169,7 @@ async def _outcome(
     """
     ended = _end_of(result)
     try:
-        # Unlike `await ended`, it leaves the future alone when the task is cancelled.
-        await asyncio.wait([ended])
+        await _shown(ended, onlooker(call_of(result)))
     except BaseException as error:
         if cancel is not None:
             result = cancel()
@@ -183,6 +183,22 @@ async def _outcome(
     finally:
         # A traceback holds this frame; do not let it hold the result as well.
         del result, ended, cancel
+
+
+async def _shown(ended: asyncio.Future[None], looks_on: Onlooker | None) -> None:
+    """
+    Wait for a future, and have progress shown meanwhile, if it is to be.
+    """
+    # Unlike `await ended`, this leaves the future alone when the task is cancelled.
+    if looks_on is None:
+        await asyncio.wait([ended])
+        return
+    try:
+        while not ended.done():
+            await asyncio.wait([ended], timeout=looks_on.every)
+            looks_on.look()
+    finally:
+        looks_on.close()
 
 
 def _end_of(result: EventualResult[object]) -> asyncio.Future[None]:
