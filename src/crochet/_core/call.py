@@ -26,7 +26,7 @@ from contextvars import Context, ContextVar
 from enum import Enum
 from functools import partial
 from sys import _getframe
-from types import AsyncGeneratorType, CellType, CodeType, CoroutineType, FrameType, TracebackType
+from types import AsyncGeneratorType, CellType, CodeType, CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import ref
 
@@ -135,12 +135,6 @@ class Call:
         else:
             self.caller = frame.f_code
             self.offset = frame.f_lasti >> 1
-
-    def is_of(self, frame: FrameType) -> None:
-        """
-        Say who has called: not the frame in which this was made, but *frame*.
-        """
-        self.caller, self.offset = frame.f_code, frame.f_lasti >> 1
 
     @property
     def is_queued(self) -> bool:

@@ -92,7 +92,8 @@ def crawled(
     options = options._replace(make=partial(Crawl, crawler=crawler))
     bridge = iterating.bridge
     crawl: Any = iterating.begin(options, "crawl", _items, crawler, bridge, args, kwargs)
-    crawl._consumer.call.is_of(caller)
+    call = crawl._consumer.call
+    call.caller, call.offset = caller.f_code, caller.f_lasti >> 1
     return cast("Crawl[object]", crawl)
 
 
