@@ -817,7 +817,7 @@ def lost(name: str, host: str, pid: int, progress: object = None) -> ResultLost:
     """
     Build the error of a stashed result whose process has ended without an answer.
     """
-    last = "" if progress is None else f" The last that it reported: {progress!r}."
+    last = "" if progress is None else f" The last that it reported: {progress}."
     error = ResultLost(
         f"{name}() cannot be answered: process {pid} on {host}, which ran it, has ended, or its "
         f"reactor has.{last} Start it again; setup(drain=...) lets such operations end at an "

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import os
 import socket
+from contextvars import copy_context
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from crochet import _errors
+from crochet._stash import reports
+from crochet._streams.progress import report
 from support.process import LoggedFailures
 from support.stepping import BOUND, together
 
-from .conftest import Place, descriptors
+from .conftest import Here, Place, descriptors
 
 
 def test_a_stash_belongs_to_one_process(shared: Place) -> None:
@@ -533,3 +537,130 @@ class TestAnotherProcess:
         assert here.stash.drain(BOUND)
         here.end()
         assert there.take(uid).wait(BOUND) == 7
+
+
+class Reporting:
+    """
+    An operation that reports how far it is when it is told to.
+    """
+
+    def __init__(self, here: Here) -> None:
+        self._here = here
+        self.answer: Deferred[object] = Deferred()
+        self.result = here.call(self._run)
+        here.in_reactor(lambda: None)
+
+    async def _run(self) -> object:
+        self._context = copy_context()
+        return await self.answer
+
+    def report(self, done: float, total: float | None = None, message: str | None = None) -> None:
+        """
+        Have it report.
+        """
+        self._context.run(report, self._here.process.bridge, done, total, message)
+
+
+def test_progress_is_seen_everywhere(shared: Place) -> None:
+    """
+    By who takes it, who looks and who comes when the answer is there; and by watch().
+    """
+    here, there, elsewhere = (shared.process() for _ in range(3))
+    running = Reporting(here)
+    running.report(10, 100, "bytes")
+    uid = running.result.stash()
+    first = elsewhere.peek(uid)
+    assert first.progress is not None
+    assert first.progress[:4] == (10, 100, "bytes", 0.1)
+    running.report(30, 100)
+    there.until(lambda: there.peek(uid).progress.done == 30)
+    seen = iter(first.watch(0.001, heartbeat=None))
+    assert next(seen).done in (10, 30)
+    running.report(50, 100)
+    elsewhere.until(lambda: first.progress.done == 50)
+    assert first.progress.rate > 0
+    running.report(60, 100)
+    here.in_reactor(running.answer.callback, 7)
+    assert [each.done for each in seen][-1] == 60
+    assert first.wait(BOUND) == 7
+    late = there.take(uid)
+    assert (late.wait(BOUND), late.progress.done) == (7, 60)
+
+
+def test_progress_is_told_now_and_then(shared: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    However often it is reported; and where nothing is, there is no timer.
+    """
+    monkeypatch.setattr(reports, "PAUSE", 60.0)
+    here, there = shared.process(), shared.process()
+    stored: list[Any] = []
+    store = here.stash._store_reports
+    monkeypatch.setattr(
+        here.stash, "_store_reports", lambda told: stored.append(told) or store(told)
+    )
+    running = Reporting(here)
+    uids = [running.result.stash() for _ in range(2)]
+    running.report(0)
+    here.until(lambda: here.process.bridge.on_report)  # it has been told, and the next may be
+    timers = here.timers()
+    for done in range(1000):
+        running.report(done)
+    here.until(lambda: len(here.timers()) > len(timers))
+    assert [[uid for uid, _ in told] for told in stored] == [uids]
+    here.in_reactor(running.answer.callback, 7)
+    result = there.take(uids[0])
+    assert (result.wait(BOUND), result.progress.done) == (7, 999)
+    here.until(lambda: not here.process.bridge.on_report)
+
+
+@pytest.mark.parametrize(
+    "report", [(Fraction(1, 2), 1), (1e400, None, "\0"), (1, None, "x" * 9999)]
+)
+def test_progress_is_told_in_any_numbers(shared: Place, report: Any) -> None:
+    """
+    And in words, as far as there is room.
+    """
+    here, there = shared.process(), shared.process()
+    running = Reporting(here)
+    running.report(*report)
+    progress = there.peek(running.result.stash()).progress
+    done, total, message = (*report, None)[:3]
+    assert progress[:2] == (done, total)
+    assert progress.message == (message and message[:1000])
+    running.answer.callback(None)
+
+
+def test_a_lost_result_has_its_progress(shared: Place) -> None:
+    """
+    The last that is known of it: for who waits, and for who comes later.
+    """
+    here, there = shared.process(), shared.process()
+    running = Reporting(here)
+    uid = running.result.stash()
+    waiting = there.peek(uid)
+    running.report(3, 4)
+    there.until(lambda: waiting.progress)
+    here.end()
+    for result in (waiting, there.take(uid)):
+        with pytest.raises(_errors.ResultLost, match=r"reported: 3 of 4 \(75%\)") as caught:
+            result.wait(BOUND)
+        assert caught.value.progress.done == 3
+    running.result.exception()
+
+
+def test_one_that_is_stashed_again_has_its_progress(shared: Place) -> None:
+    """
+    By its taker, for a third.
+    """
+    here, there, elsewhere = (shared.process() for _ in range(3))
+    running = Reporting(here)
+    uid = running.result.stash()
+    taken = there.take(uid)
+    running.report(3, 4)
+    there.until(lambda: taken.progress)
+    third = elsewhere.take(taken.stash())
+    assert third.progress.done == 3
+    running.report(4, 4)
+    elsewhere.until(lambda: third.progress.done == 4)
+    here.in_reactor(running.answer.callback, 7)
+    assert (taken.wait(BOUND), third.wait(BOUND)) == (7, 7)

@@ -28,7 +28,6 @@ from crochet._stash import redis as _redis
 from crochet._stash.calls import collect
 from crochet._stash.names import named
 from crochet._stash.redis import RedisStash, connector_of
-from crochet._stash.shared import TAKEN_STAYS
 from support.process import LoggedFailures
 from support.stepping import BOUND
 
@@ -172,7 +171,7 @@ class TestExpiry:
             assert len(times) == 4
             assert 0 < times[0] <= times[1] <= 15
             assert 15 < times[2] <= 55
-            assert 55 < times[3] <= 55 + TAKEN_STAYS
+            assert 55 < times[3] <= _redis._TAKEN_STAYS
 
     def test_is_not_put_off_on_the_server(self, place: RedisPlace) -> None:
         """
@@ -185,6 +184,26 @@ class TestExpiry:
             client.set("other", 1, px=150)
             here.until(lambda: not client.exists("other"))
         assert not here.has(uid)
+
+    def test_of_what_was_taken_is_put_off_by_its_owner(
+        self, place: RedisPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        As long as it is pending; without an owner it is gone soon.
+        """
+        for name, seconds in (("_LINGERS", 0.1), ("_TAKEN_STAYS", 0.4), ("_RENEWAL", 0.1)):
+            monkeypatch.setattr(_redis, name, seconds)
+        here, there = place.process(), place.process()
+        pending: Deferred[Any] = Deferred()
+        uid = here.call(lambda: pending).stash(ttl=0.2)
+        taken = there.take(uid)
+        end = time.monotonic() + 1.0
+        there.until(lambda: time.monotonic() > end)
+        with client_of(place) as client:
+            assert 0 < client.pttl(f"crochet:{{{uid}}}") <= 400
+            here.in_reactor(pending.callback, 7)
+            assert taken.wait(BOUND) == 7
+            there.until(lambda: not client.exists(f"crochet:{{{uid}}}"))
 
 
 class TestMessagesThatWereLost:
@@ -236,8 +255,8 @@ class TestMessagesThatWereLost:
         By a look from time to time: at answers, and at rows that the server has lost.
         """
         monkeypatch.setattr(_redis, "_RENEWAL", 0.2)
-        mute = re.sub(r"'PUBLISH', .*", "'PING')", _redis._ANSWER)
-        monkeypatch.setattr(_redis, "_ANSWER", mute)
+        mute = re.sub(r"'PUBLISH', channel, [^)]*\)", "'PING')", _redis._TELL)
+        monkeypatch.setattr(_redis, "_TELL", mute)
         here, there = place.process(), place.process()
         pending: Deferred[Any] = Deferred()
         uid = here.call(lambda: pending).stash()
@@ -341,6 +360,24 @@ class TestServerThatIsAway:
         keeping.server.start()
         here.until(lambda: not here.stash._unsent)
         assert [there.peek(uid).done() for uid in uids] == [False, True, True]
+        logged.take()
+
+    def test_is_told_what_it_has_not_got_at_the_end(
+        self, keeping: KeepingPlace, quick: None, logged: LoggedFailures
+    ) -> None:
+        """
+        Of the process: nobody will have it.
+        """
+        here = keeping.process()
+        pending: Deferred[Any] = Deferred()
+        here.call(lambda: pending).stash()
+        keeping.server.stop()
+        here.in_reactor(pending.callback, 7)
+        here.until(lambda: here.stash._unsent)
+        here.end()
+        (event,) = (each for each in logged.events if "number" in each)
+        assert event["number"] == 1
+        assert "They are lost" in event["log_format"]
         logged.take()
 
 

@@ -226,6 +226,9 @@ class Bridge:
         self.stash = stash  # keeps results; setup(stash=...) hands in another
         # Tells of futures that are done, at once. The lifecycle hands in one with threads for it.
         self.teller: Teller = _AtOnce()
+        # What is called with the next report of an operation's progress, once: who reports takes it
+        # out. Few have one, so this stands here, and takes no room in each call.
+        self.on_report: dict[Call, Callable[[], object]] = {}
         # When the reactor thread last came to a call, by the monotonic clock, within a _TICK. Calls
         # share the number: one of its own would take each 24 bytes.
         self.last_drain: float = 0.0  # reactor thread writes, others read

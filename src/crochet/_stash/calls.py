@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._core.call import Call
 from .._core.failure import StoredError
+from .._core.progress import Reported
 from .._core.result import EventualResult, call_of
 
 if TYPE_CHECKING:
@@ -45,25 +46,40 @@ def name_of(result: EventualResult[Any]) -> str:
 
 
 def begin(
-    bridge: Bridge, name: str, function: Callable[..., object], *args: object
+    bridge: Bridge,
+    name: str,
+    function: Callable[..., object],
+    *args: object,
+    reported: Reported | None = None,
 ) -> EventualResult[Any]:
     """
     Have a function called in the reactor thread, under the name of another. Blocks never.
+
+    Args:
+        bridge: carries the call.
+        name: of that other.
+        function: which.
+        args: with what.
+        reported: how far that is by now.
 
     Raises:
         Exception: the bridge is closed.
     """
     call = Call(bridge, name, (function, args, {}, Context()), {})
+    call.reported = reported
     bridge.submit(call)
     return EventualResult(call)
 
 
-def answered(bridge: Bridge, name: str, outcome: Outcome) -> EventualResult[Any]:
+def answered(
+    bridge: Bridge, name: str, outcome: Outcome, reported: Reported | None
+) -> EventualResult[Any]:
     """
     Return the result of a call that has its answer already. It needs no reactor.
     """
     call = Call(bridge, name, (int, (), {}, Context()), {})
     call.withdraw()
+    call.reported = reported
     if outcome.error is not None:
         call.fail(outcome.error, outcome.frames)
     else:

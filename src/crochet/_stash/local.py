@@ -32,9 +32,11 @@ from typing import Any, cast, final
 from twisted.logger import Logger
 
 from .. import _errors
+from .._core.result import call_of
 from .answers import MAX_SIZE
 from .directory import path_of, prepare
 from .numbers import MAX_RESULTS
+from .reports import pack_report
 from .rows import Rows
 from .serializer import Serializer
 from .shared import Own, Remote, Row, SharedStash
@@ -132,8 +134,11 @@ class LocalStash(SharedStash):
     def _store_insert(self, uid: int, ttl: float, row: Row) -> None:
         self._prepared().insert(uid, ttl, row._replace(host=row.host or socket.gethostname()))
 
-    def _store_answer(self, uid: int, state: str, body: bytes) -> None:
-        self._prepared().answer(uid, state, body)
+    def _store_answer(self, uid: int, state: str, body: bytes, report: bytes) -> None:
+        self._prepared().answer(uid, state, body, report)
+
+    def _store_reports(self, reports: list[tuple[int, bytes]]) -> None:
+        self._prepared().report(reports)
 
     def _store_claim(self, uid: int, *, take: bool) -> Row | None:
         return self._prepared().claim(uid, take=take)
@@ -234,11 +239,21 @@ class LocalStash(SharedStash):
                 _send_answer(connection, uid, own.answer)
                 return
             own.watchers.add(connection)
+            self._report_to_watcher(connection, own, uid)
             # The worker takes it out of _own, then looks for watchers: one of us sees the other.
             if uid not in self._own:
                 self._tell_watchers_in_reactor(uid, own)
         elif letter == b"W":
             connection.send(b"N", uid)
+
+    def _report_to_watcher(self, connection: Messages, own: Own, uid: int) -> None:
+        report = pack_report(call_of(own.result).reported)
+        if report:
+            connection.send(b"P", uid, report)
+
+    def _report_to_watchers_in_reactor(self, own: Own, uid: int, report: bytes) -> None:
+        for connection in own.watchers:
+            connection.send(b"P", uid, report)
 
     def _tell_watchers_in_reactor(self, uid: int, own: Own) -> None:
         watchers, own.watchers = own.watchers, set()
@@ -274,12 +289,17 @@ class LocalStash(SharedStash):
         """
         Take what an owner tells.
         """
+        if letter == b"P":
+            self._hear_report_in_reactor(uid, body)
+            return
         owner.waited.discard(uid)
         remotes = self._remotes.get(uid)
         if letter == b"A" and remotes:
-            state, _, answer = body.partition(b"\0")
+            state, report, answer = body.split(b"\0", 2)
             if state != b"lost":
-                row = remotes[0].row._replace(state=state.decode("ascii", "replace"), body=answer)
+                row = remotes[0].row._replace(
+                    state=state.decode("ascii", "replace"), body=answer, report=report
+                )
                 self._answer_in_reactor(uid, row)
                 return
         self._look_again_in_reactor(uid, is_owner_gone=True)
@@ -403,9 +423,9 @@ class _Owner:
         cast("Any", self.connection.transport).loseConnection()
 
 
-def _send_answer(connection: Messages, uid: int, answer: tuple[str, bytes]) -> None:
-    state, body = answer
-    connection.send(b"A", uid, state.encode() + b"\0" + body)
+def _send_answer(connection: Messages, uid: int, answer: tuple[str, bytes, bytes]) -> None:
+    state, body, report = answer
+    connection.send(b"A", uid, b"\0".join((state.encode(), report, body)))
 
 
 def _close_descriptor(transport: Any) -> None:

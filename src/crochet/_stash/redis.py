@@ -5,11 +5,13 @@ The hash of a result is its row; a publish is a hint to read it again. What must
 what shared.py says:
 
 1. Nothing that comes from the server is parsed before its HMAC was found right. It is over the
-   number, the state, the expiry and the body: so no row can be altered, or stand for another.
+   number, the state, the expiry and the body: so no row can be altered, or stand for another. (How
+   far an operation is has one of its own, for it changes.)
 2. An owner has a lease while it has pending results here, which it renews well before its end. A
    reader that finds neither an answer nor a lease, on the server's clock, knows that it is gone.
    But not while the server was slow or away: then the owner could not renew it either.
-3. All keys expire with their result.
+3. All keys expire with their result. One that was taken, and is pending beyond its time, is kept by
+   its owner, as long as that lives.
 4. While the server is away calls go on; answers wait in a bounded queue, and are sent after.
 
 Threads: the worker, which alone gives commands, and a listener, which alone reads what is
@@ -42,7 +44,7 @@ from .._threads.worker import Worker
 from .answers import MAX_SIZE
 from .numbers import MAX_RESULTS
 from .serializer import Serializer
-from .shared import SMALL, TAKEN_STAYS, Own, Remote, Row, SharedStash
+from .shared import SMALL, Own, Remote, Row, SharedStash
 
 try:
     import redis
@@ -67,8 +69,15 @@ _SLOW = 1.0
 # Seconds that a row is still there when its answer was taken: others may be about to read it.
 _LINGERS = 5.0
 
+# And one, at least, that was taken while it was pending: its taker may be waiting for a server that
+# is away. Its owner keeps it for so long again and again, as long as it is pending.
+_TAKEN_STAYS = 60.0
+
 # How many rows are looked at by one command.
 _BATCH = 500
+
+# What is signed with a report, so that it cannot stand for a row.
+_REPORT = b"report\0"
 
 # How many answers wait for a server that is away.
 _MOST_UNSENT = 10_000
@@ -76,18 +85,18 @@ _MOST_UNSENT = 10_000
 # Looks at a row that nobody has taken, with when it expires; and may take it. (No state is secret:
 # "p" is for pending.)
 _CLAIM = """
-local found = redis.call('HMGET', KEYS[1], 'data', 'taken', 'state', 'aliased')
+local found = redis.call('HMGET', KEYS[1], 'data', 'taken', 'state', 'aliased', 'report')
 if not found[1] or found[2] then return false end
 if ARGV[1] == '1' then
   redis.call('HSET', KEYS[1], 'taken', '1')
   if found[3] == 'p' then
     local left = redis.call('PTTL', KEYS[1])
-    if left > 0 then redis.call('PEXPIRE', KEYS[1], left + ARGV[3]) end
+    if left >= 0 and left < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
   elseif not found[4] then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
   end
 end
-return found[1]
+return {found[1], found[5]}
 """
 
 # Has a row stay for others that are aliases of it.
@@ -116,22 +125,31 @@ if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'cancel',
 redis.call('PUBLISH', ARGV[1], ARGV[2])
 """
 
-# Enters an answer, and tells those that wait for it.
-_ANSWER = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'data', ARGV[1], 'state', 'a')
-for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-  if string.sub(field, 1, 2) == 'w:' then
-    redis.call('PUBLISH', ARGV[2] .. string.sub(field, 3), ARGV[3])
+# Enters an answer, or how far it is, and tells those that wait for it.
+_TELL = """
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state or (state ~= 'p' and ARGV[5] == '') then return end
+if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], 'report', ARGV[1]) end
+if ARGV[5] ~= '' then
+  redis.call('HSET', KEYS[1], 'data', ARGV[5], 'state', 'a')
+  if redis.call('HEXISTS', KEYS[1], 'taken') == 1 then
+    local left = redis.call('PTTL', KEYS[1])
+    if left >= 0 and left < tonumber(ARGV[6]) then redis.call('PEXPIRE', KEYS[1], ARGV[6]) end
   end
 end
-return 1
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if string.sub(field, 1, 2) == 'w:' then
+    local channel = ARGV[2] .. string.sub(field, 3)
+    if ARGV[1] ~= '' then redis.call('PUBLISH', channel, ARGV[3] .. ARGV[1]) end
+    if ARGV[5] ~= '' then redis.call('PUBLISH', channel, ARGV[4]) end
+  end
+end
 """
 
 # Has the answer told to a process, and returns the row.
 _WATCH = """
-local found = redis.call('HGET', KEYS[1], 'data')
-if found then redis.call('HSET', KEYS[1], 'w:' .. ARGV[1], '1') end
+local found = redis.call('HMGET', KEYS[1], 'data', 'report')
+if found[1] then redis.call('HSET', KEYS[1], 'w:' .. ARGV[1], '1') end
 return found
 """
 
@@ -204,7 +222,7 @@ class RedisStash(SharedStash):
         self._judges_from = -math.inf  # when a missing lease means something; the worker writes
         self._lease_ends = math.inf  # when the first lease of those waited for does; likewise
         self._away_since: float | None = None  # the worker and the listener write
-        self._unsent: deque[tuple[int, str, bytes]] = deque()  # the worker writes
+        self._unsent: deque[tuple[int, str, bytes, bytes]] = deque()  # the worker writes
         self._is_listening = False
         self._is_stopping = False
         self._channel = ""  # the listener writes
@@ -279,26 +297,46 @@ class RedisStash(SharedStash):
         data = json.dumps(head).encode() + b"\0" + row.body
         return _mac(self._keys[0], uid, data) + data
 
-    def _verified(self, uid: int, found: bytes | None, *, is_taken: bool = False) -> Row | None:
+    def _is_signed(self, uid: int, mac: bytes, data: bytes) -> bool:
+        if any(hmac.compare_digest(mac, _mac(key, uid, data)) for key in self._keys):
+            return True
+        _log.error(
+            "a result in {stash} was refused: its signature is wrong. It was written with "
+            "another key, or was altered there",
+            stash=self,
+        )
+        return False
+
+    def _verified(
+        self, uid: int, found: Sequence[bytes | None] | None, *, is_taken: bool = False
+    ) -> Row | None:
         """
         Return the row, if it is one that a process with the key has written for that number. One
         that is taken may be past its time.
+
+        Args:
+            uid: the number.
+            found: what the server has: the row, and how far it is.
+            is_taken: it is.
         """
-        if found is None:
+        if not found or found[0] is None:
             return None
-        mac, data = found[:32], found[32:]
-        if not any(hmac.compare_digest(mac, _mac(key, uid, data)) for key in self._keys):
-            _log.error(
-                "a result in {stash} was refused: its signature is wrong. It was written with "
-                "another key, or was altered there",
-                stash=self,
-            )
+        mac, data = found[0][:32], found[0][32:]
+        if not self._is_signed(uid, mac, data):
             return None
         head, _, body = data.partition(b"\0")
         owner, host, pid, name, alias, state, expires = json.loads(head)
         if not is_taken and expires is not None and expires < clock.monotonic() + self._offset:
             return None
-        return Row(owner, host, pid, name, alias, state, body)
+        report = self._verified_report(uid, found[1] or b"")
+        return Row(owner, host, pid, name, alias, state, body, report)
+
+    def _signed_report(self, uid: int, report: bytes) -> bytes:
+        return report and _mac(self._keys[0], uid, _REPORT + report) + report
+
+    def _verified_report(self, uid: int, found: bytes) -> bytes:
+        mac, report = found[:32], found[32:]
+        return report if found and self._is_signed(uid, mac, _REPORT + report) else b""
 
     def _expiry(self, ttl: float) -> float | None:
         return None if ttl == math.inf else clock.monotonic() + self._offset + ttl
@@ -314,13 +352,16 @@ class RedisStash(SharedStash):
             state = "p" if row.state == "pending" else "a"
             data = self._signed(uid, row, self._expiry(ttl))  # type: ignore[arg-type]
             with client.pipeline() as pipe:
-                pipe.hset(key, mapping={"data": data, "state": state})
+                fields = {"data": data, "state": state}
+                if row.report:
+                    fields["report"] = self._signed_report(uid, row.report)
+                pipe.hset(key, mapping=fields)
                 if ttl != math.inf:
                     # Longer, so that those that wait for it hear that its owner has cancelled it.
                     pipe.pexpire(key, int((ttl + _LINGERS) * 1000))
                 pipe.execute()
             if row.alias is not None:
-                stays = "" if ttl == math.inf else str(int((ttl + TAKEN_STAYS) * 1000))
+                stays = "" if ttl == math.inf else str(int((ttl + _TAKEN_STAYS) * 1000))
                 client.eval(_ALIAS, 1, self._key_of(row.alias), stays)
 
         self._command(work)
@@ -333,11 +374,11 @@ class RedisStash(SharedStash):
             client.set(self._lease_of(self._token), "1", px=int(LEASE * 1000))
             self._leased = now
 
-    def _store_answer(self, uid: int, state: str, body: bytes) -> None:
+    def _store_answer(self, uid: int, state: str, body: bytes, report: bytes) -> None:
         if len(self._unsent) >= _MOST_UNSENT:
             self._unsent.popleft()
             _log.error("{stash} is away: an answer that waited for it was dropped", stash=self)
-        self._unsent.append((uid, state, body))
+        self._unsent.append((uid, state, body, report))
         try:
             self._send()
         except OSError:
@@ -348,30 +389,41 @@ class RedisStash(SharedStash):
         Enter the answers that wait for it.
         """
         while self._unsent:
-            uid, state, body = self._unsent[0]
-            self._command(partial(self._send_one, uid, state, body))
+            self._command(partial(self._send_one, *self._unsent[0]))
             self._unsent.popleft()
 
-    def _send_one(self, uid: int, state: str, body: bytes, client: Any) -> None:
-        key = self._key_of(uid)
-        found = client.hget(key, "data")
-        row = self._verified(uid, found, is_taken=True)
+    def _send_one(self, uid: int, state: str, body: bytes, report: bytes, client: Any) -> None:
+        found = client.hget(self._key_of(uid), "data")
+        row = self._verified(uid, [found, None], is_taken=True)
         if row is None:
             return  # it was collected by this process, or is past its time
         *_, expires = json.loads(found[32:].partition(b"\0")[0])
         data = self._signed(uid, row._replace(state=state, body=body), expires)
         message = f"A{uid} ".encode() + (data if len(data) <= SMALL else b"")
-        client.eval(_ANSWER, 1, key, data, self._channel_of(""), message)
+        self._tell(client, uid, report, message, data)
+
+    def _tell(
+        self, client: Any, uid: int, report: bytes, message: bytes = b"", data: bytes = b""
+    ) -> None:
+        signed = self._signed_report(uid, report)
+        told = signed, self._channel_of(""), f"P{uid} ", message, data, int(_TAKEN_STAYS * 1000)
+        client.eval(_TELL, 1, self._key_of(uid), *told)
+
+    def _store_reports(self, reports: list[tuple[int, bytes]]) -> None:
+        for uid, report in reports:
+            if self._away_since is not None:
+                return  # others are not to wait for that, too
+            self._command(partial(self._tell, uid=uid, report=report))
 
     def _store_claim(self, uid: int, *, take: bool) -> Row | None:
-        times = int(_LINGERS * 1000), int(TAKEN_STAYS * 1000)
+        times = int(_LINGERS * 1000), int(_TAKEN_STAYS * 1000)
         found = self._command(
             lambda client: client.eval(_CLAIM, 1, self._key_of(uid), int(take), *times)
         )
         return self._verified(uid, found)
 
     def _store_read(self, uid: int) -> Row | None:
-        found = self._command(lambda client: client.hget(self._key_of(uid), "data"))
+        found = self._command(lambda client: client.hmget(self._key_of(uid), "data", "report"))
         return self._verified(uid, found, is_taken=True)
 
     def _store_delete(self, uid: int) -> None:
@@ -406,6 +458,11 @@ class RedisStash(SharedStash):
         Do nothing: the server has told them.
         """
 
+    def _report_to_watchers_in_reactor(self, own: Own, uid: int, report: bytes) -> None:
+        """
+        Do nothing: the server tells them.
+        """
+
     # Other processes as owners.
 
     def _watch_in_reactor(self, remote: Remote) -> None:
@@ -432,6 +489,8 @@ class RedisStash(SharedStash):
             # An error is none of the wait's: it goes on until the server is there again.
             if found is not None:
                 row, is_gone = found
+                if row is not None:
+                    call(self._hear_report_in_reactor, uid, row.report)
                 if row is None or row.state != "pending" or is_gone:
                     call(self._look_again_now_in_reactor, uid, is_gone or row is None)
 
@@ -533,8 +592,12 @@ class RedisStash(SharedStash):
         if not head[1:].isdigit() or len(head) > 20:
             return
         letter, uid = head[:1], int(head[1:])
-        row = self._verified(uid, data, is_taken=True) if data and letter == b"A" else None
-        if row is None or row.state == "pending":
+        if letter == b"P":
+            report = self._verified_report(uid, data)
+            self.process.bridge.call(self._hear_report_in_reactor, uid, report)
+            return
+        row = self._verified(uid, [data, None], is_taken=True) if data and letter == b"A" else None
+        if row is None or row.state in ("pending", "lost"):
             self.process.bridge.call(self._heard_in_reactor, letter, uid)
         else:  # it is signed, and an answer does not change
             self.process.bridge.call(self._answer_in_reactor, uid, row)
@@ -555,6 +618,7 @@ class RedisStash(SharedStash):
         """
         if self._has_pending():
             self._command(self._renew_lease)
+            self._keep_taken()
         self._send()
         owners = {
             uid: remote.row.owner
@@ -568,6 +632,22 @@ class RedisStash(SharedStash):
             if state != b"p" or owners[uid] in gone:
                 is_gone = owners[uid] in gone
                 self.process.bridge.call(self._look_again_now_in_reactor, uid, is_gone)
+
+    def _keep_taken(self) -> None:
+        """
+        Have rows stay that others have taken, while they are pending here.
+        """
+        kept = set(self._table.uids())
+        taken = [self._key_of(uid) for uid, _ in entries_of(self._own.items()) if uid not in kept]
+        for first in range(0, len(taken), _BATCH):
+            some = taken[first : first + _BATCH]
+            ends = self._command(partial(_each, "pttl", [(key,) for key in some]))
+            # Those without an end, and those that are gone, have less than none left.
+            least = _TAKEN_STAYS * 500
+            soon = [key for key, left in zip(some, ends, strict=True) if 0 <= left < least]
+            self._command(
+                partial(_each, "pexpire", [(key, int(_TAKEN_STAYS * 1000)) for key in soon])
+            )
 
     def _hear_of_own(self) -> None:
         """
@@ -587,13 +667,8 @@ class RedisStash(SharedStash):
         for first in range(0, len(uids), _BATCH):
             some = uids[first : first + _BATCH]
 
-            def work(client: Any, some: list[int] = some) -> list[Any]:
-                with client.pipeline(transaction=False) as pipe:
-                    for uid in some:
-                        pipe.hmget(self._key_of(uid), "state", "taken", "cancel")
-                    return list(pipe.execute())
-
-            yield from zip(some, self._command(work), strict=True)
+            rows = [(self._key_of(uid), "state", "taken", "cancel") for uid in some]
+            yield from zip(some, self._command(partial(_each, "hmget", rows)), strict=True)
 
     def stop(self, timeout: float) -> bool:
         """
@@ -613,6 +688,13 @@ class RedisStash(SharedStash):
             return super().stop(max(end - clock.monotonic(), 0.0)) and has_ended
         finally:
             self._is_stopping = False
+            if self._unsent:
+                _log.error(
+                    "{stash} is away: {number} answers of stashed results wait for it. They are "
+                    "lost if this process ends now",
+                    stash=self,
+                    number=len(self._unsent),
+                )
 
     def _connection(self) -> str:
         since = self._away_since
@@ -693,6 +775,16 @@ def _key(key: str | bytes) -> bytes:
             "secrets.token_hex(), and give it to all processes"
         )
     return found
+
+
+def _each(command: str, arguments: list[tuple[Any, ...]], client: Any) -> list[Any]:
+    """
+    Give a command many times at once.
+    """
+    with client.pipeline(transaction=False) as pipe:
+        for each in arguments:
+            getattr(pipe, command)(*each)
+        return list(pipe.execute())
 
 
 def _mac(key: bytes, uid: int, data: bytes) -> bytes:

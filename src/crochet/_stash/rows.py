@@ -39,6 +39,7 @@ BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS results (
   uid INTEGER PRIMARY KEY, owner TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
   name TEXT NOT NULL, alias INTEGER, state TEXT NOT NULL, body BLOB NOT NULL,
+  report BLOB NOT NULL,
   taken INTEGER NOT NULL, expires REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS by_expiry ON results (expires);
 PRAGMA user_version = 1;
@@ -48,7 +49,7 @@ COMMIT;
 # Bits of the column "taken": a process has taken it; another row is an alias of it, so it stays.
 _TAKEN, _HAS_ALIAS = 1, 2
 
-_COLUMNS = "owner, host, pid, name, alias, state, body"
+_COLUMNS = "owner, host, pid, name, alias, state, body, report"
 
 # Seconds that a writer waits for another.
 BUSY = 5.0
@@ -168,7 +169,7 @@ class Rows:
                 why = "none of them is answered" if self._evict else ""
                 raise _errors.stash_full(self._max_results, why)
             connection.execute(
-                "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)",
+                "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)",
                 (uid, *row, now + ttl),
             )
             if row.alias is not None:
@@ -179,17 +180,26 @@ class Rows:
 
         self._run(work)
 
-    def answer(self, uid: int, state: str, body: bytes) -> None:
+    def answer(self, uid: int, state: str, body: bytes, report: bytes) -> None:
         """
-        Enter an answer, if there is such a row.
+        Enter an answer and the last report, if there is such a row.
         """
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "UPDATE results SET state = ?, body = ? WHERE uid = ?", (state, body, uid)
+                "UPDATE results SET state = ?, body = ?, report = ? WHERE uid = ?",
+                (state, body, report, uid),
             )
 
         self._run(work)
+
+    def report(self, reports: list[tuple[int, bytes]]) -> None:
+        """
+        Enter how far pending results are.
+        """
+        query = "UPDATE results SET report = ? WHERE uid = ? AND state = 'pending'"
+        rows = [(report, uid) for uid, report in reports]
+        self._run(lambda connection: connection.executemany(query, rows))
 
     def claim(self, uid: int, *, take: bool) -> Row | None:
         """

@@ -34,6 +34,7 @@ from twisted.python.failure import Failure
 from .. import _errors
 from .._core.call import Call
 from .._core.deadline import get_end
+from .._core.progress import progress_of
 from .._core.result import EventualResult, call_of
 from .._core.stash import TTL, Process, Stash, StashStatus
 from .._threads import clock
@@ -44,6 +45,7 @@ from .answers import MAX_SIZE, Codec
 from .calls import Outcome, answered, begin, collect, name_of, outcome_of
 from .memory import MemoryStash, new_uid
 from .numbers import MAX_RESULTS, number_of, ttl_seconds
+from .reports import Reports, pack_report, unpack_report
 from .serializer import Serializer
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class Row(NamedTuple):
         alias: the number that its owner knows it by, if that is another.
         state: what has become of it.
         body: the bytes of the answer.
+        report: those of how far it is, or was; see reports.py.
     """
 
     owner: str
@@ -84,6 +87,7 @@ class Row(NamedTuple):
     alias: int | None
     state: str
     body: bytes
+    report: bytes = b""
 
 
 class Own:
@@ -97,8 +101,8 @@ class Own:
         self.result = result
         # Who is to have the answer as soon as it is there. Reactor thread only.
         self.watchers: set[Any] = set()
-        # Its state and bytes, once there are any, and if they are few. The worker writes.
-        self.answer: tuple[str, bytes] | None = None
+        # Its state, bytes and last report, once it has any, if they are few. The worker writes.
+        self.answer: tuple[str, bytes, bytes] | None = None
         # Whether somebody elsewhere may still want it. False once its own process has taken it.
         self.is_kept = True
 
@@ -152,6 +156,7 @@ class SharedStash(ABC):
         self._process: Process | None = None
         self._before: Stash | None = None  # has what this process has stashed before
         self._worker: Worker[_Job] | None = None
+        self._reports: Reports | None = None
 
     def bind(self, process: Process) -> None:
         """
@@ -165,6 +170,7 @@ class SharedStash(ABC):
         self._process = process
         self._before = process.bridge.stash
         self._table.bind(process)
+        self._reports = Reports(process, self._tell_reports_in_reactor)
         self._worker = Worker(
             process.start_thread, "crochet-stash", _Job.run, end=self._store_close, lingers=1.0
         )
@@ -186,16 +192,22 @@ class SharedStash(ABC):
         """
 
     @abstractmethod
-    def _store_answer(self, uid: int, state: str, body: bytes) -> None:
+    def _store_answer(self, uid: int, state: str, body: bytes, report: bytes) -> None:
         """
-        Enter an answer, if there is such a row, taken or not. In the worker.
+        Enter an answer, and the last report, if there is such a row, taken or not. In the worker.
+        """
+
+    @abstractmethod
+    def _store_reports(self, reports: list[tuple[int, bytes]]) -> None:
+        """
+        Enter how far pending results are. In the worker.
         """
 
     @abstractmethod
     def _store_claim(self, uid: int, *, take: bool) -> Row | None:
         """
         Look for a row that nobody has taken; and take it: mark it, or if it has an answer, delete
-        it. A marked one stays for TAKEN_STAYS seconds, for its taker. In the worker.
+        it. A marked one stays for its taker. In the worker.
         """
 
     @abstractmethod
@@ -258,6 +270,12 @@ class SharedStash(ABC):
         Send the answer to those that wait for it.
         """
 
+    @abstractmethod
+    def _report_to_watchers_in_reactor(self, own: Own, uid: int, report: bytes) -> None:
+        """
+        Send them how far it is.
+        """
+
     # Results of this process.
 
     def put(self, result: EventualResult[Any], ttl: Seconds = TTL) -> int:
@@ -292,9 +310,10 @@ class SharedStash(ABC):
     def _put_again(self, remote: Remote, ttl: float) -> int:
         remote.is_kept = True  # before it looks for the answer: see _on_remote_end()
         uid = new_uid()
-        row = remote.row._replace(alias=remote.uid, state="pending", body=b"")
-        self._do(partial(self._store_insert, uid, ttl, row))
         assert remote.result is not None
+        report = pack_report(call_of(remote.result).reported)
+        row = remote.row._replace(alias=remote.uid, state="pending", body=b"", report=report)
+        self._do(partial(self._store_insert, uid, ttl, row))
         if not remote.result.done():
             return uid
         # It was answered meanwhile, and its row may be gone. It is an answer of this process now.
@@ -319,13 +338,17 @@ class SharedStash(ABC):
         # Verdict: a done callback that is added after the answer is called at once.
         result = own.result
         state, body = self._packed(result) if result.done() else ("pending", b"")
-        row = Row(self._owner(), "", os.getpid(), name_of(result), None, state, body)
+        told = call_of(result).reported
+        owner, report = self._owner(), pack_report(told)
+        row = Row(owner, "", os.getpid(), name_of(result), None, state, body, report)
         try:
             self._store_insert(uid, ttl, row)
         except BaseException:
             self._own.pop(uid, None)
             raise
         if state == "pending":
+            assert self._reports is not None
+            self._reports.follow(uid, call_of(result), told)
             result.add_done_callback(partial(self._on_answer, uid))
         else:
             self._own.pop(uid, None)
@@ -343,19 +366,32 @@ class SharedStash(ABC):
         try:
             if own.is_kept or own.watchers:
                 state, body = self._packed(own.result)
+                report = pack_report(call_of(own.result).reported)
                 if len(body) <= SMALL and state != "lost":
-                    own.answer = state, body
+                    own.answer = state, body, report
                     if own.watchers:  # before it is stored: they wait
                         self.process.bridge.call(self._tell_watchers_in_reactor, uid, own)
-                self._store_answer(uid, state, body)
+                self._store_answer(uid, state, body, report)
         finally:
             # What asks from now on is told to look at the row. See _watched_in_reactor().
             self._own.pop(uid, None)
+            assert self._reports is not None
+            self._reports.forget(call_of(own.result))
             if own.watchers:
                 self.process.bridge.call(self._tell_watchers_in_reactor, uid, own)
             drain = self._drain
             if drain is not None:
                 drain.put(None)
+
+    def _tell_reports_in_reactor(
+        self, reports: list[tuple[int, bytes]], then: Callable[[], object]
+    ) -> None:
+        for uid, report in reports:
+            own = self._own.get(uid)
+            if own is not None and own.watchers:
+                self._report_to_watchers_in_reactor(own, uid, report)
+        # A store that is away is no news to who reports, and those that wait are told of it.
+        self._post(partial(self._store_reports, reports), lambda value, error: then())
 
     def _packed(self, result: EventualResult[Any]) -> tuple[str, bytes]:
         value, error, frames = outcome_of(result)
@@ -432,14 +468,15 @@ class SharedStash(ABC):
             return self._remote(known, row, take)
         if take and row.owner:
             bridge.call(self._tell_taken_in_reactor, uid, row)
-        result = answered(bridge, row.name, self._unpacked(row))
+        result = answered(bridge, row.name, self._unpacked(row), unpack_report(row.report))
         if not take:
             collect(result)  # an error is not lost if this looker drops it
         return result
 
     def _unpacked(self, row: Row) -> Outcome:
         if row.state == "lost":
-            return Outcome(None, _errors.lost(row.name, row.host, row.pid))
+            progress = progress_of(unpack_report(row.report))
+            return Outcome(None, _errors.lost(row.name, row.host, row.pid, progress))
         return Outcome(*self._codec.unpack(row.state, row.body))
 
     # Pending results of other processes.
@@ -453,7 +490,8 @@ class SharedStash(ABC):
                     remote.is_kept = False
                 return remote.result
         remote = Remote(uid, row, is_kept=not take or row.alias is not None)
-        result = begin(self.process.bridge, row.name, self._wait_in_reactor, remote)
+        bridge, reported = self.process.bridge, unpack_report(row.report)
+        result = begin(bridge, row.name, self._wait_in_reactor, remote, reported=reported)
         remote.result = result
         self._remote_of[call_of(result)] = remote
         result.add_done_callback(partial(self._on_remote_end, remote))
@@ -517,7 +555,19 @@ class SharedStash(ABC):
         """
         Give an answer of few bytes to those that wait for it.
         """
+        self._hear_report_in_reactor(uid, row.report)
         self._give_in_reactor(uid, self._unpacked(row))
+
+    def _hear_report_in_reactor(self, uid: int, report: bytes) -> None:
+        """
+        Note how far an operation is that runs elsewhere, for those that wait for it.
+        """
+        reported = unpack_report(report)
+        for remote in self._remotes.get(uid, ()):
+            if remote.result is not None and reported is not None:
+                call = call_of(remote.result)
+                if call.reported is None or call.reported[3] <= reported[3]:
+                    call.reported = reported
 
     def _give_in_reactor(self, uid: int, outcome: Outcome) -> None:
         for remote in tuple(self._remotes.get(uid, ())):
@@ -543,6 +593,7 @@ class SharedStash(ABC):
             if error is not None:
                 call(self._give_in_reactor, uid, Outcome(None, error))
             elif row is not None and row.state != "pending":
+                call(self._hear_report_in_reactor, uid, row.report)
                 call(self._give_in_reactor, uid, self._unpacked(row))
             elif row is None or is_owner_gone:
                 call(self._lose_in_reactor, uid, row is None)
@@ -557,7 +608,10 @@ class SharedStash(ABC):
             if has_no_row and remote.is_kept:  # another has taken it, or its time is over
                 waiting.callback(Outcome(None, _errors.no_result()))
             else:
-                waiting.callback(Outcome(None, _errors.lost(row.name, row.host, row.pid)))
+                assert remote.result is not None
+                progress = remote.result.progress
+                error = _errors.lost(row.name, row.host, row.pid, progress)
+                waiting.callback(Outcome(None, error))
 
     def _forget_taken(self, uid: int) -> None:
         """
@@ -655,6 +709,8 @@ class SharedStash(ABC):
         """
         Let other processes learn that the reactor has ended. From its thread; blocks never.
         """
+        if self._reports is not None:
+            self._reports.begin()
         if self._owner():
             self._post(self._leave())  # after what is still to be stored
 
@@ -702,6 +758,8 @@ class SharedStash(ABC):
         self._remotes = {}
         self._remote_of = {}
         self._drain = None
+        if self._process is not None:
+            self._reports = Reports(self._process, self._tell_reports_in_reactor)
 
 
 class _Job:

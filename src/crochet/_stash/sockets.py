@@ -4,7 +4,8 @@ How processes on one machine ask each other for results: a Unix socket each.
 A message is a length, a letter, the number of a result, and what belongs to that:
 
 - ``W`` tell me the answer of this one · ``F`` forget it, I have it · ``C`` cancel it
-- ``A`` here is its answer: the state, a zero byte, the bytes · ``N`` look at its row
+- ``A`` here is its answer: its state, its last report and its bytes, with zero bytes between
+- ``N`` look at its row · ``P`` so far it is
 
 Nothing that comes is looked at before the system has told that the other process is this user's.
 """
@@ -35,7 +36,7 @@ class Messages(Int32StringReceiver):
     """
 
     # Attributes of the class, for Twisted makes them without arguments.
-    MAX_LENGTH = SMALL + 100
+    MAX_LENGTH = 2 * SMALL  # an answer of few bytes, with what comes around it
     noisy = False
     stash: Any
 

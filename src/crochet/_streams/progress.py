@@ -44,6 +44,9 @@ def report(bridge: Bridge, done: float, total: float | None, message: str | None
         call.reported = (done, total, message, now, done, now)
     else:
         call.reported = (done, total, message, now, before[4], before[5])
+    on_report = bridge.on_report  # looked at after that
+    if on_report and (tell := on_report.pop(call, None)) is not None:
+        tell()
 
 
 class _Lines:
