@@ -6,18 +6,24 @@ from __future__ import annotations
 
 import argparse
 import logging
+import secrets
 import sys
+import tempfile
 from threading import Thread
+from typing import Any
 
 from werkzeug.serving import make_server
 
-from crochet import setup
+from crochet import LocalStash, setup, shutdown
 
 from . import tour
 from .app import create_app
-from .downloads import Limits
+from .downloads import ALLOWED, Limits
 from .jobs import Jobs
-from .origin import HOST, SAMPLES, start_origin
+from .origin import HOST, samples_of, start_origin
+
+# How many results are kept, of which a download that is done takes two, and what brings them back.
+BOUNDED: dict[str, Any] = {"max_results": 200, "evict": True, "allow": ALLOWED}
 
 
 def main() -> int:
@@ -29,7 +35,11 @@ def main() -> int:
     """
     options = _parse_options()
     try:
-        return _run(options)
+        with tempfile.TemporaryDirectory(prefix="crochet-") as folder:
+            try:
+                return _run(options, folder)
+            finally:
+                shutdown()  # before the folder is gone
     except KeyboardInterrupt:
         print("\nStopped.", flush=True)
         return 0
@@ -62,13 +72,15 @@ def _parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(options: argparse.Namespace) -> int:
-    # The reactor starts in a thread of its own; this thread, and Flask's, stay free to block.
-    setup()
+def _run(options: argparse.Namespace, folder: str) -> int:
+    # The reactor starts in a thread of its own; this thread, and Flask's, stay free to block. For
+    # one process there need be no stash that others share; but this one has a bound.
+    setup(stash=None if sys.platform == "win32" else LocalStash(folder, **BOUNDED))
     origin_port = start_origin()
     origin = f"http://{HOST}:{origin_port}"
     jobs = Jobs(Limits(options.max_size, options.max_seconds), (HOST, origin_port))
-    app = create_app(jobs, [(sample.label, f"{origin}/{sample.path}") for sample in SAMPLES])
+    # A new key each time, for the downloads do not outlive the process either.
+    app = create_app(jobs, samples_of(origin), secrets.token_bytes(32))
 
     # Werkzeug would print a line for each request, between those of the tour.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)

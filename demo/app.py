@@ -1,39 +1,64 @@
 """
 The web site: blocking Flask views that know nothing of Twisted.
 
-Who is who: a visitor is a random text in Flask's session, a cookie that Flask signs, so that
-nobody can make themselves another visitor. Every view asks for jobs *of this visitor*, and a job
-of somebody else's answers 404, just like one that never was.
+Who is who: a visitor's downloads are those whose numbers are in Flask's session, a cookie that
+Flask signs, so that nobody can put another number there. A download that is not in it answers 404,
+just like one that never was.
 
 Every page works without JavaScript: forms post, the answer is a redirect, a reload shows news.
-With it, `static/jobs.js` asks for `/jobs.json` while something is running.
+With it, `static/jobs.js` listens to the events that `/events` streams, while something is running.
 """
 
 from __future__ import annotations
 
+import inspect
+import json
+import os
+import re
 import secrets
+from pathlib import Path
 from typing import Any, NoReturn
 
-from flask import Flask, Response, abort, redirect, render_template, request, session, url_for
+from flask import (
+    Flask,
+    Response,
+    abort,
+    redirect,
+    render_template,
+    request,
+    session,
+    stream_with_context,
+    url_for,
+)
+from markupsafe import Markup
 from werkzeug.exceptions import HTTPException, SecurityError
 from werkzeug.wrappers import Response as AnyResponse
 
+from . import downloads, jobs
 from .jobs import Job, Jobs, TooMany
 from .urls import MAX_LENGTH, BadURL, check_url
 
+# What a panel does, by the code that does it. `app` adds its views.
+CODE = {
+    "start": Jobs.start,
+    "download": downloads.fetch_in_reactor,
+    "look": jobs.look,
+    "watch": jobs.watch,
+}
 
-def create_app(jobs: Jobs, samples: list[tuple[str, str]]) -> Flask:
+
+def create_app(everybodys: Jobs, samples: list[tuple[str, str]], secret: bytes) -> Flask:
     """
     Return the site as a WSGI application.
 
     Args:
-        jobs: Everybody's downloads.
+        everybodys: Starts downloads.
         samples: Links to try, as pairs of label and URL.
+        secret: Signs the cookies: the same in all processes that serve the site.
     """
     app = Flask(__name__)
     app.config.update(
-        # A new key each time, for the jobs do not outlive the process either.
-        SECRET_KEY=secrets.token_bytes(32),
+        SECRET_KEY=secret,
         # Cookies are shared by all ports of a host: a name of our own.
         SESSION_COOKIE_NAME="crochet_demo",
         SESSION_COOKIE_SAMESITE="Lax",
@@ -41,6 +66,11 @@ def create_app(jobs: Jobs, samples: list[tuple[str, str]]) -> Flask:
         TRUSTED_HOSTS=["127.0.0.1", "localhost"],
         MAX_CONTENT_LENGTH=16_384,
     )
+
+    @app.template_filter()
+    def breakable(address: str) -> Markup:
+        # Between words first: after what ends a part of it.
+        return Markup("<wbr>").join(re.split(r"(?<=[/?&=.:_-])(?=[^/])", address))
 
     @app.before_request
     def know_the_visitor() -> None:
@@ -50,8 +80,8 @@ def create_app(jobs: Jobs, samples: list[tuple[str, str]]) -> Flask:
             expected, sent = session.get("csrf", ""), request.form.get("csrf", "")
             if not expected or not secrets.compare_digest(expected.encode(), sent.encode()):
                 abort(400, "This form is out of date. Go back to the downloads and try again.")
-        if "visitor" not in session:
-            session["visitor"] = secrets.token_urlsafe(16)
+        if "jobs" not in session:
+            session["jobs"] = []
             session["csrf"] = secrets.token_urlsafe(16)
 
     @app.get("/")
@@ -62,7 +92,7 @@ def create_app(jobs: Jobs, samples: list[tuple[str, str]]) -> Flask:
     def start() -> AnyResponse | tuple[str, int]:
         url = request.form.get("url", "")
         try:
-            jobs.start(session["visitor"], check_url(url))
+            session["jobs"] = everybodys.start(check_url(url), session["jobs"])
         except BadURL as problem:
             return show_downloads(url, str(problem)), 400
         except TooMany as problem:
@@ -73,43 +103,72 @@ def create_app(jobs: Jobs, samples: list[tuple[str, str]]) -> Flask:
     def show_downloads(url: str = "", problem: str = "") -> str:
         return render_template(
             "downloads.html",
-            jobs=jobs.of(session["visitor"]),
+            jobs=jobs.find(session["jobs"]),
             samples=samples,
             url=url,
             problem=problem,
             max_length=MAX_LENGTH,
         )
 
+    def own(job_id: str) -> Job:
+        """
+        Return one of the visitor's downloads, or answer 404.
+        """
+        found = jobs.find(each for each in session["jobs"] if each == job_id)
+        return found[0] if found else refuse()
+
     @app.get("/jobs/<job_id>")
     def job(job_id: str) -> str:
-        found = jobs.find(session["visitor"], job_id)
-        return render_template("download.html", job=found) if found else refuse()
+        return render_template("download.html", job=own(job_id))
 
     @app.post("/jobs/<job_id>/cancel")
     def cancel(job_id: str) -> AnyResponse:
-        if not jobs.cancel(session["visitor"], job_id):
-            refuse()
+        jobs.cancel(own(job_id).id)
         return redirect(url_for("index"), 303)
+
+    @app.get("/jobs/<job_id>/content")
+    def content(job_id: str) -> Response:
+        # As text, or to be saved, but never as a page of this site's.
+        response = Response(jobs.content_of(own(job_id)) or refuse(), mimetype="text/plain")
+        if "save" in request.args:
+            response.headers["Content-Disposition"] = 'attachment; filename="page.html"'
+        return response
 
     @app.post("/jobs/clear")
     def clear() -> AnyResponse:
-        jobs.clear(session["visitor"])
+        found = jobs.find(session["jobs"])
+        session["jobs"] = [job.id for job in found if job.is_running]
+        for job in found:
+            if not job.is_running:
+                jobs.forget(job)
         return redirect(url_for("index"), 303)
 
     @app.get("/jobs.json")
     def jobs_as_json() -> dict[str, Any]:
-        return {"jobs": [as_json(job) for job in jobs.of(session["visitor"])]}
+        return as_json(jobs.find(session["jobs"]))
+
+    @app.get("/events")
+    def events() -> Response:
+        # To write a card takes the request, its token above all.
+        streamed = stream_with_context(map(as_event, jobs.watch(session["jobs"])))
+        return Response(streamed, mimetype="text/event-stream")
+
+    def as_event(found: list[Job]) -> str:
+        return f"retry: 300\ndata: {json.dumps(as_json(found))}\n\n"
 
     def refuse() -> NoReturn:
         abort(404, "You have no such download. Perhaps it was cleared, or is not yours.")
 
-    def as_json(job: Job) -> dict[str, Any]:
+    def as_json(found: list[Job]) -> dict[str, Any]:
+        return {"jobs": [job_as_json(job) for job in found]}
+
+    def job_as_json(job: Job) -> dict[str, Any]:
         return {
             "id": job.id,
             "url": job.url,
             "state": job.state,
             "running": job.is_running,
-            "received": job.progress.received,
+            "received": job.progress.done,
             "total": job.progress.total,
             "title": job.page.title if job.page else None,
             "error": job.error,
@@ -117,6 +176,24 @@ def create_app(jobs: Jobs, samples: list[tuple[str, str]]) -> Flask:
             # The script shows this, so that a card is written (and escaped) in one place only.
             "card": render_template("card.html", job=job),
         }
+
+    @app.get("/code/<name>")
+    def code(name: str) -> str:
+        function = {**CODE, **app.view_functions}.get(name) or refuse()
+        lines, first = inspect.getsourcelines(function)
+        path = Path(inspect.getsourcefile(function) or "")
+        return render_template(
+            "code.html", name=name, code=inspect.cleandoc("".join(lines)), first=first, path=path
+        )
+
+    @app.errorhandler(OSError)
+    def show_that_the_stash_is_away(error: OSError) -> tuple[str, int]:
+        app.logger.error("%s", error)
+        problem = {
+            "name": "Out of reach",
+            "description": "This site does not find its results just now. Try again in a moment.",
+        }
+        return render_template("error.html", error=problem), 503
 
     @app.errorhandler(HTTPException)
     def show_error(error: HTTPException) -> HTTPException | tuple[str, int]:
@@ -126,14 +203,15 @@ def create_app(jobs: Jobs, samples: list[tuple[str, str]]) -> Flask:
 
     @app.after_request
     def add_headers(response: Response) -> Response:
-        # What visitors download is never shown as it came, only counted; but should markup ever
-        # slip through, the browser is told to run and load nothing that is not this site's.
+        # What visitors download is shown as text, if at all; but should markup ever slip through,
+        # the browser is told to run and load nothing that is not this site's.
         response.headers["Content-Security-Policy"] = (
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
             "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
         )
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "same-origin"
+        response.headers["X-Worker"] = str(os.getpid())  # for the tour of many workers
         if request.endpoint != "static":
             response.headers["Cache-Control"] = "no-store"
         return response

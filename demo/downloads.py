@@ -2,7 +2,8 @@
 One download, with Twisted: the code that runs in the reactor thread.
 
 Only `download()` is called from other threads. `@run_in_reactor` makes that safe: the call
-returns an `EventualResult` at once, and the body runs in the reactor thread.
+returns an `EventualResult` at once, and the body runs in the reactor thread. How far it is, is told
+by `report_progress()`; whoever has the result sees it, in this process or in another.
 
 Three things end a download that would go on for ever: its visitor cancels it, it grows beyond
 `Limits.size` (or what comes around it does, see bounds.py), or it takes longer than
@@ -12,28 +13,26 @@ Three things end a download that would go on for ever: its visitor cancels it, i
 from __future__ import annotations
 
 import html
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.web.client import ResponseDone, ResponseFailed
-from twisted.web.http import PotentialDataLoss
+from twisted.web.client import Agent, ResponseFailed
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
-from crochet import run_in_reactor
+from crochet import Channel, report_progress, run_in_reactor
 
-from .addresses import guarded_agent
+from .addresses import ForbiddenAddress, guarded_agent
 from .bounds import Intake
 
-if TYPE_CHECKING:
-    from twisted.python.failure import Failure
-
-# A title stands near the top of a page. What comes after these bytes is counted and dropped, so
-# that a download of any size needs little memory.
+# A title stands near the top of a page.
 HEAD_SIZE = 65_536
+
+# Seconds that a download is kept for its visitor, from its start on.
+KEPT = 1800.0
 
 
 class Limits(NamedTuple):
@@ -41,30 +40,22 @@ class Limits(NamedTuple):
     What one download may take: bytes of content, and seconds from start to end.
     """
 
-    size: int = 20_000_000
+    size: int = 4_000_000
     seconds: float = 60.0
 
 
 @dataclass
-class Progress:
+class Page:
     """
-    How far a download is: the one object that both sides hold.
+    What a finished download found: its size in bytes, its title if it has one, and the number
+    under which its content is stashed.
 
-    It needs no lock. Only the reactor thread writes, each field is replaced whole, and a
-    reader that is a moment late shows a number that is a moment old.
-    """
-
-    received: int = 0
-    total: int | None = None
-
-
-class Page(NamedTuple):
-    """
-    What a finished download found: its size in bytes, and its title if it has one.
+    The content is by itself, so that a look at many downloads need not carry it along.
     """
 
     size: int
     title: str | None
+    content: int
 
 
 class BadStatus(Exception):
@@ -91,10 +82,18 @@ class TooSlow(Exception):
     """
 
 
+class Unreachable(Exception):
+    """
+    There was no answer, for whatever reason.
+    """
+
+
+# What a stash that processes share may bring to life in another one.
+ALLOWED = (Page, BadStatus, ForbiddenAddress, Incomplete, TooLarge, TooSlow, Unreachable)
+
+
 @run_in_reactor
-def download(
-    url: str, progress: Progress, limits: Limits, origin: tuple[str, int]
-) -> Deferred[Page]:
+def download(url: str, limits: Limits, origin: tuple[str, int]) -> Deferred[Page]:
     """
     Start to download *url*, and answer with the `Page`.
 
@@ -103,82 +102,76 @@ def download(
 
     Args:
         url: An address that passed `urls.check_url()`.
-        progress: Filled while the content comes in.
         limits: What the download may take.
         origin: The one private address, as host and port, that may be reached.
     """
     # Importing the reactor installs it, so it is imported where it is needed and not above.
     from twisted.internet import reactor
 
-    fetching = Deferred.fromCoroutine(fetch_in_reactor(url, progress, limits.size, origin))
+    fetching = Deferred.fromCoroutine(fetch_in_reactor(url, limits.size, origin))
     return fetching.addTimeout(limits.seconds, reactor, _raise_too_slow)
 
 
-async def fetch_in_reactor(
-    url: str, progress: Progress, max_size: int, origin: tuple[str, int]
-) -> Page:
+async def fetch_in_reactor(url: str, max_size: int, origin: tuple[str, int]) -> Page:
     """
     Request *url*, read all of it, and say what was found.
     """
+    report_progress(0, None, url)
     intake = Intake(max_size)
-    try:
-        response = await guarded_agent(origin, intake).request(
-            b"GET", url.encode("ascii"), Headers({"User-Agent": ["Crochet demo"]})
-        )
-    except (ConnectingCancelledError, ResponseFailed) as error:
-        if intake.problem:
-            raise TooLarge(intake.problem) from error
-        # Agent tells of a cancellation in its own ways. Said plainly, Crochet knows that somebody
-        # asked for it, and logs no error when nobody is left to collect the result.
-        if isinstance(error, ResponseFailed) and not error.reasons[0].check(CancelledError):
-            raise
-        raise CancelledError from error
+    response = await _request(guarded_agent(origin, intake), url, intake)
     intake.begin_body()  # in this very moment: the rest of what came with the head is content
-    if response.length is not UNKNOWN_LENGTH:
-        progress.total = response.length
-    body = _Body(progress, max_size, intake)
-    response.deliverBody(body)
+    total = None if response.length is UNKNOWN_LENGTH else response.length
+    content = bytearray()
+    body = Channel[bytes]()
+    async with aclosing(body):  # which hangs up, should this end early
+        response.deliverBody(body.as_protocol())
+        try:
+            async for data in body:
+                content += data
+                report_progress(len(content), total, url)
+                if len(content) > max_size:
+                    raise TooLarge(f"The page is larger than {max_size:,} bytes.")
+        except (CancelledError, TooLarge):
+            raise
+        except Exception as error:  # of the connection, of many kinds
+            _refuse(intake, error)
+            raise Incomplete(f"The server hung up after {len(content):,} bytes.") from error
+    _refuse(intake)
     # An error's body is read as well: a response nobody reads keeps its connection open.
-    await body.finished
     if response.code != 200:
         raise BadStatus(_describe_status(response))
-    return Page(progress.received, _find_title(body.head))
+    return Page(len(content), _find_title(content[:HEAD_SIZE]), keep(bytes(content)).stash(KEPT))
 
 
-class _Body(Protocol):
+@run_in_reactor
+def keep(content: bytes) -> bytes:
     """
-    Receives a response's content: counts it, and keeps its head.
+    Give back *content*: as a result, which can be stashed.
     """
+    return content
 
-    def __init__(self, progress: Progress, max_size: int, intake: Intake) -> None:
-        self.head = b""
-        # The function is called on cancellation. Without it the server would go on sending.
-        self.finished: Deferred[None] = Deferred(lambda _: self.transport.loseConnection())
-        self._progress = progress
-        self._max_size = max_size
-        self._intake = intake
 
-    def dataReceived(self, data: bytes) -> None:
-        if self.finished.called:
-            return  # what was under way when we hung up
-        self._progress.received += len(data)
-        self.head += data[: HEAD_SIZE - len(self.head)]
-        if self._progress.received > self._max_size:
-            self.transport.loseConnection()
-            self.finished.errback(TooLarge(f"The page is larger than {self._max_size:,} bytes."))
+async def _request(agent: Agent, url: str, intake: Intake) -> IResponse:
+    try:
+        return await agent.request(
+            b"GET", url.encode("ascii"), Headers({"User-Agent": ["Crochet demo"]})
+        )
+    except (CancelledError, ForbiddenAddress):
+        raise
+    except Exception as error:
+        _refuse(intake, error)
+        reason = error.reasons[0].value if isinstance(error, ResponseFailed) else error
+        # Agent tells of a cancellation in its own ways. Said plainly, Crochet knows that somebody
+        # asked for it, and logs no error when nobody is left to collect the result.
+        if isinstance(reason, (CancelledError, ConnectingCancelledError)):
+            raise CancelledError from error
+        # In words: what goes wrong on the wire comes as an object that no other process can have.
+        raise Unreachable(f"{type(reason).__name__}: {reason}") from error
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.finished.called:
-            return  # we hung up ourselves, and have said why
-        # A server that tells no length may end its page only by hanging up. That is
-        # PotentialDataLoss, and for such a server it is the usual end.
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self.finished.callback(None)
-        elif self._intake.problem:
-            self.finished.errback(TooLarge(self._intake.problem))
-        else:
-            received = self._progress.received
-            self.finished.errback(Incomplete(f"The server hung up after {received:,} bytes."))
+
+def _refuse(intake: Intake, error: Exception | None = None) -> None:
+    if intake.problem:
+        raise TooLarge(intake.problem) from error
 
 
 def _raise_too_slow(_result: object, seconds: float) -> NoReturn:

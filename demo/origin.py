@@ -121,6 +121,13 @@ def _send_slowly(request: Request, chunks: Iterator[bytes]) -> int:
     return NOT_DONE_YET
 
 
+def samples_of(origin: str) -> list[tuple[str, str]]:
+    """
+    Return the labels and addresses of its pages.
+    """
+    return [(sample.label, f"{origin}/{sample.path}") for sample in SAMPLES]
+
+
 SAMPLES = (
     Sample("fast", "Fast", _render_fast),
     Sample("slow", "Slow", _render_slow),

@@ -9,12 +9,18 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.cookiejar import CookieJar
-from typing import Any
+from typing import IO, Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import HTTPCookieProcessor, ProxyHandler, build_opener
+from urllib.request import (
+    HTTPCookieProcessor,
+    HTTPRedirectHandler,
+    ProxyHandler,
+    Request,
+    build_opener,
+)
 
 PATIENCE = 30.0  # seconds for one answer, and for one job to get where it should
 
@@ -33,8 +39,12 @@ class Visitor:
     def __init__(self, site: str, origin: str) -> None:
         self.site = site
         self.origin = origin
+        # The process that has answered last; and the one that has taken the last form.
+        self.worker = self.starter = 0
         # No proxy, whatever the environment says: both servers are on this machine.
-        self._opener = build_opener(ProxyHandler({}), HTTPCookieProcessor(CookieJar()))
+        self._opener = build_opener(
+            ProxyHandler({}), HTTPCookieProcessor(CookieJar()), _Redirects(self)
+        )
 
     def get(self, path: str) -> tuple[int, str]:
         """
@@ -65,9 +75,20 @@ class Visitor:
         """
         return json.loads(self.get("/jobs.json")[1])["jobs"]
 
+    def events(self) -> Iterator[dict[str, Any]]:
+        """
+        Yield jobs as the page's script hears of them, until the server ends the stream.
+        """
+        with self._opener.open(f"{self.site}/events", timeout=PATIENCE) as stream:
+            self.worker = int(stream.headers["X-Worker"])
+            for line in stream:
+                kind, _, data = line.decode().partition(": ")
+                if kind == "data":
+                    yield from json.loads(data)["jobs"]
+
     def watch(self, job_id: str, is_there: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """
-        Look at a job again and again, as the page's script does, until it *is_there*.
+        Look at a job again and again, as a visitor without script does, until it *is_there*.
         """
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -91,7 +112,23 @@ class Visitor:
         except HTTPError as refusal:
             answer = refusal  # which is an answer, too
         with answer:
+            self.worker = int(answer.headers.get("X-Worker", 0))
             return answer.status, answer.read().decode()
+
+
+class _Redirects(HTTPRedirectHandler):
+    """
+    Follows redirects, and notes who has sent them.
+    """
+
+    def __init__(self, visitor: Visitor) -> None:
+        self._visitor = visitor
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:
+        self._visitor.starter = int(headers.get("X-Worker", 0))
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def expect(is_so: bool, otherwise: str) -> None:
@@ -141,11 +178,21 @@ def download_a_fast_page(visitor: Visitor) -> str:
 
 def watch_a_slow_page(visitor: Visitor) -> str:
     job_id = visitor.start("slow")
-    first = visitor.watch(job_id, lambda job: job["received"] > 0)
-    later = visitor.watch(job_id, lambda job: job["received"] > first["received"])
-    done = visitor.watch_end(job_id, "done")
-    seen = [job["received"] for job in (first, later, done)]
-    return f"{seen[0]:,} bytes, then {seen[1]:,}, done at {seen[2]:,}"
+    seen = [job for job in visitor.events() if job["id"] == job_id]
+    sizes = [job["received"] for job in seen]
+    expect(sizes == sorted(sizes), f"the sizes that were streamed are {sizes}")
+    expect(seen[-1]["state"] == "done", f"the last state that was streamed is {seen[-1]['state']}")
+    expect(any("s left" in job["card"] for job in seen), "no event tells the time that is left")
+    return f"{len(sizes)} events, {sizes[0]:,} bytes, then {sizes[1]:,}, done at {sizes[-1]:,}"
+
+
+def open_and_save_a_page(visitor: Visitor) -> str:
+    job_id = visitor.start("markup")
+    visitor.watch_end(job_id, "done")
+    status, content = visitor.get(f"/jobs/{job_id}/content")
+    expect((status, content[:9]) == (200, "<!doctype"), f"{status}, {content[:9]!r}")
+    expect(visitor.get(f"/jobs/{job_id}/content?save=1")[1] == content, "saved, it is another")
+    return f"{len(content)} characters"
 
 
 def download_a_failing_page(visitor: Visitor) -> str:
@@ -217,6 +264,7 @@ STEPS = (
     enter_a_bad_address,
     download_a_fast_page,
     watch_a_slow_page,
+    open_and_save_a_page,
     download_a_failing_page,
     lose_the_connection,
     reach_for_the_private_network,

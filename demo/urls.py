@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, urlsplit, urlunsplit
 
-MAX_LENGTH = 2_000
+MAX_LENGTH = 1_000  # which is also what is told of a download to other processes
 # A name or an IPv4 address; or an IPv6 address, whose brackets urlsplit() has taken off.
 HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:]+:[0-9a-f:.]*")
 # What may stand in a path or a query as it is. % too: what is quoted already stays as it is.

@@ -343,7 +343,7 @@ HOSTILE = """
 import socket, ssl, sys, threading
 from crochet import setup
 from demo import addresses
-from demo.downloads import Limits, Progress, download
+from demo.downloads import Limits, download
 from demo.origin import HOST
 
 bound, size, certificate = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -382,9 +382,10 @@ serving.start()
 setup()
 host = "https://localhost" if certificate else f"http://{HOST}"
 port = listening.getsockname()[1]
-result = download(f"{host}:{port}/", Progress(), Limits(size, bound), (HOST, port))
+result = download(f"{host}:{port}/", Limits(size, bound), (HOST, port))
 try:
-    print(result.wait(bound))
+    page = result.wait(bound)
+    print(page.size, page.title)
 except Exception as error:
     print(type(error).__name__, error)
 serving.join(bound)
@@ -487,7 +488,7 @@ class TestHostileServers:
         Lines of the page are none of the head, even if they come in the same moment.
         """
         head = f"{STARTS}Content-Length: 50000\\r\\n\\r\\n"
-        assert self._download(f"'{head}' + '\\n' * 50_000", "''") == "Page(size=50000, title=None)"
+        assert self._download(f"'{head}' + '\\n' * 50_000", "''") == "50000 None"
 
     def test_page_by_tls(self, certificate: str) -> None:
         """
@@ -495,7 +496,7 @@ class TestHostileServers:
         """
         head = f"{STARTS}Content-Length: 50000\\r\\n\\r\\n"
         answer = self._download(f"'{head}' + '\\n' * 50_000", "''", tls=certificate)
-        assert answer == "Page(size=50000, title=None)"
+        assert answer == "50000 None"
 
     @pytest.mark.parametrize(
         ("head", "again", "problem"),
@@ -626,8 +627,8 @@ class TestDownloads:
         """
         Requests that look at one job at the same time all see it.
 
-        The interleaving to fear: one look has taken the result out of the stash, and has not
-        yet put it back, when another one comes for it.
+        The interleaving to fear: one look takes the result out of the stash, and another one comes
+        for it meanwhile.
         """
         visitor.start("endless")
         start = Barrier(8)
@@ -646,7 +647,7 @@ class TestDownloads:
 
     def _jobs_after(self, program: str) -> str:
         """
-        Return what a program prints that has a site's jobs, of which it keeps few.
+        Return what a program prints that starts and finds downloads of a visitor's, who keeps few.
         """
         preamble = """
             from crochet import setup
@@ -656,20 +657,17 @@ class TestDownloads:
 
             setup()
             port = start_origin()
-            jobs.MAX_KEPT, jobs.MAX_KEPT_OF_ALL = 3, 4
+            jobs.MAX_KEPT, jobs.MAX_RUNNING = 3, 2
             everybodys = jobs.Jobs(Limits(), (HOST, port))
 
-            def start(visitor, sample):
+            def start(ids, sample):
                 try:
-                    job = everybodys.start(visitor, f"http://{HOST}:{port}/{sample}")
+                    ids = everybodys.start(f"http://{HOST}:{port}/{sample}", ids)
                 except jobs.TooMany as problem:
                     return str(problem)
-                while sample == "fast" and everybodys.find(visitor, job.id).is_running:
+                while sample == "fast" and jobs.find(ids)[0].is_running:
                     pass
-                return job.id
-
-            def ids(visitor):
-                return [job.id for job in reversed(everybodys.of(visitor))]
+                return ids
         """
         done = run_python("-c", textwrap.dedent(preamble) + textwrap.dedent(program))
         assert done.stderr == ""
@@ -677,46 +675,72 @@ class TestDownloads:
 
     def test_oldest_that_has_ended_makes_room(self) -> None:
         """
-        Of a visitor who has many, for another one of the same; what runs stays.
+        What runs stays. What has made room is not kept any more, and its content neither.
         """
         printed = self._jobs_after("""
-            first = [start("a", sample) for sample in ("silent", "fast", "fast")]
-            last = [start("a", "fast") for _ in range(2)]
-            print(ids("a") == [first[0], *last])
+            import crochet
+            first = start(start([], "silent"), "fast")
+            last = start(start(first, "fast"), "fast")
+            print(first[1] in last, first[0] in last, len(last), len(jobs.find(first)))
+            print(crochet.status().stash.kept == 2 * len(last) - 1)
         """)
-        assert printed == "True\n"
+        assert printed == "True False 3 1\nTrue\n"
 
-    def test_who_has_most_makes_room(self) -> None:
+    def test_so_many_run_in_one_process(self) -> None:
         """
-        One with many downloads takes nothing from one with few.
+        Whoever has started them.
         """
         printed = self._jobs_after("""
-            few = [start("few", "fast")]
-            many = [start("many", "fast") for _ in range(10)]
-            print(ids("few") == few, ids("many") == many[-3:])
-            other = start("other", "fast")
-            print(ids("few") == few, ids("many") == many[-2:], ids("other") == [other])
-        """)
-        assert printed == "True True\nTrue True True\n"
-
-    def test_what_runs_makes_no_room_for_others(self) -> None:
-        """
-        If all of them run, it is the new one that is refused, until one has ended.
-        """
-        printed = self._jobs_after("""
-            running = [(visitor, start(visitor, "silent")) for visitor in "abcd"]
-            print(start("e", "fast"))
-            print([ids(visitor) == [job_id] for visitor, job_id in running])
-            everybodys.cancel(*running[1])
-            while start("e", "silent").startswith("This"):
-                pass
-            print([len(ids(visitor)) for visitor in "abcde"])
+            jobs.MAX_RUNNING_HERE = 2
+            first, second = start([], "silent"), start([], "silent")
+            print(start([], "fast"))
+            jobs.cancel(first[0])
+            print(len(start([], "silent")))
         """)
         assert printed.splitlines() == [
             "This site has as many downloads running as it can. Try again later.",
-            "[True, True, True, True]",
-            "[1, 0, 1, 1, 1]",
+            "1",
         ]
+
+    def test_done_can_be_opened_and_saved(self, visitor: Visitor) -> None:
+        """
+        As text, for it may be anything; and by its own visitor only.
+        """
+        job_id = visitor.start("fast")
+        visitor.watch_end(job_id, "done")
+        status, content = visitor.get(f"/jobs/{job_id}/content")
+        assert (status, len(content)) == (200, 64)
+        assert "<title>A fast page</title>" in content
+        assert visitor.get(f"/jobs/{job_id}/content?save=1") == (200, content)
+        other = Visitor(visitor.site, visitor.origin)
+        assert other.get(f"/jobs/{job_id}/content")[0] == 404
+        assert visitor.get(f"/jobs/{visitor.start('silent')}/content")[0] == 404
+
+    def test_stream_ends_with_the_last_download(self, visitor: Visitor) -> None:
+        """
+        It begins with all of them, then tells what has changed.
+        """
+        fast = visitor.start("fast")
+        visitor.watch_end(fast, "done")
+        slow = visitor.start("slow")
+        events = list(visitor.events())
+        assert [event["id"] for event in events[:2]] == [slow, fast]
+        assert {event["id"] for event in events[2:]} == {slow}
+        assert events[-1]["state"] == "done"
+        assert len(events) > 5
+
+    def test_code_is_shown(self, visitor: Visitor) -> None:
+        """
+        To each panel, that which does it; and no other.
+        """
+        _, page = visitor.get("/")
+        paths = re.findall(r'href="(/code/\w+)"', page)
+        assert len(paths) == 6
+        for path in paths:
+            status, code = visitor.get(path)
+            assert status == 200
+            assert "def " in code
+        assert visitor.get("/code/other")[0] == 404
 
 
 class TestVisitors:
@@ -972,7 +996,9 @@ class TestBrowser:
         browser.driver.find_element("id", "url").send_keys(address)
         browser.click("Download")
         assert browser.states() == ["running"]
-        assert browser.texts("h3") == [address]
+        assert browser.texts("h3") == [f"Download\n{address}"]
+        told = r"[\d.]+ kB of 326.4 kB, [\d.]+ kB/s, \d s left"
+        browser.wait(lambda: re.fullmatch(told, browser.texts(".size")[0]))
         browser.wait_for_states("done")
         assert browser.texts("h3") == [f"A slow page\n{address}"]
         assert browser.texts(".size") == ["326.4 kB"]
@@ -1032,31 +1058,90 @@ class TestBrowser:
         browser.click("Clear ended")
         browser.wait_for_states("running")
 
-    def test_script_stops_asking_when_nothing_runs(self, browser: Browser) -> None:
+    def test_script_listens_while_something_runs(self, browser: Browser) -> None:
         """
-        With the last job ended, the page has no timer and no question under way.
+        By one stream of events. It asks for nothing else, and with the last job ended it is closed.
 
-        The page's timers are counted from before its script starts. The script that asks here
-        runs after the one that showed the end, which is where the next timer would be set.
+        The page's streams are noted from before its script starts.
         """
         source = """
-            window.waiting = 0;
-            const setTimer = window.setTimeout;
-            window.setTimeout = (call, ...rest) => {
-              window.waiting += 1;
-              return setTimer(() => { window.waiting -= 1; call(); }, ...rest);
+            window.streams = [];
+            window.EventSource = class extends EventSource {
+              constructor(address) { super(address); window.streams.push(this); }
             };
         """
         added = browser.driver.execute_cdp_cmd(
             "Page.addScriptToEvaluateOnNewDocument", {"source": source}
         )
+        states = "return window.streams.map((stream) => stream.readyState)"
+        asked = (
+            "return performance.getEntriesByType('resource').map((entry) => entry.initiatorType)"
+        )
         try:
             browser.click("Slow")
-            browser.wait(lambda: browser.driver.execute_script("return window.waiting") == 1)
+            browser.wait(lambda: browser.driver.execute_script(states) == [1])
             browser.wait_for_states("done")
-            assert browser.driver.execute_script("return window.waiting") == 0
+            browser.wait(lambda: browser.driver.execute_script(states) == [2])
+            assert not {"fetch", "xmlhttprequest"} & set(browser.driver.execute_script(asked))
         finally:
             browser.command("Page.removeScriptToEvaluateOnNewDocument", **added)
+
+    def test_nothing_moves_while_a_download_goes_on(self, browser: Browser) -> None:
+        """
+        What comes and goes has its room: from the first byte to the end, no layout shift.
+        """
+        browser.click("Slow")
+        browser.driver.execute_script("""
+            window.shifts = [];
+            new PerformanceObserver((list) => window.shifts.push(...list.getEntries()))
+              .observe({type: "layout-shift", buffered: true});
+        """)
+        browser.wait_for_states("done")
+        assert browser.driver.execute_script("return window.shifts.map((one) => one.value)") == []
+
+    def test_open_and_save(self, browser: Browser, tmp_path: Path) -> None:
+        """
+        A download that is done opens as text, and is saved to a file.
+        """
+        browser.command("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+        browser.click("Fast")
+        browser.wait_for_states("done")
+        browser.all("article .actions a")[1].click()
+        saved = tmp_path / "page.html"
+        browser.wait(saved.exists)
+        assert "<p>Here already.</p>" in saved.read_text()
+        browser.click("Open")
+        assert browser.texts("body")[0].rstrip() == saved.read_text().rstrip()
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_axe_finds_nothing(self, browser: Browser, width: int, scheme: str) -> None:
+        """
+        Whatever keeps people from using a page: with a download in each state, and the other pages.
+        """
+        axe = pytest.importorskip("axe_core_python.selenium", reason="axe-core is not installed")
+        value = {"name": "prefers-color-scheme", "value": scheme}
+        browser.command("Emulation.setEmulatedMedia", features=[value])
+        browser.command(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=800,
+            deviceScaleFactor=1,
+            mobile=width < 500,
+        )
+        for button in ("Failing", "Odd title", "Silent", "Endless"):
+            browser.click(button)
+        browser.wait_for_states("running", "running", "done", "failed")
+        browser.all("summary")[0].click()
+        paths = ["", browser.all("h3 a")[0].get_attribute("href"), "/code/start", "/jobs/never"]
+        for path in paths:
+            if path:
+                browser.driver.get(path if path.startswith("http") else browser.site.url + path)
+            found = axe.Axe().run(browser.driver)
+            told = [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]]
+            assert told == [], path
+            wide = browser.driver.execute_script("return document.documentElement.scrollWidth")
+            assert wide <= width, path  # a scroll bar takes its room
 
     def test_another_visitor_cannot_reach_a_job(self, browser: Browser) -> None:
         """

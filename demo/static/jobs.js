@@ -1,24 +1,46 @@
-// Keeps the downloads on the page up to date while any of them is running, then stops asking.
-// The page works without this: reload it instead.
+// Keeps the downloads on the page up to date while any of them is running, by the events that the
+// server streams; then stops listening. The page works without this: reload it instead.
 "use strict";
 
-const PAUSE = 400; // milliseconds between two questions
-const PAUSE_AFTER_ERROR = 3000;
+const PAUSE_AFTER_REFUSAL = 2000; // milliseconds
+const PATIENCE = 1500; // before trouble is said: the server ends a stream now and then
 const news = document.getElementById("news");
+let stream = null;
+let trouble = null;
 
-async function poll() {
-  let pause = PAUSE;
-  try {
-    const answer = await fetch(document.body.dataset.jobs, { signal: AbortSignal.timeout(10000) });
-    if (!answer.ok) throw new Error(answer.statusText);
-    const jobs = new Map((await answer.json()).jobs.map((job) => [job.id, job]));
+function listen() {
+  if (!runningCards().length) return;
+  let isFirst = true;
+  stream = new EventSource(document.body.dataset.events);
+  stream.onopen = () => {
+    isFirst = true; // all downloads are told, and then those that have changed
+    clearTimeout(trouble);
+    trouble = null;
     say("");
-    runningCards().forEach((card) => update(card, jobs.get(card.dataset.id)));
-  } catch (error) {
-    say("The server does not answer. Trying again.", "trouble");
-    pause = PAUSE_AFTER_ERROR;
-  }
-  if (runningCards().length) setTimeout(poll, pause);
+  };
+  stream.onmessage = (event) => {
+    const jobs = new Map(JSON.parse(event.data).jobs.map((job) => [job.id, job]));
+    for (const card of runningCards()) {
+      const job = jobs.get(card.dataset.id);
+      if (job) update(card, job);
+      else if (isFirst) location.reload(); // it was cleared in another tab
+    }
+    isFirst = false;
+    if (!runningCards().length) close();
+  };
+  stream.onerror = () => {
+    trouble ??= setTimeout(
+      () => say("The server does not answer. Trying again.", "trouble"),
+      PATIENCE,
+    );
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, PAUSE_AFTER_REFUSAL);
+  };
+}
+
+function close() {
+  stream.close();
+  clearTimeout(trouble);
+  trouble = null;
 }
 
 function runningCards() {
@@ -26,27 +48,25 @@ function runningCards() {
 }
 
 function update(card, job) {
-  if (!job) {
-    location.reload(); // the server was started anew, or the job cleared in another tab
+  // The server wrote this card, and escaped what is in it.
+  const holder = document.createElement("template");
+  holder.innerHTML = job.card;
+  const fresh = holder.content.querySelector("article");
+  if (job.state === card.dataset.state) {
+    // Only the numbers, in place: replacing the card would take the focus off its button.
+    const size = fresh.querySelector(".size").textContent;
+    refreshProgress(card.querySelector("progress"), fresh.querySelector("progress"), size);
+    card.querySelector(".size").textContent = size;
   } else {
-    // The server wrote this card, and escaped what is in it.
-    const holder = document.createElement("template");
-    holder.innerHTML = job.card;
-    const fresh = holder.content.querySelector("article");
-    if (job.state === card.dataset.state) {
-      // Only the numbers, in place: replacing the card would take the focus off its button.
-      refreshProgress(card.querySelector("progress"), fresh.querySelector("progress"));
-      card.querySelector(".size").textContent = fresh.querySelector(".size").textContent;
-    } else {
-      const hadFocus = card.contains(document.activeElement);
-      card.replaceWith(fresh);
-      if (hadFocus) fresh.focus();
-      say(`${job.title || job.url}: ${job.state}`);
-    }
+    const hadFocus = card.contains(document.activeElement);
+    card.replaceWith(fresh);
+    if (hadFocus) fresh.focus();
+    say(`${job.title || job.url}: ${job.state}`);
   }
 }
 
-function refreshProgress(bar, fresh) {
+function refreshProgress(bar, fresh, size) {
+  bar.setAttribute("aria-valuetext", size);
   if (fresh.hasAttribute("value")) {
     bar.max = fresh.max;
     bar.value = fresh.value;
@@ -59,8 +79,8 @@ function say(text, kind = "") {
   news.className = `news ${kind}`;
 }
 
-if (runningCards().length) poll();
-// A page that the browser kept in memory comes back as it was, with its timers gone.
+listen();
+// A page that the browser kept in memory comes back as it was, with its stream gone.
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
