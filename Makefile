@@ -2,6 +2,7 @@
 # noxfile.py has them. ARGS are for what the session runs: make test ARGS="tests/core -x"
 #
 #   make demo	the Flask application, with an origin server of its own; offline
+#   make demo-cluster	the same with gunicorn's workers, that share a directory, and a Redis; takes its tour
 #   make test	the test suite, with the coverage of branches
 #   make lint	ruff, mypy and pyright
 #   make docs	the documentation, in docs/_build/html
@@ -17,7 +18,7 @@
 PYTHON ?= python3
 NOX := .venv/bin/nox
 
-SESSIONS := demo test lint docs reactors reactor-rooms hazards bench package python3.14
+SESSIONS := demo demo-cluster test lint docs reactors reactor-rooms hazards bench package python3.14
 TAGS := matrix core downstream
 .PHONY: $(SESSIONS) $(TAGS) list clean
 

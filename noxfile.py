@@ -185,6 +185,15 @@ def demo(session: nox.Session) -> None:
     session.run(*command, interrupt_timeout=30)  # Ctrl-C ends it, in its own time
 
 
+@nox.session(name="demo-cluster", venv_backend="none")
+def demo_cluster(session: nox.Session) -> None:
+    """
+    Serve it with many workers, on one machine and as on two, and take its tour; offline.
+    """
+    command = (here(session, "test", "demo"), "-m", "demo.cluster", *session.posargs)
+    session.run(*command, interrupt_timeout=30)
+
+
 @in_venv
 def hazards(session: nox.Session) -> None:
     """

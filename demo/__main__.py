@@ -10,7 +10,6 @@ import secrets
 import sys
 import tempfile
 from threading import Thread
-from typing import Any
 
 from werkzeug.serving import make_server
 
@@ -18,12 +17,9 @@ from crochet import LocalStash, setup, shutdown
 
 from . import tour
 from .app import create_app
-from .downloads import ALLOWED, Limits
-from .jobs import Jobs
+from .downloads import Limits
+from .jobs import BOUNDED, Jobs
 from .origin import HOST, samples_of, start_origin
-
-# How many results are kept, of which a download that is done takes two, and what brings them back.
-BOUNDED: dict[str, Any] = {"max_results": 200, "evict": True, "allow": ALLOWED}
 
 
 def main() -> int:

