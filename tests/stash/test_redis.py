@@ -5,6 +5,7 @@ has altered.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -31,7 +32,7 @@ from crochet._stash.redis import RedisStash, connector_of
 from support.process import LoggedFailures
 from support.stepping import BOUND
 
-from .conftest import KEY, Here, RedisPlace, Server
+from .conftest import KEY, Here, RedisPlace, Server, descriptors
 from .test_processes import Program
 
 
@@ -546,10 +547,13 @@ def _until(is_so: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_a_cluster_will_do(cluster: str) -> None:
+def test_a_cluster_will_do(cluster: str, request: pytest.FixtureRequest) -> None:
     """
-    For values, waits, cancellation and errors.
+    For values, waits, cancellation and errors. Nothing is left for the garbage collector to close.
     """
+    gc.disable()
+    request.addfinalizer(gc.enable)
+    before = descriptors()
     here, there = (Here(RedisStash(cluster, key=KEY)) for _ in range(2))
     try:
         uids = [here.call(lambda number=number: number).stash() for number in range(8)]  # type: ignore[misc]
@@ -566,3 +570,4 @@ def test_a_cluster_will_do(cluster: str) -> None:
     finally:
         here.end()
         there.end()
+    assert [each for each in descriptors() - before if "socket:" in each] == []

@@ -438,7 +438,7 @@ class RedisStash(SharedStash):
         # At rest there is no connection. The listener has one of its own.
         client, self._client = self._client, None
         if client is not None:
-            client.close()
+            _close(client)
 
     # This process as an owner.
 
@@ -580,7 +580,7 @@ class RedisStash(SharedStash):
                     if message is not None:
                         self._heard(message)
         finally:
-            client.close()
+            _close(client)
 
     def _heard(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":
@@ -755,6 +755,19 @@ def connector_of(url: str) -> Callable[[], Any]:
     raise ValueError(f"RedisStash knows no {scheme!r}: give a URL of redis:// and its kin")
 
 
+def _close(client: Any) -> None:
+    """
+    Close all that a client has open. redis-py leaves to the garbage collector what that of a
+    cluster has with its nodes, and that of sentinels with these.
+    """
+    if hasattr(client, "disconnect_connection_pools"):
+        client.disconnect_connection_pools()
+    client.close()
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    for sentinel in manager.sentinels if manager is not None else ():
+        sentinel.close()
+
+
 def _sentinel(rest: str, options: dict[str, Any]) -> Callable[[], Any]:
     from redis.sentinel import Sentinel
 
@@ -766,7 +779,8 @@ def _sentinel(rest: str, options: dict[str, Any]) -> Callable[[], Any]:
             raise ValueError("RedisStash wants redis+sentinel://HOST:PORT,HOST:PORT/SERVICE")
         addresses.append((host, int(port)))
     sentinel: Any = Sentinel
-    return lambda: sentinel(addresses, **options).master_for(service)
+    # The options are for sentinels, too: redis-py's own have it ask one that is gone for seconds.
+    return lambda: sentinel(addresses, sentinel_kwargs=options, **options).master_for(service)
 
 
 def _key(key: str | bytes) -> bytes:
