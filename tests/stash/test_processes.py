@@ -13,7 +13,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -100,13 +100,25 @@ class Program:
         self._process.kill()
         self._process.wait(BOUND)
 
+    def end(self) -> None:
+        """
+        Let it end, as one does that is recycled.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(BOUND)
+
     def close(self) -> None:
         """
         See that it has ended.
         """
         if self._process.poll() is None:
             self._process.kill()
-        self._process.communicate(timeout=BOUND)
+        self._process.wait(BOUND)
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):  # it has not read all
+                pipe.close()
 
 
 @pytest.fixture
