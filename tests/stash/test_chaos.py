@@ -9,6 +9,7 @@ CROCHET_CHAOS, in the environment, is how many rounds, of two results each.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
 import signal
@@ -258,6 +259,8 @@ def test_every_retrieval_is_answered_truly(somewhere: Place) -> None:
     """
     Whatever happens, and when.
     """
+    if ROUNDS > 100:
+        faulthandler.cancel_dump_traceback_later()  # the bound of a test, which this one is beyond
     chaos = Chaos(somewhere, ROUNDS)
     try:
         for number in range(ROUNDS):

@@ -4,6 +4,7 @@ The file of a LocalStash, as several processes open it.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 from crochet._stash import rows
 from crochet._stash.rows import Rows
 from crochet._stash.shared import Row
+from support.process import LoggedFailures
 from support.stepping import together
 
 
@@ -113,3 +115,64 @@ def test_what_an_owner_has_not_answered_is_lost(file: Rows) -> None:
     file.lose("owner")
     found = [file.read(uid) for uid in (1, 2, 3, 4)]
     assert [row and row.state for row in found] == ["lost", "done", "pending", "pending"]
+
+
+_DONE = Row("owner", "host", 1, "f", None, "done", b"")
+
+
+def test_a_file_of_another_version_is_refused(file: Rows, tmp_path: Path) -> None:
+    """
+    By an error that says which.
+    """
+    file.insert(1, 60.0, _DONE)
+    file.close()
+    with closing(sqlite3.connect(tmp_path / "results.sqlite")) as other:
+        other.execute("PRAGMA user_version = 7")
+    with pytest.raises(OSError, match="it has version 7"):
+        file.read(1)
+
+
+def test_what_fails_changes_nothing(file: Rows) -> None:
+    """
+    And the next attempt begins anew.
+    """
+    file.insert(1, 60.0, _DONE)
+    with pytest.raises(OSError, match=r"results\.sqlite cannot be read or"):
+        file.insert(1, 60.0, _DONE)
+    file.insert(2, 60.0, _DONE)
+    assert file.read(2) == _DONE
+
+
+def test_so_many_rows_are_kept(tmp_path: Path, logged: LoggedFailures) -> None:
+    """
+    One more is refused, or the one that was answered and expires first is deleted, and not one that
+    is pending.
+    """
+    pending = _DONE._replace(state="pending")
+    full, evicting = (Rows(tmp_path / "results.sqlite", 2, evict) for evict in (False, True))
+    with closing(full), closing(evicting):
+        full.insert(1, 60.0, pending)
+        full.insert(2, 70.0, pending)
+        for rows_, why in ((full, "2 results"), (evicting, "none of them is answered")):
+            with pytest.raises(RuntimeError, match=why):
+                rows_.insert(3, 60.0, _DONE)
+        full.answer(2, "done", b"", b"")
+        evicting.insert(3, 60.0, _DONE)
+        assert [evicting.read(uid) is not None for uid in (1, 2, 3)] == [True, False, True]
+
+
+def test_a_connection_of_the_parents_is_left_alone(
+    file: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    In a child that was forked by who calls no hook: another is opened, and that one never closed.
+    """
+    file.insert(1, 60.0, _DONE)
+    inherited: list[sqlite3.Connection] = []
+    monkeypatch.setattr(rows, "_inherited", inherited)
+    pid = os.getpid()
+    monkeypatch.setattr(rows.os, "getpid", lambda: pid + 1)
+    assert file.read(1) == _DONE
+    (parents,) = inherited
+    parents.execute("SELECT 1")
+    parents.close()

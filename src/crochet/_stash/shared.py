@@ -276,6 +276,12 @@ class SharedStash(ABC):
         Send them how far it is.
         """
 
+    @abstractmethod
+    def _connection(self) -> str:
+        """
+        Return how this process is connected to the others, in words. From any thread.
+        """
+
     # Results of this process.
 
     def put(self, result: EventualResult[Any], ttl: Seconds = TTL) -> int:
@@ -743,9 +749,6 @@ class SharedStash(ABC):
         """
         kept, owned = self._table.status()[1:3]
         return StashStatus(self.kind, kept, owned, len(self._remotes), self._connection())
-
-    def _connection(self) -> str:
-        return ""
 
     def after_fork_in_child(self) -> None:
         """
