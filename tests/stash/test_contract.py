@@ -19,6 +19,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from crochet import _errors
 from crochet._stash import reports
 from crochet._streams.progress import report
+from crochet._threads import clock
 from support.process import LoggedFailures
 from support.stepping import BOUND, together
 
@@ -585,6 +586,8 @@ def test_progress_is_seen_everywhere(shared: Place) -> None:
     assert first.wait(BOUND) == 7
     late = there.take(uid)
     assert (late.wait(BOUND), late.progress.done) == (7, 60)
+    here.until(lambda: not here.stash._own)
+    assert (here.process.bridge.on_report, here.stash._reports._uids) == ({}, {})
 
 
 def test_progress_is_told_now_and_then(shared: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -628,6 +631,23 @@ def test_progress_is_told_in_any_numbers(shared: Place, report: Any) -> None:
     assert progress[:2] == (done, total)
     assert progress.message == (message and message[:1000])
     running.answer.callback(None)
+
+
+def test_an_older_report_is_no_news(shared: Place) -> None:
+    """
+    It may come later, by another way.
+    """
+    here, there = shared.process(), shared.process()
+    running = Reporting(here)
+    running.report(1)
+    waiting = there.peek(running.result.stash())
+    old = reports.pack_report((0, None, None, clock.monotonic() - 60, 0, 0.0))
+    new = reports.pack_report((2, None, None, clock.monotonic() + 60, 0, 0.0))
+    for data, done in ((old, 1), (new, 2), (b"", 2)):
+        (uid,) = there.stash._remotes
+        there.in_reactor(there.stash._hear_report_in_reactor, uid, data)
+        assert waiting.progress.done == done
+    here.in_reactor(running.answer.callback, None)
 
 
 def test_a_lost_result_has_its_progress(shared: Place) -> None:

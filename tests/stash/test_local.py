@@ -360,6 +360,8 @@ class TestSharedStash:
         here, there, elsewhere = (place.process() for _ in range(3))
         pending: Deferred[Any] = Deferred()
         taken = there.take(here.call(lambda: pending).stash())
+        (own,) = here.stash._own.values()
+        here.until(lambda: own.watchers)  # so that it is told, and need not ask the worker
         insert = there.stash._store_insert
 
         def answer_and_insert(*args: Any) -> None:

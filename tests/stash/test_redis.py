@@ -33,6 +33,7 @@ from support.process import LoggedFailures
 from support.stepping import BOUND
 
 from .conftest import KEY, Here, RedisPlace, Server, descriptors
+from .test_contract import Reporting
 from .test_processes import Program
 
 
@@ -132,6 +133,27 @@ class TestSignature:
         heir = Here(RedisStash(place.server.url, key=["a new key for all", KEY]))
         assert heir.take(uids[0]).wait(BOUND) == 7
         heir.end()
+
+    def test_of_a_report_is_looked_at_too(self, place: RedisPlace, logged: LoggedFailures) -> None:
+        """
+        One that was altered, or is of another result, is none; the result itself is there.
+        """
+        here, there = place.process(), place.process()
+        running, other = Reporting(here), Reporting(here)
+        for each in (running, other):
+            each.report(1)
+        uid, another = (each.result.stash() for each in (running, other))
+        with client_of(place) as client:
+            report = client.hget(f"crochet:{{{uid}}}", "report")
+            client.hset(f"crochet:{{{uid}}}", "report", report[:-1] + b"9")
+            client.hset(f"crochet:{{{another}}}", "report", report)
+        results = [there.peek(each) for each in (uid, another)]
+        assert [each.progress for each in results] == [None, None]
+        for each in (running, other):
+            here.in_reactor(each.answer.callback, 7)
+        assert [each.wait(BOUND) for each in results] == [7, 7]
+        assert all("signature is wrong" in event["log_format"] for event in logged.events)
+        logged.take()
 
     def test_is_looked_at_before_anything_is_parsed(
         self, place: RedisPlace, monkeypatch: pytest.MonkeyPatch, logged: LoggedFailures
