@@ -100,6 +100,8 @@ class Jobs:
             own.remove(job)
             forget(job)
         result = download(url, self._limits, self._origin)
+        # Its visitor is shown how it ends, or does not care: an error is none for the log.
+        result.add_done_callback(EventualResult.original_failure)
         next(result.watch(heartbeat=5.0))  # it has begun, and said so: that is stashed with it
         return [str(result.stash(KEPT)), *(job.id for job in own)]
 

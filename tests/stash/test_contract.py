@@ -377,7 +377,9 @@ class TestAnotherProcess:
         taken.cancel()
         assert taken.wait(BOUND) == "cleaned up"
         pending = Deferred()
-        looked = there.peek(here.call(lambda: pending).stash())
+        running = here.call(lambda: pending)
+        here.in_reactor(lambda: None)  # or it may be cancelled before it begins
+        looked = there.peek(running.stash())
         there.until(lambda: there.stash.status().waiting == 1)
         looked.cancel()
         with pytest.raises(CancelledError):

@@ -278,6 +278,34 @@ class TestOwners:
         with pytest.raises(crochet.ResultLost):
             there.take(1).wait(BOUND)
 
+    def test_listen_once(self, place: LocalPlace) -> None:
+        """
+        However many threads come to be owners at once.
+        """
+        here = place.process()
+        here.call(lambda: 7).stash()
+        token = here.stash._token
+        here.in_reactor(here.stash._be_reachable_in_reactor)
+        assert here.stash._token == token
+        assert len(list(place.path.glob("*.sock"))) == 1
+
+    def test_are_connected_to_as_long_as_they_are_waited_for(
+        self, place: LocalPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        With no timer while nothing comes; soon after the answer the connection is closed.
+        """
+        monkeypatch.setattr(local, "_IDLE", 0.01)
+        here, there = place.process(), place.process()
+        pending: Deferred[Any] = Deferred()
+        taken = there.take(here.call(lambda: pending).stash())
+        (owner,) = there.stash._owners.values()
+        there.until(lambda: there.timers() == [])  # while it connects there is one, too
+        assert owner.connection is not None
+        here.in_reactor(pending.callback, 7)
+        assert taken.wait(BOUND) == 7
+        there.until(lambda: there.stash._owners == {})
+
     def test_whose_reactor_crashes_are_gone(self, place: LocalPlace) -> None:
         """
         A crash closes nothing, so the stash does.

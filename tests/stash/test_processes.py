@@ -112,9 +112,14 @@ class Program:
         """
         See that it has ended.
         """
-        if self._process.poll() is None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()  # which most end by, and then tell what code they have run
+        try:
+            self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
             self._process.kill()
-        self._process.wait(BOUND)
+            self._process.wait(BOUND)
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with suppress(BrokenPipeError):  # it has not read all

@@ -176,3 +176,4 @@ def test_a_connection_of_the_parents_is_left_alone(
     (parents,) = inherited
     parents.execute("SELECT 1")
     parents.close()
+    file.close()  # while this is the child
