@@ -1089,10 +1089,18 @@ class TestBrowser:
         finally:
             browser.command("Page.removeScriptToEvaluateOnNewDocument", **added)
 
-    def test_nothing_moves_while_a_download_goes_on(self, browser: Browser) -> None:
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_nothing_moves_while_a_download_goes_on(self, browser: Browser, width: int) -> None:
         """
         What comes and goes has its room: from the first byte to the end, no layout shift.
         """
+        browser.command(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=800,
+            deviceScaleFactor=1,
+            mobile=width < 500,
+        )
         browser.click("Slow")
         browser.driver.execute_script("""
             window.shifts = [];
