@@ -54,8 +54,9 @@ class TimeoutError(builtins.TimeoutError):
     Attributes:
         function: the name of the function called; ``None`` in an error that a program made.
         timeout: the seconds that the wait was given, a deadline counted in.
-        state: why there was no answer, in a word or two; each has a page in the documentation,
-            under "When a wait ends without an answer".
+        state: why there was no answer, in a word or two: ``"waiting"``, ``"busy"``, ``"queued"``,
+            ``"blocked"``, ``"not-running"``, ``"stopped"``, ``"crashed"`` or ``"past-deadline"``.
+            Each has a page in the documentation, under "Why a wait timed out".
         reason: the same in a sentence or two, as it stands in the text.
         cancelled: whether the operation was cancelled, or withdrawn before it started. A timeout of
             ``EventualResult.wait()`` leaves it running.

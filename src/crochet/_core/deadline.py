@@ -140,7 +140,7 @@ class deadline:
     When the time is over, a wait under way ends with TimeoutError, as by a timeout of its own, and
     a ``wait_for`` function called later raises that at once and is not started. The deadline
     travels with the context: into the bodies of calls made inside the block, and into the Crochet
-    calls that code makes. It counts the monotonic clock's time, from the block's beginning.
+    calls that code makes. It counts the monotonic clock's time, from the block's beginning::
 
         with crochet.deadline(2.0):
             user = fetch_user(name)      # these two take 2 s together,

@@ -163,7 +163,7 @@ class EventualResult(Generic[T_co]):
     @property
     def progress(self) -> Progress | None:
         """
-        How far the operation is: its last :func:`report_progress`; None before the first.
+        How far the operation is, by its last :func:`report_progress`; None before the first.
 
         Ask for it in any thread, also once the answer is there. Blocks never.
         """

@@ -145,8 +145,10 @@ class CallInFlight:
     @property
     def waits_on(self) -> tuple[Place, ...]:
         """
-        Where the operation waits now, while this is being looked at: outermost function first, and
-        last the Deferred that has not fired. Empty if it waits on nothing, or has been answered.
+        Where the operation waits now, while this is being looked at.
+
+        The outermost function is first, and the Deferred that has not fired is last. Empty if it
+        waits on nothing, or has been answered.
         """
         call = self._call()
         return awaits(call.running) if call is not None else ()
