@@ -65,7 +65,7 @@ autodoc_typehints = "signature"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 72
 napoleon_numpy_docstring = False
-napoleon_custom_sections = [("The decorated function raises", "params_style"), "Example"]
+napoleon_custom_sections = [("The decorated function raises", "params_style")]
 
 # What is copied is the code, without prompts and without what it prints.
 copybutton_prompt_text = r">>> |\.\.\. |\$ |In \[\d+\]: "

@@ -156,6 +156,11 @@ def setup(
             not a reactor, or *loop_factory* makes no event loops.
         ValueError: *stall_warning* is not above zero, *exit_patience* is below, or *max_queued*
             below one; there is no reactor of that name, or it runs on no event loop.
+
+    Example:
+        >>> setup(reactor="asyncio")  # as often as you like
+        >>> status().state
+        'running'
     """
     lifecycle.setup(
         logging=logging and main._startLoggingWithObserver is not None,
@@ -180,6 +185,13 @@ def no_setup() -> None:
 
     Raises:
         RuntimeError: ``setup()`` has started the reactor already.
+
+    Example:
+        In a program that runs the reactor itself::
+
+            crochet.no_setup()
+            reactor.callInThread(serve)  # serve() calls decorated functions
+            reactor.run()
     """
     lifecycle.no_setup()
 
@@ -204,6 +216,12 @@ def shutdown(timeout: Seconds = 10.0) -> None:
         DeadlockError: this is the reactor thread.
         RuntimeError: the program runs the reactor itself, after :func:`no_setup`; or a signal
             handler called this in the middle of ``setup()``.
+
+    Example:
+        >>> shutdown()
+        >>> status().state
+        'shut down'
+        >>> setup()
     """
     lifecycle.shutdown(timeout)
 
@@ -224,6 +242,13 @@ def running(
 
     Raises:
         Exception: what ``setup()`` and ``shutdown()`` raise.
+
+    Example:
+        >>> shutdown()  # what setup() has started
+        >>> with running():
+        ...     print(status().state)
+        running
+        >>> setup()
     """
     return lifecycle.running(partial(setup, **options), timeout)
 
@@ -236,6 +261,12 @@ def status() -> Status:
     in flight.
 
     Call it from any thread, the reactor's included, and from a signal handler. Blocks never.
+
+    Example:
+        >>> pending = run_in_reactor(asyncio.sleep)(60.0)
+        >>> [call.function for call in status().calls]
+        ['sleep']
+        >>> pending.cancel()
     """
     return lifecycle.status()
 
@@ -270,6 +301,15 @@ def run_in_reactor(function: object) -> object:
     The decorated function raises:
         RuntimeError: :func:`setup` has not been called.
         ReactorStopped: the reactor has stopped; nothing was started.
+
+    Example:
+        >>> @run_in_reactor
+        ... async def double(number):
+        ...     await asyncio.sleep(0.01)
+        ...     return 2 * number
+        >>> result = double(21)
+        >>> result.wait(timeout=5.0)
+        42
     """
     return lifecycle.calls.run_in_reactor(function, warns_at=4)
 
@@ -325,6 +365,14 @@ def wait_for(
         RuntimeError: :func:`setup` has not been called.
         ReactorStopped: the reactor stopped before it answered.
         BaseException: whatever the function raised.
+
+    Example:
+        >>> @wait_for(timeout=5.0)
+        ... async def double(number):
+        ...     await asyncio.sleep(0.01)
+        ...     return 2 * number
+        >>> double(21)
+        42
     """
     return lifecycle.calls.wait_for(timeout, grace=grace, on_late=on_late)
 
@@ -402,6 +450,17 @@ def report_progress(done: float, total: float | None = None, message: str | None
     Raises:
         TypeError: *done* or *total* is no number.
         ValueError: one of them is below zero.
+
+    Example:
+        >>> @run_in_reactor
+        ... async def download(pages):
+        ...     for number in range(pages):
+        ...         await asyncio.sleep(0.01)
+        ...         report_progress(number + 1, pages)
+        >>> result = download(3)
+        >>> result.wait(timeout=5.0)
+        >>> result.progress.fraction
+        1.0
     """
     _progress.report(lifecycle.bridge, done, total, message)
 
@@ -578,6 +637,11 @@ def gather(
         DeadlockError: this is the reactor thread, and one of the answers is not there.
         ReactorStopped: the reactor ended before it answered.
         BaseException: whatever an operation raised.
+
+    Example:
+        >>> sleep = run_in_reactor(asyncio.sleep)
+        >>> gather(sleep(0.02, "tea"), sleep(0.01, "cake"), timeout=5.0)
+        ['tea', 'cake']
     """
     return _together.gather(results, timeout, return_exceptions)
 
@@ -602,6 +666,13 @@ def as_completed(
     Raises:
         TimeoutError: the next answer was not there in time. The operations go on.
         DeadlockError: this is the reactor thread, and the answer is not there.
+
+    Example:
+        >>> sleep = run_in_reactor(asyncio.sleep)
+        >>> for result in as_completed([sleep(0.2, "tea"), sleep(0.01, "cake")], timeout=5.0):
+        ...     print(result.wait())
+        cake
+        tea
     """
     return _together.as_completed(results, timeout)
 
@@ -623,6 +694,11 @@ def retrieve_result(result_id: int | str) -> EventualResult[D]:
         TimeoutError: the stash is too slow, or a deadline is over. Nothing was taken.
         ReactorStopped: another process has the result, which is pending, and no reactor is here to
             wait for it.
+
+    Example:
+        >>> number = run_in_reactor(asyncio.sleep)(0.01, "tea").stash()
+        >>> retrieve_result(number).wait(timeout=5.0)
+        'tea'
     """
     return cast("EventualResult[D]", lifecycle.bridge.stash.take(result_id))
 
@@ -638,6 +714,11 @@ def peek_result(result_id: int | str) -> EventualResult[D]:
 
     Raises:
         Exception: as for ``retrieve_result()``.
+
+    Example:
+        >>> number = run_in_reactor(asyncio.sleep)(0.01, "tea").stash()
+        >>> peek_result(number).wait(timeout=5.0), retrieve_result(number).wait(timeout=5.0)
+        ('tea', 'tea')
     """
     return cast("EventualResult[D]", lifecycle.bridge.stash.peek(result_id))
 
@@ -668,6 +749,13 @@ def run_in_caller(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 
     Raises:
         RuntimeError: this is not the reactor thread.
+
+    Example:
+        >>> @wait_for(timeout=5.0)
+        ... async def thread_that_waits():
+        ...     return await run_in_caller(threading.current_thread)
+        >>> thread_that_waits() is threading.current_thread()
+        True
     """
     work = partial(function, *args, **kwargs)
     return cast("Deferred[T]", _caller.run_in_caller(lifecycle.bridge, work))
@@ -699,6 +787,17 @@ def reactor_only(function: F, /) -> F:
     The decorated function raises:
         RuntimeError: this is another thread, or no reactor runs. The text has the names of
             both threads, and says how to call it.
+
+    Example:
+        >>> @reactor_only
+        ... def listen():
+        ...     return "listens"
+        >>> wait_for(timeout=5.0)(listen)()
+        'listens'
+        >>> listen()
+        Traceback (most recent call last):
+          ...
+        RuntimeError: listen() is for the reactor thread only, ...
     """
     return cast("F", _guards.guard(lifecycle.bridge, function))
 
@@ -723,6 +822,10 @@ def dump(file: Writable | int | None = None) -> None:
     Raises:
         TypeError: *file* is neither.
         Exception: what the ``write()`` of a file without descriptor raises.
+
+    Example:
+        >>> import signal
+        >>> handler = signal.signal(signal.SIGUSR1, lambda *_: dump())
     """
     _dump.dump(lifecycle.bridge, file, sys._getframe(1))
 
@@ -741,6 +844,12 @@ def load_ipython_extension(ip: Shell) -> None:
 
     Raises:
         RuntimeError: ``setup()`` has failed. Nothing was changed.
+
+    Example:
+        In a cell of a notebook::
+
+            %load_ext crochet
+            await crochet.run_in_reactor(fetch)("https://example.com")
     """
     extension.load(ip)
 
@@ -758,5 +867,10 @@ def unload_ipython_extension(ip: Shell) -> None:
 
     Raises:
         TimeoutError: the reactor thread has not ended in time. All else is undone.
+
+    Example:
+        In a cell of a notebook::
+
+            %unload_ext crochet
     """
     extension.unload(ip)

@@ -37,6 +37,13 @@ class EventualResult(Generic[T_co]):
     The result of a call to a function made by :func:`run_in_reactor`, once it is there.
 
     All methods may be called from any thread, and by any number of threads at once.
+
+    Example:
+        >>> result = run_in_reactor(asyncio.sleep)(0.01, "tea")
+        >>> result.wait(timeout=5.0)
+        'tea'
+        >>> result.done()
+        True
     """
 
     # __dict__ is for the attributes of programs, which 2.1.1 allowed.

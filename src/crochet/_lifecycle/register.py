@@ -53,6 +53,9 @@ def register(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
     A forked child does not call what its parent has registered.
 
     Call it from any thread. Blocks never.
+
+    Example:
+        >>> register(print, "the main thread has ended")
     """
     _registered.append((os.getpid(), partial(function, *args, **kwargs)))
     try:
