@@ -170,10 +170,12 @@ def reactor_rooms(session: nox.Session) -> None:
 @in_venv
 def docs(session: nox.Session) -> None:
     """
-    Build the documentation into docs/_build/html; a warning is an error.
+    Build the documentation into docs/_build/html, and read its prose; a warning is an error.
     """
+    python = here(session, "docs")
     options = ("-W", "--keep-going", "-E", "-q", "-b", "html", *session.posargs)
-    session.run(here(session, "docs"), "-m", "sphinx", *options, "docs", "docs/_build/html")
+    session.run(python, "-m", "sphinx", *options, "docs", "docs/_build/html")
+    session.run(python, "tools/prose.py")
 
 
 @in_venv

@@ -54,7 +54,7 @@ class TimeoutError(builtins.TimeoutError):
     Attributes:
         function: the name of the function called; ``None`` in an error that a program made.
         timeout: the seconds that the wait was given, a deadline counted in.
-        state: why there was no answer, in a word or two: ``"waiting"``, ``"busy"``, ``"queued"``,
+        state: why there was no answer, one of ``"waiting"``, ``"busy"``, ``"queued"``,
             ``"blocked"``, ``"not-running"``, ``"stopped"``, ``"crashed"`` or ``"past-deadline"``.
             Each has a page in the documentation, under "Why a wait timed out".
         reason: the same in a sentence or two, as it stands in the text.
@@ -154,7 +154,7 @@ class ContextEnded(RuntimeError):
 
 class DeadlockError(RuntimeError):
     """
-    A wait that could only have lasted for ever was refused, or ended.
+    A wait that could never end was refused, or ended.
     """
 
 

@@ -61,7 +61,8 @@ class Lag(NamedTuple):
     """
     How long calls had to wait lately until the reactor thread came to them, in seconds.
 
-    Of the last hundred bursts of calls, at most one a millisecond, it is told of the first call.
+    Of the last hundred bursts of calls, at most one a millisecond, it is measured for the first
+    call.
     """
 
     median: float
