@@ -40,8 +40,8 @@ ALL = (*CORE, "demo", "examples", "docs", "bench")
 # AROUND are slow, and hardly depend on the Python that they run on.
 AROUND = """
     tests/test_benchmarks.py tests/test_demo.py tests/test_docs.py tests/test_examples.py
-    tests/test_hazards.py tests/test_servers.py tests/interactive/test_ipython.py
-    tests/testing/test_crochet_pytest.py
+    tests/test_hazards.py tests/test_prose.py tests/test_servers.py
+    tests/interactive/test_ipython.py tests/testing/test_crochet_pytest.py
 """
 # The reactor makes a difference to these.
 OF_REACTORS = """

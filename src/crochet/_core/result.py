@@ -122,6 +122,7 @@ class EventualResult(Generic[T_co]):
             outcome.throw()
         finally:
             # The traceback holds this frame; do not let it hold the result as well.
+            __tracebackhide__ = True
             del self, call, outcome
 
     def result(self, timeout: Seconds = None) -> T_co:
