@@ -338,6 +338,23 @@ def test_the_numbers_of_tests_are_there() -> None:
     assert len(pages_with_code()) >= told("pages")
 
 
+def test_the_comparison_in_the_readme_is_what_was_measured() -> None:
+    """
+    Each cell is that of the hazards' table, in a word.
+    """
+    table = (DOCS / "explanation" / "hazards-table.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| \[[^|]*\]\(tests/hazards/(\w+)\.py\) \|(.*)\|$", readme, re.M)
+    assert len(rows) >= 8
+    for name, cells in rows:
+        (measured,) = re.findall(rf"^\| .*\(`{name}`\) \|(.*)\|$", table, re.M)
+        kinds = [cell.strip().partition(":")[0] for cell in re.split(r"(?<!\\)\|", measured)]
+        told = {"yes": "ok", "hangs": "hang", "n/a": "n/a"}
+        assert [told.get(cell.strip(), "breach") for cell in cells.split("|")] == kinds, name
+    total = re.findall(r"^\| ok, of those that apply \|(.*)\|$", table, re.M)[0]
+    assert f"as far as they apply |{total}|" in readme
+
+
 def test_every_public_name_is_in_the_reference() -> None:
     """
     What is exported is documented.
