@@ -5,6 +5,7 @@ The script that prepares a release.
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 from datetime import date
 from pathlib import Path
@@ -64,6 +65,18 @@ def test_says_how_to_install_from_the_index(checkout: Path) -> None:
     assert 'pip install "crochet>=3"' in readme
     assert "not on the package index" not in readme
     assert readme.count("pip install") == 1
+
+
+def test_gives_the_readme_links_that_lead_somewhere_from_the_index(checkout: Path) -> None:
+    """
+    Pictures as they are, pages as they are shown; what is an address already stays as it is.
+    """
+    release.prepare(checkout, "3.9.0", HOME, DAY)
+    readme = (checkout / "README.md").read_text()
+    assert "](https://example.com/crochet/blob/main/docs/tutorial.md)" in readme
+    assert "](https://example.com/crochet/raw/main/docs/pictures/round-trip.svg)" in readme
+    assert "](https://twisted.org)" in readme
+    assert not re.search(r"\]\((?!https:|#)", readme)
 
 
 def test_can_be_repeated_for_the_next_one(checkout: Path) -> None:

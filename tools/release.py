@@ -5,6 +5,7 @@ Prepare a release: the version, the changelog's heading, how to install, where t
 
 It edits the files of the checkout and nothing else: look at what it did, run the gate, commit, tag.
 How to install stands in one place, README.md, between two comments; the documentation includes it.
+Links of the README become addresses, for the package index.
 """
 
 from __future__ import annotations
@@ -62,6 +63,11 @@ def prepare(root: Path, version: str, home: str, day: date) -> None:
     install = INSTALL.format(major=version.partition(".")[0])
     marks = "<!-- how to install -->", "<!-- end: how to install -->"
     replace(root / "README.md", f"{marks[0]}.*{marks[1]}", f"{marks[0]}\n{install}{marks[1]}")
+    # The package index shows it, too, where there are no files beside it.
+    text = (root / "README.md").read_text()
+    text = re.sub(r"(!\[[^\]]*\]\()(?!\w+:|#)", rf"\g<1>{home}/raw/main/", text)
+    text = re.sub(r"(\]\()(?!\w+:|#)", rf"\g<1>{home}/blob/main/", text)
+    (root / "README.md").write_text(text)
     # Those of the release before, if there are any, stand before this.
     mark = "# Beside the package and not in it"
     urls = URLS.format(home=home).lstrip()
