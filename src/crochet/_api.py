@@ -590,7 +590,7 @@ else:  # to type checkers it is more than a function
         Arguments are handed on as they are: ``blocking.unwrap(proxy)`` is the object itself. A
         proxy is not pickled or copied, and in a forked child it raises ReactorStopped.
 
-        Call it from any thread; proxies, from any but the reactor's. Blocks never, but where *as_*
+        Call it from any thread; proxies, from any but the reactor's. Never blocks, but where *as_*
         says what only the object's ``__getattr__`` can know of. What it returns does, up to
         *timeout* seconds a call, an item, or an end of a context, and up to one more for cleanup.
 
