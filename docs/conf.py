@@ -55,8 +55,9 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(asyncio|collections|concurrent|contextlib|os|twisted|types|typing)\..*"),
     (r"py:.*", r"Abstract\w+|Async\w+|Callable|Coroutine|Deferred|Future|CancelledError|TextIO"),
+    (r"py:class", r"Spider|BaseSettings|Seconds"),  # of Scrapy's, and seconds
     # Type variables; and what is told in words where it is taken or returned.
-    (r"py:class", r"(crochet\.[\w.]+\.)?[A-Z](_co)?"),
+    (r"py:(class|obj)", r"(crochet\.[\w.]+\.)?[A-Z](_co)?"),
     (r"py:class", r"(crochet\.[\w.]+\.)(AsyncStream|Heartbeats|Serializer|Shell|StashStatus)"),
 ]
 
