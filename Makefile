@@ -5,7 +5,7 @@
 #   make demo-cluster	the same with gunicorn's workers, that share a directory, and a Redis; takes its tour
 #   make test	the test suite, with the coverage of branches
 #   make lint	ruff, mypy and pyright
-#   make docs	the documentation, in docs/_build/html
+#   make docs	the documentation, in docs/_build/html; its pictures need Graphviz' dot
 #   make reactors	the core's whole suite, on asyncio's, the poll and the select reactor
 #   make reactor-rooms	the tests of it that a reactor makes a difference to, likewise
 #   make hazards	what can go wrong, here and with other bridges, as a table

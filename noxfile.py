@@ -40,8 +40,8 @@ ALL = (*CORE, "demo", "examples", "docs", "bench")
 # AROUND are slow, and hardly depend on the Python that they run on.
 AROUND = """
     tests/test_benchmarks.py tests/test_demo.py tests/test_docs.py tests/test_examples.py
-    tests/test_hazards.py tests/test_servers.py tests/interactive/test_ipython.py
-    tests/testing/test_crochet_pytest.py
+    tests/test_hazards.py tests/test_prose.py tests/test_servers.py
+    tests/interactive/test_ipython.py tests/testing/test_crochet_pytest.py
 """
 # The reactor makes a difference to these.
 OF_REACTORS = """
@@ -170,10 +170,12 @@ def reactor_rooms(session: nox.Session) -> None:
 @in_venv
 def docs(session: nox.Session) -> None:
     """
-    Build the documentation into docs/_build/html; a warning is an error.
+    Build the documentation into docs/_build/html, and read its prose; a warning is an error.
     """
+    python = here(session, "docs")
     options = ("-W", "--keep-going", "-E", "-q", "-b", "html", *session.posargs)
-    session.run(here(session, "docs"), "-m", "sphinx", *options, "docs", "docs/_build/html")
+    session.run(python, "-m", "sphinx", *options, "docs", "docs/_build/html")
+    session.run(python, "tools/prose.py")
 
 
 @in_venv

@@ -1,6 +1,6 @@
 """
-The pytest plugin: a marker, and the fixtures ``crochet_reactor``, ``crochet_session`` and
-``crochet_clock``.
+The pytest plugin: a marker, the fixtures ``crochet_reactor``, ``crochet_session`` and
+``crochet_clock``, and asynchronous fixtures for the tests that use one of these.
 
 pytest imports this in every run of everybody who has Crochet installed. So it stands beside the
 package and not within it, and imports the package when a test asks for it: then a run that does
@@ -31,18 +31,28 @@ if TYPE_CHECKING:
     from crochet.testing._leaks import LeakCheck
 
 _FIXTURES = {"crochet_reactor", "crochet_clock"}
+_REACTORS = ("asyncio", "default", "epoll", "poll", "select")
+_LEAKS = ("operations", "delayed_calls", "readers", "errors")
 
 # Attributes of ours; pytest.Stash is not there before 7.0.
 # Of a test: whether it was cut short, by an error or by being skipped.
 _CUT_SHORT = "_crochet_was_cut_short"
 # Of a run: whether all garbage of earlier tests has been collected.
 _IS_CLEAN = "_crochet_is_clean"
+# Of a run: the reactor that the first marker with one asks for.
+_ASKED = "_crochet_reactor_asked_for"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """
-    Add the setting of the timeout.
+    Add the settings.
     """
+    parser.addini(
+        "crochet_reactor",
+        "the reactor that tests run on: asyncio, default, epoll, poll or select; the installed one "
+        "if it is left out",
+        default="",
+    )
     parser.addini(
         "crochet_timeout",
         "seconds that a test marked crochet may take, unless the marker says otherwise; 0 for no "
@@ -57,8 +67,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     config.addinivalue_line(
         "markers",
-        "crochet(timeout=10.0, allow_leaks=()): run an `async def` test, or one that returns a "
-        "Deferred, in the reactor thread, and fail it if it leaves something behind.",
+        "crochet(timeout=10.0, *, allow_leaks=(), reactor=None): run an `async def` test, or one "
+        "that returns a Deferred, in the reactor thread, and fail it if it leaves something "
+        "behind.",
     )
 
 
@@ -79,12 +90,34 @@ def _claim_all(made: object) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """
-    Claim those, too, that a conftest.py has marked by now.
+    Claim those, too, that a conftest.py has marked by now; and refuse what a marker cannot mean.
+
+    Raises:
+        UsageError: for all such markers together, each named once.
     """
+    marked: dict[int, tuple[pytest.Item, pytest.Mark]] = {}  # a parametrized test's is one
     for item in items:
         _claim(item)
+        marker = item.get_closest_marker("crochet")
+        if marker is not None:
+            marked.setdefault(id(marker), (item, marker))
+    faults: list[str] = []
+    if marked:
+        _configured_timeout(config)
+        _reactor_setting(config)
+    for item, marker in marked.values():
+        try:
+            _, _, reactor = _terms(item, marker)
+        except (TypeError, ValueError) as error:
+            name = item.nodeid.partition("[")[0]
+            faults.append(f"the marker crochet of {name} {error}")
+        else:
+            if reactor is not None and not hasattr(config, _ASKED):
+                setattr(config, _ASKED, reactor)
+    if faults:
+        raise pytest.UsageError("\n".join(faults))
 
 
 def _claim(item: object) -> None:
@@ -135,6 +168,54 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         )
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, Any, None]:
+    """
+    Run the asynchronous fixtures of our tests in the reactor thread.
+    """
+    function: Any = fixturedef.func
+    names = {"crochet_reactor", "crochet_session", "crochet_clock"}
+    # The test that the fixture is set up for, which those of wider scopes do not tell otherwise.
+    is_ours = names & {*request._pyfuncitem.fixturenames}
+    if is_ours and (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
+        fixturedef.func = _blocking(function, request)  # type: ignore[misc]
+        try:
+            yield
+        finally:
+            fixturedef.func = function  # type: ignore[misc]
+    else:
+        yield
+
+
+def _blocking(function: Any, request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """
+    Return an asynchronous fixture's function as one that pytest calls: a plain one, or a generator.
+    """
+    from contextlib import asynccontextmanager
+
+    from crochet import context_in_reactor, wait_for
+
+    is_clocked = request.scope == "function" and "crochet_clock" in request.fixturenames
+    # It outlives the fixture, for it was set up before.
+    request.getfixturevalue("crochet_clock" if is_clocked else "crochet_session")
+    timeout = None if is_clocked else _configured_timeout(request.config)
+    if inspect.ismethod(function) and request.instance is not None:
+        function = function.__func__.__get__(request.instance)
+    if inspect.iscoroutinefunction(function):
+        return cast("Callable[..., Any]", wait_for(timeout)(function))
+    # From its first line to its last it is one task: what it enters, it leaves there, too.
+    manage: Any = context_in_reactor(timeout)(asynccontextmanager(function))
+
+    def generate(**arguments: object) -> Iterator[object]:
+        __tracebackhide__ = True
+        with manage(**arguments) as value:
+            yield value
+
+    return generate
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """
@@ -144,7 +225,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     marker = pyfuncitem.get_closest_marker("crochet")
     if marker is None:
         return None
-    timeout, _ = _terms(pyfuncitem, marker)
+    timeout, _, _ = _terms(pyfuncitem, marker)
     name, function = pyfuncitem.name, pyfuncitem.obj
     hypothesis = getattr(function, "hypothesis", None)
     if hypothesis is not None:
@@ -174,25 +255,63 @@ def _run(
         pytest.fail(text, pytrace=False)
 
 
-def _terms(item: pytest.Item, marker: pytest.Mark) -> tuple[float | None, tuple[str, ...] | bool]:
+def _terms(
+    item: pytest.Item, marker: pytest.Mark
+) -> tuple[float | None, tuple[str, ...] | bool, str | None]:
     """
-    Return what a marker says: the timeout, and the kinds of leaks that are allowed; True for all.
+    Return what a marker says: the timeout, the kinds of leaks that are allowed, True for all, and
+    the reactor.
+
+    Raises:
+        TypeError: it has an argument too many, or one of another type.
+        ValueError: there is no such leak or reactor.
     """
-    # Virtual time is over before anybody has noticed, and a wait for ever is refused there.
+    # Virtual time passes at once, and a wait without an end is refused there.
     is_clocked = "crochet_clock" in getattr(item, "fixturenames", ())
     default = None if is_clocked else _configured_timeout(item.config)
 
     def terms(
-        timeout: float | None = default,
-        *,
-        allow_leaks: tuple[str, ...] | bool = (),
-    ) -> tuple[float | None, tuple[str, ...] | bool]:
-        return timeout, (allow_leaks,) if isinstance(allow_leaks, str) else allow_leaks
+        timeout: Any = default, *, allow_leaks: Any = (), reactor: Any = None
+    ) -> tuple[Any, Any, Any]:
+        return timeout, (allow_leaks,) if isinstance(allow_leaks, str) else allow_leaks, reactor
 
     try:
-        return terms(*marker.args, **marker.kwargs)
+        inspect.signature(terms).bind(*marker.args, **marker.kwargs)
     except TypeError as error:
-        raise pytest.UsageError(f"the marker crochet of {item.nodeid}: {error}") from None
+        raise TypeError(f"{error}; its arguments are timeout, allow_leaks and reactor") from None
+    seconds, kinds, reactor = terms(*marker.args, **marker.kwargs)
+    if seconds is not None and not isinstance(seconds, (int, float)):
+        raise TypeError(f"has the timeout {seconds!r}, and takes a number of seconds or None")
+    for kind in () if isinstance(kinds, bool) else kinds:
+        if kind not in _LEAKS:
+            raise ValueError(f"allows the leak {kind!r}, and there are {', '.join(_LEAKS)}")
+    if reactor is not None and reactor not in _REACTORS:
+        raise ValueError(f"asks for the reactor {reactor!r}, and knows {', '.join(_REACTORS)}")
+    if reactor is not None and is_clocked:
+        raise ValueError("asks for a reactor, but crochet_clock takes the place of one")
+    return seconds, kinds, reactor
+
+
+def _reactor_setting(config: pytest.Config) -> str:
+    name = cast("str", config.getini("crochet_reactor"))
+    if name and name not in _REACTORS:
+        raise pytest.UsageError(f"crochet_reactor is one of {', '.join(_REACTORS)}, not {name!r}")
+    return name
+
+
+def _set_up(reactor: str | None) -> None:
+    """
+    Have the reactor run, or fail the test with what keeps it from that.
+    """
+    from crochet import _event_loop
+
+    options: dict[str, Any] = {"reactor": reactor} if reactor else {}
+    try:
+        _event_loop.setup(**options)
+    except RuntimeError as error:
+        if not reactor:
+            raise
+        pytest.fail(str(error), pytrace=False)
 
 
 def _configured_timeout(config: pytest.Config) -> float | None:
@@ -232,7 +351,7 @@ def crochet_session(pytestconfig: pytest.Config) -> Iterator[None]:
             "or with -p no:crochet",
             pytrace=False,
         )
-    _event_loop.setup()
+    _set_up(_reactor_setting(pytestconfig) or getattr(pytestconfig, _ASKED, None))
     yield
     if not was_set_up:  # else it is the program's
         _event_loop.shutdown()
@@ -261,7 +380,9 @@ def crochet_reactor(
 
         return stacks()
 
-    _event_loop.setup()  # should an earlier test have shut it down
+    marker = request.node.get_closest_marker("crochet")
+    # An earlier test may have shut it down.
+    _set_up(_terms(request.node, marker)[2] if marker is not None else None)
     _collect_garbage(request.config)
     leaks = LeakCheck(_event_loop.bridge, _event_loop.running_reactor, whereabouts)
     leaks.begin()
@@ -272,7 +393,7 @@ def crochet_reactor(
 @pytest.fixture
 def crochet_clock(request: pytest.FixtureRequest) -> Iterator[CrochetClock]:
     """
-    A clock in place of the reactor: decorated functions run at once, and time passes when told.
+    A clock in place of the reactor: decorated functions run at once, and time is virtual.
     """
     from crochet import _event_loop
     from crochet.testing._clock import clocked
@@ -304,7 +425,7 @@ def _finish(request: pytest.FixtureRequest, leaks: LeakCheck) -> None:
     item = request.node
     marker = item.get_closest_marker("crochet")
     if marker is not None:
-        _, allowed = _terms(item, marker)
+        _, allowed, _ = _terms(item, marker)
         if allowed is True:
             leaks.allow()
         elif allowed:

@@ -21,15 +21,19 @@ import asyncio
 import doctest
 import faulthandler
 import importlib.util
+import inspect
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import pytest
 
@@ -83,11 +87,11 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def pages_with_code() -> list[object]:
+def pages_with_code() -> list[Any]:
     """
     Return each page that has something to run, and where, as parameters of a test.
     """
-    pages = []
+    pages: list[Any] = []
     for path in TEXTS:
         text = path.read_text()
         if any(block.kind == "python" and block.reason is None for block in blocks_of(text)):
@@ -246,6 +250,111 @@ def test_files_that_are_named_exist(path: Path) -> None:
         assert "_build" in name or (ROOT / name).exists(), f"{name} does not exist"
 
 
+def run_examples() -> None:
+    """
+    Run the examples of all public docstrings in this process, each with a reactor of its own.
+    """
+    faulthandler.dump_traceback_later(BOUND, exit=True)
+    crochet.setup(reactor="asyncio")
+    names = {name: getattr(crochet, name) for name in crochet.__all__}
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for name, value in names.items():
+        namespace = {**names, "asyncio": asyncio, "threading": threading}
+        docstring = inspect.getdoc(value) or ""
+        test = doctest.DocTestParser().get_doctest(docstring, namespace, name, None, 0)
+        crochet.setup()
+        runner.run(test)
+        crochet.shutdown()
+    sys.exit(runner.failures)
+
+
+# What has none is made by the library, or is raised by it.
+WITHOUT_EXAMPLE = {
+    *("CallInFlight", "Lag", "Place", "Progress", "Status", "Stream", "__version__"),
+    *("LocalStash", "RedisStash", "PickleSerializer"),  # which are handed to setup()
+}
+
+
+def test_the_examples_of_docstrings_run() -> None:
+    """
+    Each public function has one, and those with prompts show what happens.
+    """
+    for name in crochet.__all__:
+        value = getattr(crochet, name)
+        if name in WITHOUT_EXAMPLE or (isinstance(value, type) and issubclass(value, Exception)):
+            continue
+        assert re.search(r"^Example:\n|::\n\n", inspect.getdoc(value) or "", re.M), name
+    result = subprocess.run(
+        [sys.executable, "-c", "from test_docs import run_examples; run_examples()"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=BOUND + 30,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_signatures_that_the_reference_spells_out_are_those_of_the_functions() -> None:
+    """
+    With simpler types, but the same parameters and defaults.
+    """
+    reference = (DOCS / "reference" / "api.md").read_text()
+    told = re.findall(r"^\.\. autofunction:: crochet\.(\w+)(\(.*\) -> .*)$", reference, re.M)
+    assert told
+    for name, signature in told:
+        code = f"from __future__ import annotations\nfrom math import inf\ndef f{signature}: ..."
+        namespace: dict[str, Any] = {}
+        exec(code, namespace)
+        there = inspect.signature(namespace["f"]).parameters.values()
+        here = inspect.signature(getattr(crochet, name)).parameters.values()
+        assert [(p.name, p.kind, p.default) for p in there] == [
+            (p.name, p.kind, p.default) for p in here
+        ], name
+
+
+def test_the_start_page_names_every_how_to() -> None:
+    """
+    In its table, where a reader looks for what they want to do.
+    """
+    start = (DOCS / "index.md").read_text()
+    for path in (DOCS / "howto").glob("*.md"):
+        assert re.search(rf"^\| .* \| .*\(howto/{path.name}\)", start, re.M), path.name
+
+
+def test_the_numbers_of_tests_are_there() -> None:
+    """
+    Those that the page on testing names, which may become more.
+    """
+    text = (DOCS / "explanation" / "how-it-is-tested.md").read_text()
+
+    def told(what: str) -> int:
+        (number,) = re.findall(rf"^\| {what}[^|]*\| ([\d,]+) ", text, re.M)
+        return int(number.replace(",", ""))
+
+    hazards = ROOT / "tests" / "hazards"
+    assert len([*hazards.glob("[a-z]*.py")]) >= told("hazards")
+    assert len([*hazards.glob("any_*.py")]) >= told("of these")
+    assert len(pages_with_code()) >= told("pages")
+
+
+def test_the_comparison_in_the_readme_is_what_was_measured() -> None:
+    """
+    Each cell is that of the hazards' table, in a word.
+    """
+    table = (DOCS / "explanation" / "hazards-table.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| \[[^|]*\]\((?:\S*/)?tests/hazards/(\w+)\.py\) \|(.*)\|$", readme, re.M)
+    assert len(rows) >= 8
+    for name, cells in rows:
+        (measured,) = re.findall(rf"^\| .*\(`{name}`\) \|(.*)\|$", table, re.M)
+        kinds = [cell.strip().partition(":")[0] for cell in re.split(r"(?<!\\)\|", measured)]
+        told = {"yes": "ok", "hangs": "hang", "n/a": "n/a"}
+        assert [told.get(cell.strip(), "breach") for cell in cells.split("|")] == kinds, name
+    total = re.findall(r"^\| ok, of those that apply \|(.*)\|$", table, re.M)[0]
+    assert f"as far as they apply |{total}|" in readme
+
+
 def test_every_public_name_is_in_the_reference() -> None:
     """
     What is exported is documented.
@@ -278,7 +387,8 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     """
     Sphinx finds every page, every link and every documented object, and no reactor is installed.
     """
-    for package in ("sphinx", "furo", "myst_parser"):
+    needed = ("sphinx", "furo", "myst_parser", "sphinx_copybutton", "sphinx_inline_tabs")
+    for package in needed:
         pytest.importorskip(package, reason="building the site needs it")
     options = ["-W", "--keep-going", "-q", "-b", "html", "-d", str(tmp_path / "doctrees")]
     result = subprocess.run(
@@ -290,3 +400,52 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "EventualResult" in (tmp_path / "html" / "reference" / "api.html").read_text()
+    check_links(tmp_path / "html")
+    index = (tmp_path / "html" / "searchindex.js").read_text()
+    check_search(json.loads(index.removeprefix("Search.setIndex(").removesuffix(")")))
+
+
+def check_links(site: Path) -> None:
+    """
+    Follow each link from a page of *site* to another, or to a place on one.
+    """
+    texts = {path.resolve(): path.read_text() for path in site.rglob("*.html")}
+    places = {path: {*re.findall(r' id="([^"]+)"', text), ""} for path, text in texts.items()}
+    for path, text in texts.items():
+        for target in re.findall(r'<a\b[^>]* href="([^":]+)"', text):
+            name, _, place = target.partition("#")
+            file = (path.parent / name).resolve() if name else path
+            if file.suffix == ".html":
+                assert file in places, f"{path.name}: {target}"
+                assert unquote(place) in places[file], f"{path.name}: {target}"
+            else:
+                assert file.exists(), f"{path.name}: {target}"
+
+
+# What a reader may type, and the page that is to be among the first. A page is if each word is in
+# its title, or in the title of one of its sections.
+SEARCHES = {
+    "cancel download": "howto/deadlines",
+    "progress": "howto/progress",
+    "stream": "howto/streams",
+    "workers": "howto/production",
+    "hang": "howto/troubleshooting",
+    "hangs": "howto/debugging",
+    "futures": "explanation/futures-and-deferreds",
+    "install": "installation",
+    "celery": "howto/celery",
+}
+
+
+def check_search(index: dict[str, Any]) -> None:
+    """
+    Look *SEARCHES* up in the index that the site's search uses.
+    """
+    from sphinx.search.en import SearchEnglish
+
+    stem = SearchEnglish({}).stem
+    for words, page in SEARCHES.items():
+        for word in words.split():
+            found = index["titleterms"].get(stem(word), [])
+            pages = found if isinstance(found, list) else [found]
+            assert page in [index["docnames"][number] for number in pages], (word, page)

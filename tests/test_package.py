@@ -122,7 +122,7 @@ class TestNames:
         for function in functions:
             documented = " ".join((inspect.getdoc(function) or "").split())
             assert re.search(r"\bCall (it|the decorated function) from\b", documented), function
-            assert re.search(r"\bBlocks\b", documented), function
+            assert re.search(r"\b(Blocks|[Nn]ever blocks)\b", documented), function
 
     def test_of_2_1_1_are_there_beside_them(self) -> None:
         """

@@ -128,34 +128,40 @@ def setup(
         logging: hand Twisted's log events to the logger named ``twisted``, and have a
             thread of ours write them. False leaves logs alone.
         stall_warning: seconds that the reactor thread may be busy with one thing, while calls
-            wait, before that is logged; ``None`` and infinity for never. Where it is given, it
-            holds from now on, even if the reactor runs already, and also after ``no_setup()``.
+            wait, before that is logged; ``None`` and infinity for never. If given, it
+            holds from now on, even if the reactor already runs, and also after ``no_setup()``.
         exit_patience: seconds that the interpreter's exit may wait for the reactor to stop, for
             work that was given to ``deferToThread()``, for callbacks of futures and for logs to
             be written, all together; ``None`` and infinity for as long as they take. What is
-            not done by then is cut off, and said on stderr. Where it is given, likewise.
+            not done by then is cut off, and reported on stderr. If given, it holds from now on,
+            too.
         max_queued: how many calls may wait for the reactor thread. A call beyond that is
-            refused at once, with ReactorBusy; ``None`` and infinity for any number. Where it is
-            given, likewise.
+            refused at once, with ReactorBusy; ``None`` and infinity for any number. If given,
+            it holds from now on, too.
         reactor: which one it is to be: ``"asyncio"``, ``"epoll"``, ``"poll"``, ``"select"``,
             ``"default"`` or the one that is installed. None accepts any.
         loop_factory: makes the event loop of the asyncio reactor, such as
             ``uvloop.new_event_loop``. None is for asyncio's own.
         stash: where results are kept that are stashed from now on: a :class:`LocalStash` or a
             :class:`RedisStash`, which processes share; or ``"local:NAME"``, or a URL of Redis' with
-            the key in ``CROCHET_STASH_KEY``. Without one, in this process. It is given once.
+            the key in ``CROCHET_STASH_KEY``. Without one, in this process. It can be given once.
         drain: seconds that the interpreter's exit waits for stashed operations that are pending,
-            before it cancels them. Where it is given, it holds from now on.
+            before it cancels them. If given, it holds from now on.
 
     Raises:
         RuntimeError: the reactor runs already, or cannot be run here; it is not the one asked
             for, or that is not available; no thread can be started; or another stash was given
             before. Nothing was changed, and setup() may be called again.
         OSError: no file descriptor is left for the reactor. Likewise.
-        TypeError: *stall_warning*, *exit_patience* or *max_queued* is no number, *reactor* is
+        TypeError: *stall_warning*, *exit_patience* or *max_queued* is not a number, *reactor* is
             not a reactor, or *loop_factory* makes no event loops.
-        ValueError: *stall_warning* is not above zero, *exit_patience* is below, or *max_queued*
-            below one; there is no reactor of that name, or it runs on no event loop.
+        ValueError: *stall_warning* is not above zero, *exit_patience* is below zero, or
+            *max_queued* below one; there is no reactor of that name, or it runs on no event loop.
+
+    Example:
+        >>> setup(reactor="asyncio")  # as often as you like
+        >>> status().state
+        'running'
     """
     lifecycle.setup(
         logging=logging and main._startLoggingWithObserver is not None,
@@ -174,12 +180,19 @@ def no_setup() -> None:
     Leave the reactor to the program, which runs it itself; later :func:`setup` calls do
     nothing.
 
-    Call it from any thread, before anything calls ``setup()``. Blocks never. Installs the
+    Call it from any thread, before anything calls ``setup()``. Never blocks. Installs the
     default reactor unless another is installed. In a process that was forked while the
     reactor ran, call it again, and then run the reactor there.
 
     Raises:
         RuntimeError: ``setup()`` has started the reactor already.
+
+    Example:
+        In a program that runs the reactor itself::
+
+            crochet.no_setup()
+            reactor.callInThread(serve)  # serve() calls decorated functions
+            reactor.run()
     """
     lifecycle.no_setup()
 
@@ -204,6 +217,12 @@ def shutdown(timeout: Seconds = 10.0) -> None:
         DeadlockError: this is the reactor thread.
         RuntimeError: the program runs the reactor itself, after :func:`no_setup`; or a signal
             handler called this in the middle of ``setup()``.
+
+    Example:
+        >>> shutdown()
+        >>> status().state
+        'shut down'
+        >>> setup()
     """
     lifecycle.shutdown(timeout)
 
@@ -224,18 +243,31 @@ def running(
 
     Raises:
         Exception: what ``setup()`` and ``shutdown()`` raise.
+
+    Example:
+        >>> shutdown()  # what setup() has started
+        >>> with running():
+        ...     print(status().state)
+        running
+        >>> setup()
     """
     return lifecycle.running(partial(setup, **options), timeout)
 
 
 def status() -> Status:
     """
-    Tell what the bridge to the reactor thread does now: its state, and every call in flight.
+    Return a snapshot of the bridge to the reactor thread: its state, and every call in flight.
 
     ``print(crochet.status())`` shows it. It takes less than a millisecond with a thousand calls
     in flight.
 
-    Call it from any thread, the reactor's included, and from a signal handler. Blocks never.
+    Call it from any thread, the reactor's included, and from a signal handler. Never blocks.
+
+    Example:
+        >>> pending = run_in_reactor(asyncio.sleep)(60.0)
+        >>> [call.function for call in status().calls]
+        ['sleep']
+        >>> pending.cancel()
     """
     return lifecycle.status()
 
@@ -260,16 +292,25 @@ def run_in_reactor(function: object) -> object:
     The function may return a value, a Deferred or a coroutine. It runs with the caller's
     context variables. Calls made by one thread start in the order made.
 
-    Call the decorated function from any thread, the reactor's included. Blocks never.
+    Call the decorated function from any thread, the reactor's included. Never blocks.
 
     Raises:
-        TypeError: *function* is an async generator function, or nothing that can be called. A
+        TypeError: *function* is an async generator function, or cannot be called. A
             generator function gets a DeprecationWarning: the answer is a generator, whose body
             runs in the thread that iterates.
 
     The decorated function raises:
         RuntimeError: :func:`setup` has not been called.
         ReactorStopped: the reactor has stopped; nothing was started.
+
+    Example:
+        >>> @run_in_reactor
+        ... async def double(number):
+        ...     await asyncio.sleep(0.01)
+        ...     return 2 * number
+        >>> result = double(21)
+        >>> result.wait(timeout=5.0)
+        42
     """
     return lifecycle.calls.run_in_reactor(function, warns_at=4)
 
@@ -291,8 +332,8 @@ def wait_for(
     Calling ``wait_for(timeout)(f)(x)`` is like calling ``run_in_reactor(f)(x).wait(timeout)``,
     but that a wait that ends for lack of time, by Ctrl-C or by any other exception cancels
     the operation, gives it *grace* seconds to clean up behind itself, and only then raises.
-    A second Ctrl-C raises at once. Whether its Deferred had fired by then is said by the
-    TimeoutError's ``ended``, and by a note on any other exception (from Python 3.11 on).
+    A second Ctrl-C raises at once. The TimeoutError's ``ended`` says whether its
+    Deferred had fired by then, and so does a note on any other exception (from Python 3.11 on).
 
     ``f.with_timeout(2.0)(x)`` is ``f(x)`` with another timeout, for this call, and
     ``client.fetch.with_timeout(2.0)(x)`` is ``client.fetch(x)``. For a bound over several
@@ -314,17 +355,25 @@ def wait_for(
             is logged, unless it says that the operation was cancelled.
 
     Raises:
-        TypeError: *timeout* or *grace* is no number, *timeout* is missing, *on_late* cannot be
-            called; or what is decorated is a generator function, or nothing that can be called.
+        TypeError: *timeout* or *grace* is not a number, *timeout* is missing, *on_late* cannot be
+            called; or what is decorated is a generator function, or cannot be called.
         ValueError: *timeout* or *grace* is negative or NaN.
 
     The decorated function raises:
-        TimeoutError: the operation has not answered in time and was told to cancel. Or a
+        TimeoutError: the operation has not answered in time and was cancelled. Or a
             deadline was over before it began; it was not started.
         DeadlockError: this is the reactor thread. The function was not run.
         RuntimeError: :func:`setup` has not been called.
         ReactorStopped: the reactor stopped before it answered.
         BaseException: whatever the function raised.
+
+    Example:
+        >>> @wait_for(timeout=5.0)
+        ... async def double(number):
+        ...     await asyncio.sleep(0.01)
+        ...     return 2 * number
+        >>> double(21)
+        42
     """
     return lifecycle.calls.wait_for(timeout, grace=grace, on_late=on_late)
 
@@ -351,14 +400,14 @@ def iterate_in_reactor(
 
     The whole body runs in one task, with the caller's context variables. With a *buffersize* of 0
     it runs only while an item is waited for. It ends, ``finally`` blocks and all, when the stream
-    does: at its end, when it is closed or dropped, when a wait for an item ends for lack of time or
-    by Ctrl-C, when the reactor stops, at exit.
+    does: at its end, when it is closed or dropped, when a wait for an item times out or is ended by
+    Ctrl-C, when the reactor stops, at exit.
 
     ``f.with_timeout(2.0)(x)`` is ``f(x)`` with another timeout, for this call. With
     ``f.with_progress(show)(x)`` a thread that waits for an item calls ``show()`` meanwhile, as for
     :func:`wait_for`.
 
-    Call the decorated function from any thread. Blocks never.
+    Call the decorated function from any thread. Never blocks.
 
     Args:
         timeout: seconds that each wait for an item may take, from zero up; ``None`` and infinity
@@ -368,8 +417,8 @@ def iterate_in_reactor(
         grace: seconds for the body's cleanup, when the stream is closed before its end.
 
     Raises:
-        TypeError: *timeout* or *grace* is no number, *buffersize* is no integer, *timeout* is
-            missing; or what is decorated is a generator function, or nothing that can be called.
+        TypeError: *timeout* or *grace* is not a number, *buffersize* is not an integer, *timeout*
+            is missing; or what is decorated is a generator function, or cannot be called.
         ValueError: one of them is negative, or NaN.
 
     The decorated function raises:
@@ -392,7 +441,7 @@ def report_progress(done: float, total: float | None = None, message: str | None
     as ``asyncio.to_thread()`` gives them. Any other function has to have called it once before such
     a copy is made. Where there is no operation, it does nothing.
 
-    Call it from any thread. Blocks never.
+    Call it from any thread. Never blocks.
 
     Args:
         done: what is done, in any unit, from zero up.
@@ -400,8 +449,19 @@ def report_progress(done: float, total: float | None = None, message: str | None
         message: what the operation is at, in words.
 
     Raises:
-        TypeError: *done* or *total* is no number.
+        TypeError: *done* or *total* is not a number.
         ValueError: one of them is below zero.
+
+    Example:
+        >>> @run_in_reactor
+        ... async def download(pages):
+        ...     for number in range(pages):
+        ...         await asyncio.sleep(0.01)
+        ...         report_progress(number + 1, pages)
+        >>> result = download(3)
+        >>> result.wait(timeout=5.0)
+        >>> result.progress.fraction
+        1.0
     """
     _progress.report(lifecycle.bridge, done, total, message)
 
@@ -420,7 +480,7 @@ def progress_bar(file: TextIO | None = None) -> AbstractContextManager[None]:
     most. A function given to ``wait(progress=...)`` or ``with_progress()`` is called instead. It
     needs ``pip install crochet[progress]``.
 
-    Call it from any thread. Blocks never.
+    Call it from any thread. Never blocks.
 
     Args:
         file: where it is shown, ``sys.stderr`` by default.
@@ -463,8 +523,9 @@ def context_in_reactor(timeout: Seconds, *, grace: Seconds = 1.0) -> Contexting:
     :func:`wait_for`.
 
     Call the decorated function from any thread; the ``with`` statement, from any but the reactor's.
-    Blocks never; the statement does, at either end, up to *timeout* seconds, and for the cleanup up
-    to *grace* seconds more. A :class:`deadline` bounds both, but leaves the exit *grace* seconds.
+    The call never blocks; the statement does, at either end, up to *timeout* seconds, and for the
+    cleanup up to *grace* seconds more. A :class:`deadline` bounds both, but leaves the exit *grace*
+    seconds.
 
     Args:
         timeout: seconds that the enter may take, and the exit, from zero up; ``None`` and infinity
@@ -472,8 +533,8 @@ def context_in_reactor(timeout: Seconds, *, grace: Seconds = 1.0) -> Contexting:
         grace: seconds that is waited for the cleanup of one that was cancelled. Likewise.
 
     Raises:
-        TypeError: *timeout* or *grace* is no number, *timeout* is missing; or what is decorated is
-            a generator function, also an async one, or nothing that can be called.
+        TypeError: *timeout* or *grace* is not a number, *timeout* is missing; or what is decorated
+            is a generator function, also an async one, or cannot be called.
         ValueError: one of them is negative, or NaN.
 
     The ``with`` statement raises:
@@ -529,7 +590,7 @@ else:  # to type checkers it is more than a function
         Arguments are handed on as they are: ``blocking.unwrap(proxy)`` is the object itself. A
         proxy is not pickled or copied, and in a forked child it raises ReactorStopped.
 
-        Call it from any thread; proxies, from any but the reactor's. Blocks never, but where *as_*
+        Call it from any thread; proxies, from any but the reactor's. Never blocks, but where *as_*
         says what only the object's ``__getattr__`` can know of. What it returns does, up to
         *timeout* seconds a call, an item, or an end of a context, and up to one more for cleanup.
 
@@ -563,7 +624,7 @@ def gather(
     Wait for several results, and return the list of their values, in the order given.
 
     The first error, whichever it is of, is raised at once, and the others are cancelled. A wait
-    that ends for lack of time, or by a signal's exception, leaves all operations as they are. A
+    that times out, or is ended by a signal's exception, leaves all operations as they are. A
     :class:`deadline` around it can make the time shorter.
 
     Call it from any thread but the reactor's. Blocks up to *timeout* seconds.
@@ -578,6 +639,11 @@ def gather(
         DeadlockError: this is the reactor thread, and one of the answers is not there.
         ReactorStopped: the reactor ended before it answered.
         BaseException: whatever an operation raised.
+
+    Example:
+        >>> sleep = run_in_reactor(asyncio.sleep)
+        >>> gather(sleep(0.02, "tea"), sleep(0.01, "cake"), timeout=5.0)
+        ['tea', 'cake']
     """
     return _together.gather(results, timeout, return_exceptions)
 
@@ -591,7 +657,7 @@ def as_completed(
     Like ``concurrent.futures.as_completed``, and without a thread for each. An operation that fails
     is one that is answered: ``wait()`` of its result raises the error.
 
-    Call it from any thread but the reactor's. Blocks never; the iterator does, up to *timeout*
+    Call it from any thread but the reactor's. Never blocks; the iterator does, up to *timeout*
     seconds in all.
 
     Args:
@@ -602,17 +668,24 @@ def as_completed(
     Raises:
         TimeoutError: the next answer was not there in time. The operations go on.
         DeadlockError: this is the reactor thread, and the answer is not there.
+
+    Example:
+        >>> sleep = run_in_reactor(asyncio.sleep)
+        >>> for result in as_completed([sleep(0.2, "tea"), sleep(0.01, "cake")], timeout=5.0):
+        ...     print(result.wait())
+        cake
+        tea
     """
     return _together.as_completed(results, timeout)
 
 
 def retrieve_result(result_id: int | str) -> EventualResult[D]:
     """
-    Take out the result of that number: of all threads and processes, one does.
+    Take out the result with that number. Of all threads and processes, one gets it.
 
-    Call it from any thread. Blocks never, but for a stash that processes share: until that has
-    told what it has, 10 s at most. In the reactor thread it never blocks: there, what such a stash
-    has comes as a pending result, which may fail with KeyError.
+    Call it from any thread. Never blocks, except with a stash that processes share: until that
+    has answered, 10 s at most. In the reactor thread it never blocks: there, such a stash
+    returns a pending result, which may fail with KeyError.
 
     Args:
         result_id: what ``stash()`` has returned; or that in decimal digits.
@@ -623,13 +696,18 @@ def retrieve_result(result_id: int | str) -> EventualResult[D]:
         TimeoutError: the stash is too slow, or a deadline is over. Nothing was taken.
         ReactorStopped: another process has the result, which is pending, and no reactor is here to
             wait for it.
+
+    Example:
+        >>> number = run_in_reactor(asyncio.sleep)(0.01, "tea").stash()
+        >>> retrieve_result(number).wait(timeout=5.0)
+        'tea'
     """
     return cast("EventualResult[D]", lifecycle.bridge.stash.take(result_id))
 
 
 def peek_result(result_id: int | str) -> EventualResult[D]:
     """
-    Return the result of that number, which stays: any number of times, until it is taken.
+    Return the result with that number and leave it there, any number of times, until it is taken.
 
     Call it from any thread. Blocks as :func:`retrieve_result` does.
 
@@ -638,6 +716,11 @@ def peek_result(result_id: int | str) -> EventualResult[D]:
 
     Raises:
         Exception: as for ``retrieve_result()``.
+
+    Example:
+        >>> number = run_in_reactor(asyncio.sleep)(0.01, "tea").stash()
+        >>> peek_result(number).wait(timeout=5.0), retrieve_result(number).wait(timeout=5.0)
+        ('tea', 'tea')
     """
     return cast("EventualResult[D]", lifecycle.bridge.stash.peek(result_id))
 
@@ -647,13 +730,13 @@ def run_in_caller(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     Run a function in the thread that waits for this call, and return a Deferred for its value.
 
     In the body of a call, for the whole life of a coroutine or an ``inlineCallbacks``
-    function, it has the waiting thread run *function*, and wait on: for what needs that very
-    thread, as a database session, a progress bar, a GUI or ``pdb`` do. If several wait for the
-    same EventualResult, one of them does it. The function may call Crochet functions and wait
+    function, it has the waiting thread run *function*, and wait on: for what needs that
+    thread itself, as a database session, a progress bar, a GUI or ``pdb`` do. If several wait for
+    the same EventualResult, one of them does it. The function may call Crochet functions and wait
     for them, whose bodies may use ``run_in_caller()`` in turn. The waiter's timeout goes on
     meanwhile, but ends the wait only when the function has returned.
 
-    Call it from the reactor thread. Blocks never.
+    Call it from the reactor thread. Never blocks.
 
     Args:
         function: what is to be called, in the waiting thread and its context.
@@ -661,13 +744,20 @@ def run_in_caller(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
         kwargs: likewise.
 
     Returns:
-        A Deferred that fires with the function's value or error. Of KeyboardInterrupt and the
-        like, which end the wait, it is told as CancelledError. Cancelling it keeps a function
-        that has not begun from being called. It fails with RuntimeError if nobody waits: the
-        wait was given up, or has not begun, or is an ``await``.
+        A Deferred that fires with the function's value or error. KeyboardInterrupt and the
+        like end the wait; the Deferred then fails with CancelledError. Cancelling it keeps a
+        function that has not begun from being called. It fails with RuntimeError if no thread
+        waits: the wait was given up, or has not begun, or is an ``await``.
 
     Raises:
         RuntimeError: this is not the reactor thread.
+
+    Example:
+        >>> @wait_for(timeout=5.0)
+        ... async def thread_that_waits():
+        ...     return await run_in_caller(threading.current_thread)
+        >>> thread_that_waits() is threading.current_thread()
+        True
     """
     work = partial(function, *args, **kwargs)
     return cast("Deferred[T]", _caller.run_in_caller(lifecycle.bridge, work))
@@ -679,14 +769,14 @@ def reactor_only(function: F, /) -> F:
     """
     Make a function that raises unless it is called in the reactor thread.
 
-    For functions that use Twisted and are called by other functions that do: who calls one
-    from a blocking thread learns of it at once, and not by a reactor that does nothing or by
-    data that is damaged now and then. Nothing of the body runs in another thread. Of an
-    ``async def``, the call makes the coroutine, and the error is raised to whoever drives it
-    in another thread. ``__wrapped__`` is the unguarded function, for unit tests without a
+    For functions that use Twisted and are called by other functions that do: a call from a
+    blocking thread raises at once, instead of leaving a reactor that does nothing or data that
+    is corrupted now and then. Nothing of the body runs in another thread. Of an
+    ``async def``, the call makes the coroutine, and the error is raised where that is
+    driven in another thread. ``__wrapped__`` is the unguarded function, for unit tests without a
     reactor.
 
-    Call the decorated function from the reactor thread. Blocks never.
+    Call the decorated function from the reactor thread. Never blocks.
 
     Args:
         function: a function, a method, a static or class method, an ``async def``, a function
@@ -694,18 +784,29 @@ def reactor_only(function: F, /) -> F:
             type, name and signature.
 
     Raises:
-        TypeError: *function* is a generator function, or nothing that can be called.
+        TypeError: *function* is a generator function, or cannot be called.
 
     The decorated function raises:
         RuntimeError: this is another thread, or no reactor runs. The text has the names of
             both threads, and says how to call it.
+
+    Example:
+        >>> @reactor_only
+        ... def listen():
+        ...     return "listens"
+        >>> wait_for(timeout=5.0)(listen)()
+        'listens'
+        >>> listen()
+        Traceback (most recent call last):
+          ...
+        RuntimeError: listen() is for the reactor thread only, ...
     """
     return cast("F", _guards.guard(lifecycle.bridge, function))
 
 
 def dump(file: Writable | int | None = None) -> None:
     """
-    Write the calls in flight and the stacks of all threads, to find out what hangs.
+    Write the calls in flight and the stacks of all threads, to show what hangs.
 
     First the state of the reactor and the calls in flight; then the stack
     of the reactor thread, of each thread that waits for a call, and of all others, the most
@@ -713,16 +814,20 @@ def dump(file: Writable | int | None = None) -> None:
     file that has none, by its ``write()``. What the descriptor does not take is dropped.
 
     Call it from any thread, and from a signal handler, at any time:
-    ``signal.signal(signal.SIGUSR1, lambda *_: crochet.dump())``. Blocks never, but for a
-    descriptor that takes nothing more: half a second.
+    ``signal.signal(signal.SIGUSR1, lambda *_: crochet.dump())``. Never blocks, except
+    for half a second if the descriptor takes no more.
 
     Args:
         file: a file, or a descriptor. Without one, it is ``sys.stderr`` as it is then; if that
             is missing or closed, nothing is written.
 
     Raises:
-        TypeError: *file* is neither.
+        TypeError: *file* is not a file or a descriptor.
         Exception: what the ``write()`` of a file without descriptor raises.
+
+    Example:
+        >>> import signal
+        >>> handler = signal.signal(signal.SIGUSR1, lambda *_: dump())
     """
     _dump.dump(lifecycle.bridge, file, sys._getframe(1))
 
@@ -741,6 +846,12 @@ def load_ipython_extension(ip: Shell) -> None:
 
     Raises:
         RuntimeError: ``setup()`` has failed. Nothing was changed.
+
+    Example:
+        In a cell of a notebook::
+
+            %load_ext crochet
+            await crochet.run_in_reactor(fetch)("https://example.com")
     """
     extension.load(ip)
 
@@ -758,5 +869,10 @@ def unload_ipython_extension(ip: Shell) -> None:
 
     Raises:
         TimeoutError: the reactor thread has not ended in time. All else is undone.
+
+    Example:
+        In a cell of a notebook::
+
+            %unload_ext crochet
     """
     extension.unload(ip)

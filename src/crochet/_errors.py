@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,8 +34,22 @@ class Place(NamedTuple):
     line: int
 
     def __str__(self) -> str:
-        line = f"{os.path.basename(self.file)}:{self.line}"
-        return line if self.function == "<module>" else f"{line} {self.function}()"
+        cell = _cell_of(self.file)
+        line = f"{cell}, line {self.line}" if cell else f"{os.path.basename(self.file)}:{self.line}"
+        is_top = self.function == "<module>" or self.function.startswith("<cell line")
+        return line if is_top else f"{line} {self.function}()"
+
+
+def _cell_of(file: str) -> str | None:
+    """
+    Return what IPython calls the code in a file of its, such as ``Cell In[17]``; else None.
+    """
+    module = sys.modules.get("IPython.core.getipython")
+    shell = module.get_ipython() if module is not None else None
+    # From IPython 8 on.
+    name_cell = getattr(getattr(shell, "compile", None), "format_code_name", None)
+    named = name_cell(file) if name_cell is not None else None
+    return " ".join(named) if named else None
 
 
 def short(qualified_name: str) -> str:
@@ -54,8 +69,9 @@ class TimeoutError(builtins.TimeoutError):
     Attributes:
         function: the name of the function called; ``None`` in an error that a program made.
         timeout: the seconds that the wait was given, a deadline counted in.
-        state: why there was no answer, in a word or two; each has a page in the documentation,
-            under "When a wait ends without an answer".
+        state: why there was no answer, one of ``"waiting"``, ``"busy"``, ``"queued"``,
+            ``"blocked"``, ``"not-running"``, ``"stopped"``, ``"crashed"`` or ``"past-deadline"``.
+            Each has a page in the documentation, under "Why a wait timed out".
         reason: the same in a sentence or two, as it stands in the text.
         cancelled: whether the operation was cancelled, or withdrawn before it started. A timeout of
             ``EventualResult.wait()`` leaves it running.
@@ -153,7 +169,7 @@ class ContextEnded(RuntimeError):
 
 class DeadlockError(RuntimeError):
     """
-    A wait that could only have lasted for ever was refused, or ended.
+    A wait that could never end was refused, or ended.
     """
 
 

@@ -34,7 +34,7 @@ def crawl(
     **kwargs: object,
 ) -> Crawl[D]:
     """
-    Begin a Scrapy crawl, and return a :class:`Stream` of its items::
+    Begin a Scrapy crawl, and return a :class:`crochet.Stream` of its items::
 
         with crawl(Books, timeout=60.0, start_urls=[url]) as books:
             for book in books:
@@ -72,11 +72,11 @@ def crawl(
 
     Raises:
         ImportError: Scrapy is not installed.
-        TypeError: *timeout*, *buffersize* or *grace* is no number.
+        TypeError: *timeout*, *buffersize* or *grace* is not a number.
         ValueError: one of them is negative, or NaN; or *spider* is no class.
         KeyError: there is no spider of that name.
-        RuntimeError: :func:`setup` has not been called. (By the stream: ``TWISTED_REACTOR`` names
-            another reactor.)
+        RuntimeError: :func:`crochet.setup` has not been called. (By the stream: ``TWISTED_REACTOR``
+            names another reactor.)
         ReactorStopped: the reactor has stopped; nothing was started.
     """
     options = options_of(timeout, grace, buffersize, "crawl")

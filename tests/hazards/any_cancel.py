@@ -1,5 +1,5 @@
 """
-``cancel()`` of a submitted call ends its operation, and whoever waits for it is told at once.
+``cancel()`` of a submitted call ends its operation, and releases its waiters at once.
 """
 
 from _bridges import bridge

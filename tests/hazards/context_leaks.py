@@ -1,5 +1,5 @@
 """
-Context variables leak neither from call to call nor from whoever called ``setup()`` first.
+Context variables leak neither from call to call nor from the first caller of ``setup()``.
 """
 
 from contextvars import ContextVar

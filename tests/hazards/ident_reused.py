@@ -1,5 +1,5 @@
 """
-A thread that gets the dead reactor thread's ident is told that the reactor stopped, no less.
+A thread that gets the dead reactor thread's ident learns that the reactor stopped, as others do.
 """
 
 import threading

@@ -1,5 +1,5 @@
 """
-When the reactor stops, whoever waits for an item gets ReactorStopped at once, and bodies end.
+When the reactor stops, waits for an item end with ReactorStopped at once, and bodies end.
 """
 
 import threading

@@ -327,6 +327,106 @@ class TestAwaitable:
         assert seen == [deferred]
 
 
+class TestInCell:
+    """
+    ``Awaiting.in_cell()``
+    """
+
+    def test_is_interrupted_by_a_cancellation_of_its_task(self, awaiting: Awaiting) -> None:
+        """
+        Whatever it awaits.
+        """
+
+        async def cell(value: Any, seen: list[str]) -> None:
+            try:
+                await awaiting.in_cell(value)
+            except KeyboardInterrupt:
+                seen.append("interrupted")
+
+        async def program() -> None:
+            for value in (
+                Deferred(),
+                asyncio.sleep(60),
+                asyncio.get_running_loop().create_future(),
+            ):
+                seen: list[str] = []
+                task = asyncio.create_task(cell(value, seen))
+                await asyncio.sleep(0)
+                task.cancel()
+                await task
+                assert seen == ["interrupted"]
+
+        run_in_loop(program())
+
+    @pytest.mark.skipif(not hasattr(asyncio.Task, "cancelling"), reason="not to be told apart")
+    def test_lets_other_cancellations_through(self, awaiting: Awaiting) -> None:
+        """
+        Of a future that something else has cancelled.
+        """
+
+        async def program() -> None:
+            future = asyncio.get_running_loop().create_future()
+            future.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await awaiting.in_cell(future)
+            with pytest.raises(TypeError):
+                await awaiting.in_cell(3)
+
+        run_in_loop(program())
+
+
+class TestAccepting:
+    """
+    ``Awaiting.accepting()``
+    """
+
+    def test_has_tasks_await_deferreds(self, awaiting: Awaiting) -> None:
+        """
+        For as long as it lasts, made by the factory that was there.
+        """
+        made: list[object] = []
+
+        def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+            made.append(coroutine)
+            return asyncio.Task(coroutine, loop=loop, **options)
+
+        async def both() -> object:
+            await asyncio.sleep(0)
+            return await succeed(1)
+
+        async def program() -> None:
+            loop = asyncio.get_running_loop()
+            for before, number in ((None, 0), (factory, 2)):
+                loop.set_task_factory(before)
+                with awaiting.accepting(loop):
+                    task = asyncio.create_task(both(), name="both")
+                    assert "both()" in repr(task)
+                    assert await asyncio.gather(task, succeed(2)) == [1, 2]
+                assert loop.get_task_factory() is before
+                assert len(made) == number
+            loop.set_task_factory(None)
+
+        run_in_loop(program())
+
+    def test_leaves_no_coroutine_that_was_never_awaited(self, awaiting: Awaiting) -> None:
+        """
+        Of a task that is cancelled before its first step: Python would warn of it.
+        """
+
+        async def never() -> None:
+            raise AssertionError("it is not started")
+
+        async def program() -> None:
+            with awaiting.accepting(asyncio.get_running_loop()):
+                task = asyncio.create_task(never())
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+
+        run_in_loop(program())
+        gc.collect()
+
+
 class TestIterable:
     """
     ``Awaiting.iterable()``

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import socket
 import textwrap
@@ -91,6 +92,53 @@ class TestCells:
             '''
         )
 
+    def test_await_tasks_that_await_deferreds(self) -> None:
+        """
+        Those that ``gather()`` makes, and others; afterwards the loop's tasks are its own again.
+        """
+        run(
+            '''
+            run("one, two = (deferLater(reactor, 0.001, lambda n=n: n) for n in (1, 2))")
+            assert run("await asyncio.gather(one, two)") == [1, 2]
+            run("""
+            async def three():
+                return await deferLater(reactor, 0.001, lambda: 3)
+            """)
+            assert run("await asyncio.create_task(three())") == 3
+            run("%unload_ext crochet")
+            run("get_factory = lambda: asyncio.get_running_loop().get_task_factory()")
+            assert run("await asyncio.sleep(0, get_factory())") is None
+            '''
+        )
+
+    def test_that_fail_show_the_program(self) -> None:
+        """
+        Without frames of ours, and with the places by the names that IPython has for them.
+        """
+        shown = run(
+            '''
+            run("""
+            @crochet.wait_for(60)
+            async def broken(x):
+                await deferLater(reactor, 0.001)
+                return 1 / x
+            broken_later = crochet.run_in_reactor(broken.__wrapped__)
+            @crochet.wait_for(0.1)
+            async def slow():
+                await Deferred()
+            """)
+            for cell in ("broken(0)", "broken_later(0).wait()", "await broken_later(0)"):
+                run(cell, "ZeroDivisionError")
+            run("slow()", "TimeoutError")
+            run("await fail(LookupError())", "LookupError")
+            '''
+        ).stdout
+        assert shown.count("ZeroDivisionError: division by zero") == 3
+        assert "failed resolving arguments" not in shown
+        # The last frame is always shown: of an error that was not raised in code of the program's.
+        assert re.findall(r"_(?:core|interactive)/(\w+).py", shown) == ["waiting", "failure"]
+        assert re.search(r"waits in Cell In\[\d+\], line \d+ slow\(\)", shown), shown[-2000:]
+
     def test_can_be_run_again(self) -> None:
         """
         Those that load, set up, define decorated functions, and await.
@@ -129,7 +177,7 @@ class TestCells:
                 finally:
                     asyncio_end.append(await asyncio.sleep(0, "cleaned up"))
             """)
-            run("await both()", "CancelledError")
+            run("await both()", "KeyboardInterrupt")
             assert run("cancelled") == ["crochet-reactor"], run("cancelled")
             assert run("asyncio_end") == ["cleaned up"]
             assert run("await succeed(1)") == 1
@@ -361,7 +409,8 @@ def test_ctrl_c_at_the_prompt_cancels(tmp_path: Path) -> None:
             terminal.type(line + "\r")
         terminal.expect("begun")
         terminal.type(CTRL_C)
-        terminal.expect("Traceback")  # of the interrupt, or of the cancellation that comes of it
+        terminal.expect("Traceback")
+        terminal.expect("KeyboardInterrupt")
         terminal.expect("In [")
         terminal.type("'cancelled', len(cancelled)\r")
         terminal.expect("('cancelled', 1)")
@@ -381,6 +430,8 @@ for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
 from jupyter_client.manager import start_new_kernel
 manager, client = start_new_kernel(startup_timeout=2 * BOUND, kernel_name="python3")
 
+traceback = []
+
 def run(cell, error=None, at=None, do=None):
     "Run a cell; return what it printed and its value. Do something when it has printed *at*."
     request, printed = client.execute(cell), ""
@@ -399,6 +450,7 @@ def run(cell, error=None, at=None, do=None):
             printed += content["data"]["text/plain"]
         elif kind == "error":
             failed = content["ename"]
+            traceback[:] = content["traceback"]
         elif kind == "status" and content["execution_state"] == "idle":
             assert failed == error, (failed, content, printed, cell)
             return printed
@@ -511,9 +563,10 @@ class TestKernel:
                 print("waiting", flush=True)
                 return Deferred(lambda _: cancelled.append(threading.current_thread().name))
             """)
-            run("await hang()", "CancelledError", at="waiting", do=manager.interrupt_kernel)
+            run("await hang()", "KeyboardInterrupt", at="waiting", do=manager.interrupt_kernel)
+            assert len("".join(traceback).splitlines()) < 9, traceback
             assert run("cancelled") == "['crochet-reactor']"
-            run("await crochet.run_in_reactor(hang)()", "CancelledError",
+            run("await crochet.run_in_reactor(hang)()", "KeyboardInterrupt",
                 at="waiting", do=manager.interrupt_kernel)
             assert run("len(cancelled)") == "2"
             run("crochet.wait_for(60)(hang)()", "KeyboardInterrupt",

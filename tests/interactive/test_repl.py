@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred, succeed
 from crochet._interactive.prompts import (
     ask_by_readline,
     completions,
+    highlighter,
     history_file,
     private_history,
     start_of_name,
@@ -282,13 +283,70 @@ def test_a_program_decides_on_its_status() -> None:
     assert run_program("import sys; sys.exit(7)") == (7, "", "")
 
 
-def test_there_are_no_arguments() -> None:
+def test_asyncio_is_there_without_being_asked_for() -> None:
     """
-    A script's name would be taken for one that is run otherwise.
+    So that its awaitables are taken as Deferreds are, unless another reactor is chosen.
     """
-    status, _, err = run_program("", "script.py")
-    assert status == 2
-    assert "usage: python -m crochet" in err
+    program = "import asyncio\nprint(await asyncio.sleep(0.01, type(reactor).__name__))"
+    if not os.environ.get("CROCHET_TEST_REACTOR"):
+        assert run_program(program) == (0, "AsyncioSelectorReactor\n", "")
+        program = "print(type(reactor).__name__)"
+        assert run_program(program, "--reactor", "select") == (0, "SelectReactor\n", "")
+
+
+def test_the_program_may_be_an_argument() -> None:
+    """
+    With arguments of its own, whatever they look like.
+    """
+    code = "import sys\nprint(sys.argv, await crochet.run_in_reactor(lambda: 7)())"
+    told = run_program("", "-c", code, "one", "--reactor", "-c")
+    assert told == (0, "['-c', 'one', '--reactor', '-c'] 7\n", "")
+
+
+def test_the_program_may_be_a_script(tmp_path: Path) -> None:
+    """
+    Which finds its arguments, the modules beside it, and the name that it is run by.
+    """
+    (tmp_path / "beside_it.py").write_text("value = 'found'\n")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, beside_it\n"
+        "if __name__ == '__main__':\n"
+        "    print(sys.argv[1:], beside_it.value, await crochet.run_in_reactor(int)('7'))\n"
+        "print(__file__ == sys.argv[0])\n"
+    )
+    told = run_program("", str(script), "one", "--reactor", "two")
+    assert told == (0, "['one', '--reactor', 'two'] found 7\nTrue\n", "")
+
+
+def test_a_script_that_fails_shows_its_own_lines(tmp_path: Path) -> None:
+    """
+    From the statement on, and none of ours.
+    """
+    script = tmp_path / "script.py"
+    script.write_text("\nawait crochet.run_in_reactor(int)('x')\n")
+    status, _, err = run_program("", str(script))
+    assert status == 1
+    head, first, second = err.splitlines()[:3]
+    assert head == "Traceback (most recent call last):"
+    assert first == f'  File "{script}", line 2, in <module>'
+    assert second == "    await crochet.run_in_reactor(int)('x')"
+
+
+def test_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
+    """
+    By one line after the usage, before anything is started.
+    """
+    missing = tmp_path / "missing.py"
+    for arguments, text in (
+        ([str(missing)], f"cannot read '{missing}': No such file"),
+        (["-c"], "-c needs a program"),
+        (["--reactor", "steam"], "invalid choice: 'steam'"),
+    ):
+        status, _, err = run_program("", *arguments)
+        assert status == 2
+        assert "usage: python -m crochet" in err
+        assert text in err.splitlines()[-1]
 
 
 def without_toolkit(tmp_path: Path) -> dict[str, str]:
@@ -440,6 +498,20 @@ def test_completions_are_those_of_the_namespace() -> None:
     assert completions(namespace, "colo") == ["colour"]
     assert completions(namespace, "") == []
     assert completions(namespace, "failing.x") == []
+
+
+def test_python_is_coloured_where_pygments_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Without it the prompt is as before.
+    """
+    document = pytest.importorskip("prompt_toolkit.document", reason="the comfortable prompt")
+    pytest.importorskip("pygments", reason="it is what colours")
+    lexer = highlighter()
+    assert lexer is not None
+    line = lexer.lex_document(document.Document("await f()"))(0)
+    assert ("class:pygments.keyword", "await") in line
+    monkeypatch.setitem(sys.modules, "pygments.lexers.python", None)
+    assert highlighter() is None
 
 
 _HANG = """from twisted.internet.defer import Deferred; cancelled = []

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from crochet.testing import _body
 from crochet.testing._body import run_body, stacks
 from crochet.testing._clock import clocked
 from crochet.testing._leaks import LeakCheck
@@ -76,6 +77,24 @@ def test_says_what_it_awaits_when_time_is_over() -> None:
         assert "it was told to cancel but has not ended yet" in text
         assert clock.seconds() == 7.0
         late.callback(None)
+
+
+def test_is_looked_at_before_it_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Afterwards threads are elsewhere.
+    """
+    process = FakeProcess()
+    events: list[str] = []
+
+    def look() -> str:
+        events.append("looked at")
+        return ""
+
+    monkeypatch.setattr(_body, "stacks", look)
+    with clocked(process.loop, LeakCheck(process.bridge, lambda: None)):
+        slow: Deferred[None] = Deferred(lambda _: events.append("cancelled"))
+        assert run_body(process.loop, "test_body", lambda: slow, {}, 3.0) is not None
+    assert events == ["looked at", "cancelled"]
 
 
 def test_may_wait_for_what_cannot_be_told() -> None:

@@ -6,6 +6,7 @@ those that it is about.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -308,27 +309,37 @@ class TestShop(unittest.TestCase):
         ("mark", "option", "said"),
         [
             ("crochet(3, colour=1)", "crochet_timeout=5", "*unexpected keyword argument 'colour'*"),
+            ("crochet('soon')", "crochet_timeout=5", "*has the timeout 'soon'*"),
+            ("crochet(allow_leaks='colours')", "crochet_timeout=5", "*allows the leak 'colours'*"),
+            ("crochet(reactor='steam')", "crochet_timeout=5", "*asks for the reactor 'steam'*"),
             ("crochet", "crochet_timeout=soon", "*crochet_timeout is a number of seconds*'soon'*"),
+            ("crochet", "crochet_reactor=steam", "*crochet_reactor is one of*, not 'steam'"),
         ],
     )
     def test_refuses_what_it_does_not_know(
         self, pytester: pytest.Pytester, mark: str, option: str, said: str
     ) -> None:
         """
-        In the marker, and in the setting.
+        In the marker, and in the setting: once, when tests are collected, and nothing of ours with
+        it.
         """
         result = run_suite(
             pytester,
             f"""
 @pytest.mark.{mark}
-async def test_coroutine():
+@pytest.mark.parametrize("number", [1, 2])
+async def test_coroutine(number):
     pass
 """,
             "-o",
             option,
         )
-        assert result.ret != 0
-        result.stdout.fnmatch_lines([said])
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([said])
+        shown = result.stdout.str() + result.stderr.str()
+        assert len(re.findall(r"the marker crochet|crochet_(?:timeout|reactor) is", shown)) == 1
+        assert "_crochet_pytest" not in shown.partition("collected")[2]
+        assert "Traceback" not in shown
 
     def test_runs_each_example_of_hypothesis(self, pytester: pytest.Pytester) -> None:
         """
@@ -403,7 +414,7 @@ async def test_next():
                 "  *test_suite.py:* brew()",
                 "  a Deferred",
                 "The thread crochet-reactor is here:",
-                "*in mainLoop",
+                "  ... * frames of Python and of packages",
                 "test_stubborn() has not ended in 0.1 s; it was told to cancel but has not ended*",
             ]
         )
@@ -432,7 +443,7 @@ def test_blocks(gate):
         result.stdout.fnmatch_lines(
             [
                 "test_blocks() has not ended in 0.1 s; it was told to cancel but*",
-                "It has not come back from its call*",
+                "It has not come back*the reactor thread is in test_suite.py:*test_blocks()*",
                 "The thread crochet-reactor is here:",
                 "    gate.wait(60)",
             ]
@@ -788,6 +799,207 @@ async def test_leak():
         result.assert_outcomes(passed=1, errors=1)
 
 
+class TestChoice:
+    """
+    Of the reactor.
+    """
+
+    pytestmark = pytest.mark.skipif(
+        "CROCHET_TEST_REACTOR" in os.environ, reason="each process has another reactor then"
+    )
+
+    def test_by_the_setting(self, pytester: pytest.Pytester) -> None:
+        """
+        For all tests: what they await may be asyncio's.
+        """
+        result = run_suite(
+            pytester,
+            """
+import asyncio
+
+@pytest.mark.crochet
+async def test_coroutine():
+    assert await asyncio.sleep(0.01, 3) == 3
+
+def test_blocking(crochet_reactor):
+    assert wait_for(60)(asyncio.sleep)(0.01, 3) == 3
+
+@pytest.mark.crochet(reactor="select")
+async def test_other():
+    raise AssertionError("this is not run")
+""",
+            "-o",
+            "crochet_reactor=asyncio",
+        )
+        result.assert_outcomes(passed=2, errors=1)
+        result.stdout.fnmatch_lines(["*setup(reactor='select') came too late*"])
+
+    def test_by_a_marker(self, pytester: pytest.Pytester) -> None:
+        """
+        Which also holds for what is set up for tests before it.
+        """
+        result = run_suite(
+            pytester,
+            """
+import asyncio
+
+@pytest.mark.crochet
+async def test_before():
+    await asyncio.sleep(0.01)
+
+@pytest.mark.crochet(reactor="asyncio")
+async def test_coroutine():
+    await asyncio.sleep(0.01)
+""",
+        )
+        result.assert_outcomes(passed=2)
+
+    def test_is_not_for_the_clock(self, pytester: pytest.Pytester) -> None:
+        """
+        Which takes the place of a reactor.
+        """
+        result = run_suite(
+            pytester,
+            """
+@pytest.mark.crochet(reactor="asyncio")
+async def test_coroutine(crochet_clock):
+    pass
+""",
+        )
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*crochet_clock takes the place of one"])
+
+
+class TestAsynchronousFixtures:
+    """
+    Run in the reactor thread.
+    """
+
+    def test_of_each_scope(self, pytester: pytest.Pytester) -> None:
+        """
+        Each from its first line to its last in one task, and torn down after what uses it.
+        """
+        result = run_suite(
+            pytester,
+            """
+events = []
+
+async def moment():
+    from twisted.internet import reactor
+    assert threading.current_thread().name == "crochet-reactor"
+    await deferLater(reactor, 0.01)
+
+@pytest.fixture(scope="session")
+async def house():
+    await moment()
+    yield "house"
+    await moment()
+    events.append("house")
+
+@pytest.fixture(scope="module")
+async def room(house):
+    await moment()
+    return f"room of the {house}"
+
+@pytest.fixture
+async def table(room):
+    await moment()
+    events.append("laid")
+    yield f"table in the {room}"
+    await moment()
+    events.append("cleared")
+
+@pytest.mark.crochet
+async def test_coroutine(table):
+    await moment()
+    assert table == "table in the room of the house"
+    assert events == ["laid"]
+
+def test_blocking(crochet_reactor, table):
+    assert table == "table in the room of the house"
+    assert events == ["laid", "cleared", "laid"]
+
+class TestMethods:
+    name = "Ada"
+
+    @pytest.fixture
+    async def guest(self):
+        await moment()
+        yield self.name
+
+    @pytest.mark.crochet
+    async def test_method(self, guest, table):
+        assert guest == "Ada"
+
+def test_end():
+    assert events == ["laid", "cleared"] * 3
+""",
+        )
+        result.assert_outcomes(passed=4)
+
+    def test_fail_as_others_do(self, pytester: pytest.Pytester) -> None:
+        """
+        At either end; one that takes too long is cancelled.
+        """
+        result = run_suite(
+            pytester,
+            """
+@pytest.fixture
+async def broken():
+    raise ValueError("at the beginning")
+
+@pytest.fixture
+async def breaking():
+    yield
+    raise ValueError("at the end")
+
+@pytest.fixture
+async def slow():
+    await Deferred()
+
+@pytest.mark.crochet
+async def test_broken(broken):
+    pass
+
+@pytest.mark.crochet
+async def test_breaking(breaking):
+    pass
+
+@pytest.mark.crochet
+async def test_slow(slow):
+    pass
+""",
+            "-o",
+            "crochet_timeout=0.3",
+        )
+        result.assert_outcomes(passed=1, errors=3)
+        result.stdout.fnmatch_lines(["*ValueError: at the beginning", "*ValueError: at the end"])
+        result.stdout.fnmatch_lines(["*slow() has not answered in 0.3 s*"])
+
+    def test_on_the_clock(self, pytester: pytest.Pytester) -> None:
+        """
+        In virtual time, with nothing left behind.
+        """
+        result = run_suite(
+            pytester,
+            """
+@pytest.fixture
+async def tea(crochet_clock):
+    await deferLater(crochet_clock, 60.0)
+    yield "tea"
+    await deferLater(crochet_clock, 60.0)
+
+@pytest.mark.crochet
+async def test_coroutine(crochet_clock, tea):
+    assert (crochet_clock.seconds(), tea) == (60.0, "tea")
+
+def test_blocking(tea, crochet_clock):
+    assert (crochet_clock.seconds(), tea) == (60.0, "tea")
+""",
+        )
+        result.assert_outcomes(passed=2)
+
+
 class TestClock:
     """
     ``crochet_clock``
@@ -859,6 +1071,31 @@ def test_both(crochet_clock, crochet_reactor):
         )
         result.assert_outcomes(errors=1)
         result.stdout.fnmatch_lines(["*crochet_clock takes the place of the reactor*"])
+
+    def test_refuses_calls_to_the_reactor(self, pytester: pytest.Pytester) -> None:
+        """
+        Which runs by another clock, in its thread, or not at all. Afterwards it takes them again.
+        """
+        result = run_suite(
+            pytester,
+            """
+@wait_for(60)
+def brew():
+    from twisted.internet import reactor
+    return deferLater(reactor, 0.01, lambda: "tea")
+
+def test_before(crochet_reactor):
+    assert brew() == "tea"
+
+def test_mixed(crochet_clock):
+    with pytest.raises(RuntimeError, match="does not run in a test with crochet_clock"):
+        brew()
+
+def test_after(crochet_reactor):
+    assert brew() == "tea"
+""",
+        )
+        result.assert_outcomes(passed=3)
 
 
 class TestBeside:
@@ -996,6 +1233,6 @@ def test_the_how_to_page(pytester: pytest.Pytester) -> None:
     """
     text = (_PROJECT / "docs/howto/pytest.md").read_text()
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     result = run_file(pytester, "\n".join(blocks), "-W", "error")
     result.assert_outcomes(passed=text.count("def test_"))

@@ -140,23 +140,23 @@ class deadline:
     When the time is over, a wait under way ends with TimeoutError, as by a timeout of its own, and
     a ``wait_for`` function called later raises that at once and is not started. The deadline
     travels with the context: into the bodies of calls made inside the block, and into the Crochet
-    calls that code makes. It counts the monotonic clock's time, from the block's beginning.
+    calls that code makes. It counts the monotonic clock's time, from the block's beginning::
 
         with crochet.deadline(2.0):
             user = fetch_user(name)      # these two take 2 s together,
             orders = fetch_orders(user)  # though each may be given 5
 
-    It bounds what blocks, and the ``await`` of an EventualResult; other awaits are bounded by the
+    It bounds what blocks, and the ``await`` of an EventualResult; bound other awaits by the
     means of their loop, such as ``asyncio.timeout()``. What runs on in a copy of the context after
     the block, such as a task, is bounded while the block lasts. Use it in any thread, in coroutines
-    too. Blocks never itself; cleanup after a timeout is not counted, see ``grace`` of
+    too. It never blocks itself; cleanup after a timeout is not counted, see ``grace`` of
     :func:`wait_for`.
 
     Args:
         timeout: seconds; ``None`` and infinity add no limit. Zero and less are over already.
 
     Raises:
-        TypeError: *timeout* is no number.
+        TypeError: *timeout* is not a number.
         ValueError: *timeout* is NaN.
         RuntimeError: one object is used for two blocks at once. Make one for each block.
     """
@@ -211,6 +211,6 @@ class deadline:
         Return the seconds that are left in this context: never negative, infinity for no limit.
 
         Call it from any thread; in the body of a call it tells what the caller's deadline leaves.
-        Blocks never.
+        Never blocks.
         """
         return max(end_of(_bound.get()) - clock.monotonic(), 0.0)

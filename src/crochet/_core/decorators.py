@@ -134,6 +134,7 @@ class Decorators:
             try:
                 return run_and_wait(call, waiter, patience, options)
             finally:
+                __tracebackhide__ = True  # from users of IPython and pytest
                 del call, waiter  # an error's traceback holds this frame
 
         # No word of wait_for_reactor, which has these: it would keep itself alive.

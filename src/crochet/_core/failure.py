@@ -19,7 +19,7 @@ import copy
 import sys
 import weakref
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -196,7 +196,9 @@ class StoredError:
             # `raise` has just made the exception that the taker was handling, if any, part of
             # this one's history. It is not, and the next taker must not see it.
             _set_context(error, context)
-            del error, context, self
+            __tracebackhide__ = True
+            del error, context
+            self = cast("Any", None)  # of arguments that are missing IPython complains
 
     def _taken(self) -> BaseException:
         spare = _faithful_copy(self._error)

@@ -37,6 +37,13 @@ class EventualResult(Generic[T_co]):
     The result of a call to a function made by :func:`run_in_reactor`, once it is there.
 
     All methods may be called from any thread, and by any number of threads at once.
+
+    Example:
+        >>> result = run_in_reactor(asyncio.sleep)(0.01, "tea")
+        >>> result.wait(timeout=5.0)
+        'tea'
+        >>> result.done()
+        True
     """
 
     # __dict__ is for the attributes of programs, which 2.1.1 allowed.
@@ -69,7 +76,7 @@ class EventualResult(Generic[T_co]):
         """
         Tell whether the answer is there: a value or an error.
 
-        Call it from any thread. Blocks never.
+        Call it from any thread. Never blocks.
         """
         call = self._call
         if call.outcome is PENDING:
@@ -80,7 +87,7 @@ class EventualResult(Generic[T_co]):
         """
         Return the value, or raise the error, once it is there.
 
-        A wait that ended without an answer, for lack of time or by a signal's exception, leaves
+        A wait that times out, or is ended by a signal's exception, leaves
         the operation as it was; ``wait()`` again, or ``cancel()`` it. A :class:`deadline` around
         it can make the time shorter.
 
@@ -98,7 +105,7 @@ class EventualResult(Generic[T_co]):
             TimeoutError: the answer was not there in time.
             DeadlockError: this is the reactor thread, and the answer is not there.
             ReactorStopped: the reactor ended before it answered.
-            TypeError: *timeout* is no number.
+            TypeError: *timeout* is not a number.
             ValueError: *timeout* is NaN.
             BaseException: whatever the operation raised.
         """
@@ -115,6 +122,7 @@ class EventualResult(Generic[T_co]):
             outcome.throw()
         finally:
             # The traceback holds this frame; do not let it hold the result as well.
+            __tracebackhide__ = True
             del self, call, outcome
 
     def result(self, timeout: Seconds = None) -> T_co:
@@ -131,8 +139,8 @@ class EventualResult(Generic[T_co]):
 
     def exception(self, timeout: Seconds = None) -> BaseException | None:
         """
-        Return the error once the answer is there, or None if that is a value. Whoever has asked
-        knows of the error: it is not logged.
+        Return the error once the answer is there, or None if that is a value. The error then counts
+        as collected: it is not logged.
 
         Call it from any thread but the reactor's; once :meth:`done`, from that one, too.
         Blocks up to *timeout* seconds.
@@ -163,9 +171,9 @@ class EventualResult(Generic[T_co]):
     @property
     def progress(self) -> Progress | None:
         """
-        How far the operation is: its last :func:`report_progress`; None before the first.
+        How far the operation is, by its last :func:`report_progress`; None before the first.
 
-        Ask for it in any thread, also once the answer is there. Blocks never.
+        Ask for it in any thread, also once the answer is there. Never blocks.
         """
         return progress_of(self._call.reported)
 
@@ -177,7 +185,7 @@ class EventualResult(Generic[T_co]):
         report comes also if the answer came with it. An operation that fails ends it, too:
         :meth:`wait` then raises the error. It leaves the operation as it is, however it ends.
 
-        Call it from any thread. Blocks never; the iterator does, until there is something new, and
+        Call it from any thread. Never blocks; the iterator does, until there is something new, and
         is for any thread but the reactor's, one at a time.
 
         Args:
@@ -186,7 +194,7 @@ class EventualResult(Generic[T_co]):
                 before the first report, one with nothing done. ``None`` and infinity for never.
 
         Raises:
-            TypeError: *interval* or *heartbeat* is no number.
+            TypeError: *interval* or *heartbeat* is not a number.
             ValueError: one of them is NaN, or not above zero.
 
         The iterator raises:
@@ -205,7 +213,7 @@ class EventualResult(Generic[T_co]):
         """
         Tell whether the answer is that the operation was cancelled, as it was asked to be.
 
-        Call it from any thread. Blocks never.
+        Call it from any thread. Never blocks.
         """
         call = self._call
         error = _error_of(call)
@@ -213,14 +221,14 @@ class EventualResult(Generic[T_co]):
 
     def cancel(self) -> None:
         """
-        Ask the operation to end. What comes of it is seen in :meth:`wait`.
+        Ask the operation to end. :meth:`wait` shows the outcome.
 
         A call that has not started never will, and is answered with Twisted's CancelledError at
-        once. One that has started is told in the reactor thread, by ``cancel()`` of its Deferred;
-        it may clean up first, answer something else, or ignore it. One that has been answered
-        stays as it is.
+        once. One that has started is cancelled in the reactor thread, by ``cancel()`` of its
+        Deferred; it may clean up first, answer something else, or ignore it. One that has been
+        answered stays as it is.
 
-        Call it from any thread. Blocks never.
+        Call it from any thread. Never blocks.
         """
         self._call.bridge.notice_fork()
         self._call.cancel()
@@ -234,7 +242,7 @@ class EventualResult(Generic[T_co]):
         a hidden form field. It is good in this process, or in all that share the stash that was
         given to :func:`setup`.
 
-        Call it from any thread. Blocks never, but for a stash that processes share: until that has
+        Call it from any thread. Never blocks, but for a stash that processes share: until that has
         it, 10 s at most. In the reactor thread it never blocks; others may not find it at once.
 
         Args:
@@ -244,7 +252,7 @@ class EventualResult(Generic[T_co]):
         Raises:
             RuntimeError: as many results are kept as may be.
             OSError: the stash cannot be reached.
-            TypeError: *ttl* is no number.
+            TypeError: *ttl* is not a number.
             ValueError: *ttl* is not above zero.
         """
         return self._call.bridge.stash.put(self, ttl)
@@ -253,7 +261,7 @@ class EventualResult(Generic[T_co]):
         """
         Return the error as Twisted's Failure, or None while there is no error.
 
-        Call it from any thread. Blocks never.
+        Call it from any thread. Never blocks.
         """
         outcome = self._call.outcome
         return outcome.failure() if type(outcome) is StoredError else None
@@ -267,7 +275,7 @@ class EventualResult(Generic[T_co]):
         ``concurrent.futures.Future.add_done_callback``. It is called once; and once more, should
         an exception that a signal handler raises in the reactor thread interrupt it.
 
-        Call it from any thread. Blocks never.
+        Call it from any thread. Never blocks.
         """
         call = self._call
         call.bridge.notice_fork()  # or it would take this for one of the parent's
@@ -283,7 +291,7 @@ class EventualResult(Generic[T_co]):
         callbacks are called in a thread of ours, one after the other; while one blocks, those of
         other futures are called in another thread.
 
-        Call it from any thread. Blocks never.
+        Call it from any thread. Never blocks.
         """
         from .._coroutines.futures import ResultFuture  # setup() has loaded it
 
@@ -303,7 +311,7 @@ class EventualResult(Generic[T_co]):
         The loop is free meanwhile, and no thread is used up. An await that ends early, because its
         task is cancelled or its time is over, cancels the operation.
 
-        Call it from any thread that runs such a loop, in a coroutine. Blocks never.
+        Call it from any thread that runs such a loop, in a coroutine. Never blocks.
 
         Raises:
             TimeoutError: a :class:`deadline` around it is over.

@@ -22,7 +22,7 @@ from _thread import get_ident
 from collections.abc import Callable, Iterator
 from functools import partial
 from math import inf
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 from weakref import ref
 
 from .. import _errors
@@ -74,7 +74,10 @@ class TimedOut:
         try:
             raise error
         finally:
-            del error, self  # its traceback holds this frame
+            # Its traceback holds this frame. (Of arguments that are missing IPython complains.)
+            __tracebackhide__ = True
+            del error
+            self = cast("Any", None)
 
 
 def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptions) -> object:
@@ -114,6 +117,7 @@ def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptio
         raise
     finally:
         # An error's traceback holds this frame; do not let it hold the call as well.
+        __tracebackhide__ = True
         del call, waiter
     if type(outcome) is not StoredError and type(outcome) is not TimedOut:
         adopt = options.adopt

@@ -61,7 +61,8 @@ class Lag(NamedTuple):
     """
     How long calls had to wait lately until the reactor thread came to them, in seconds.
 
-    Of the last hundred bursts of calls, at most one a millisecond, it is told of the first call.
+    Of the last hundred bursts of calls, at most one a millisecond, it is measured for the first
+    call.
     """
 
     median: float
@@ -145,8 +146,10 @@ class CallInFlight:
     @property
     def waits_on(self) -> tuple[Place, ...]:
         """
-        Where the operation waits now, while this is being looked at: outermost function first, and
-        last the Deferred that has not fired. Empty if it waits on nothing, or has been answered.
+        Where the operation waits now, while this is being looked at.
+
+        The outermost function is first, and the Deferred that has not fired is last. Empty if it
+        waits on nothing, or has been answered.
         """
         call = self._call()
         return awaits(call.running) if call is not None else ()

@@ -21,8 +21,9 @@ the done callback, which may come in any and does nothing but tell the loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from contextlib import contextmanager, suppress
+from inspect import GEN_CREATED, getgeneratorstate, isawaitable
 from types import coroutine
 from typing import Any, cast
 
@@ -67,6 +68,34 @@ class Awaiting:
             return self._drive(steps) if hasattr(steps, "throw") else value
         return value
 
+    def in_cell(self, value: Any) -> Any:
+        """
+        Return what a cell is to await for *value*: the same, but interrupting the cell raises
+        KeyboardInterrupt there, and not the cancellation of its task.
+        """
+        value = self.awaitable(value)
+        return _interruptible(value) if _is_in_task() and isawaitable(value) else value
+
+    @contextmanager
+    def accepting(self, loop: asyncio.AbstractEventLoop) -> Generator[None, None, None]:
+        """
+        Have tasks that are made in a loop await Deferreds, such as those of ``asyncio.gather()``.
+        """
+        before = loop.get_task_factory()
+
+        def make_task(loop: asyncio.AbstractEventLoop, steps: Any, **options: Any) -> Any:
+            driven = _Driven(cast("Any", self._drive(steps)), steps)
+            if before is not None:
+                return before(loop, driven, **options)
+            return asyncio.Task(driven, loop=loop, **options)
+
+        loop.set_task_factory(make_task)
+        try:
+            yield
+        finally:
+            if loop.get_task_factory() is make_task:
+                loop.set_task_factory(before)
+
     def iterable(self, value: Any) -> Any:
         """
         Return what ``async for`` is to iterate over for *value*.
@@ -80,6 +109,7 @@ class Awaiting:
         return _Manager(self, value) if _has(value, "__aenter__") else value
 
     async def _await_deferred(self, deferred: Deferred[Any]) -> object:
+        __tracebackhide__ = True
         result = self._follow(deferred)
         return await _outcome(result, lambda: self._give_up(result, deferred))
 
@@ -101,6 +131,7 @@ class Awaiting:
         """
         Run a coroutine in this task, and wait in the reactor thread for the Deferreds it awaits.
         """
+        __tracebackhide__ = True
         step, argument = steps.send, None
         while True:
             try:
@@ -167,6 +198,7 @@ async def _outcome(
         result: what is awaited.
         cancel: cancels it in another way, and returns what is answered when it has ended.
     """
+    __tracebackhide__ = True
     ended = _end_of(result)
     try:
         await _shown(ended, onlooker(call_of(result)))
@@ -216,6 +248,46 @@ def _end_of(result: EventualResult[object]) -> asyncio.Future[None]:
     return ended
 
 
+async def _interruptible(awaitable: Awaitable[object]) -> object:
+    __tracebackhide__ = True
+    try:
+        return await awaitable
+    except asyncio.CancelledError:
+        task: Any = asyncio.current_task()
+        # From Python 3.11 on it is known whether it is this task that is cancelled.
+        if hasattr(task, "cancelling") and not task.cancelling():
+            raise
+    raise KeyboardInterrupt
+
+
+class _Driven(Coroutine[Any, Any, Any]):
+    """
+    A coroutine that is driven by another, for a task.
+    """
+
+    def __init__(self, steps: Generator[Any, Any, Any], coroutine: Any) -> None:
+        self._steps = steps
+        self.coroutine = coroutine  # what waits is looked for there, and it has the name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.coroutine, name)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._steps
+
+    def send(self, value: Any) -> Any:
+        return self._steps.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        if getgeneratorstate(self._steps) == GEN_CREATED:
+            self.coroutine.close()  # it will never be started, and says so otherwise
+        return self._steps.throw(*error)
+
+    def close(self) -> None:
+        self.coroutine.close()
+        self._steps.close()
+
+
 class _Iteration:
     """
     An asynchronous iterator whose steps may await what is answered by the reactor thread.
@@ -230,7 +302,8 @@ class _Iteration:
         return self
 
     async def __anext__(self) -> Any:
-        return await self._awaiting.awaitable(self._iterator.__anext__())
+        __tracebackhide__ = True
+        return await self._awaiting.in_cell(self._iterator.__anext__())
 
 
 class _Manager:
@@ -243,7 +316,9 @@ class _Manager:
         self._manager = manager
 
     async def __aenter__(self) -> Any:
-        return await self._awaiting.awaitable(self._manager.__aenter__())
+        __tracebackhide__ = True
+        return await self._awaiting.in_cell(self._manager.__aenter__())
 
     async def __aexit__(self, *error: object) -> Any:
-        return await self._awaiting.awaitable(self._manager.__aexit__(*error))
+        __tracebackhide__ = True
+        return await self._awaiting.in_cell(self._manager.__aexit__(*error))

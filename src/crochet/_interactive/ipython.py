@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .._lifecycle.lifecycle import EventLoop
@@ -81,6 +81,8 @@ class Extension:
             carried = Carried(imported_reactor(), self._event_loop.bridge, self._event_loop.calls)
             undo.callback(carried.stop)
             carried.start()
+            import asyncio  # and the rest: to import the package is to be cheap
+
             from .cells import Awaits
 
             awaits = Awaits(*self._path)
@@ -90,8 +92,10 @@ class Extension:
             ip.autoawait = True
             if hasattr(ip, "kernel"):
                 _have_signals_wake_the_loop(undo)
+                with suppress(RuntimeError):  # there is no loop, as where a test loads this
+                    undo.enter_context(self._awaiting.accepting(asyncio.get_running_loop()))
             else:
-                _replace_runner(ip, undo)
+                self._replace_runner(ip, undo)
             self._loaded[ip] = undo.pop_all()
 
     def unload(self, ip: Shell) -> None:
@@ -112,6 +116,28 @@ class Extension:
         if undo is not None:
             undo.close()
 
+    def _replace_runner(self, ip: Shell, undo: ExitStack) -> None:
+        from IPython.core import interactiveshell
+        from IPython.core.async_helpers import get_asyncio_loop
+
+        old: object = vars(interactiveshell).get("_asyncio_runner")
+        if ip.loop_runner is not old:
+            return
+
+        get_loop: Callable[[], Any] = get_asyncio_loop
+
+        def runner(cell: Coroutine[Any, Any, Any]) -> Any:
+            with self._awaiting.accepting(get_loop()):
+                return run_cell(get_loop, cell)
+
+        ip.loop_runner = runner
+
+        def put_back() -> None:
+            if ip.loop_runner is runner:
+                ip.loop_runner = old
+
+        undo.callback(put_back)
+
     @cached_property
     def _awaiting(self) -> Awaiting:
         from .await_in_task import Awaiting  # which imports asyncio
@@ -122,7 +148,7 @@ class Extension:
         """
         Return what a cell is to await for *value*. Cells call it.
         """
-        return self._awaiting.awaitable(value)
+        return self._awaiting.in_cell(value)
 
     def iterable(self, value: Any) -> Any:
         """
@@ -141,22 +167,6 @@ def _remove(transformers: list[Any], awaits: object) -> None:
     # IPython may have removed it, or replaced the list.
     if awaits in transformers:
         transformers.remove(awaits)
-
-
-def _replace_runner(ip: Shell, undo: ExitStack) -> None:
-    from IPython.core import interactiveshell
-    from IPython.core.async_helpers import get_asyncio_loop
-
-    old: object = vars(interactiveshell).get("_asyncio_runner")
-    if ip.loop_runner is not old:
-        return
-    ip.loop_runner = runner = partial(run_cell, get_asyncio_loop)
-
-    def put_back() -> None:
-        if ip.loop_runner is runner:
-            ip.loop_runner = old
-
-    undo.callback(put_back)
 
 
 def _have_signals_wake_the_loop(undo: ExitStack) -> None:

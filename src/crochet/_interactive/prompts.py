@@ -10,11 +10,13 @@ import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prompt_toolkit.history import History
+    from prompt_toolkit.lexers import Lexer
 
 Ask = Callable[[str], str]
 
@@ -52,7 +54,9 @@ def ask_by_toolkit(namespace: dict[str, Any]) -> Ask:
             for name in completions(namespace, word):
                 yield Completion(name, start_position=-len(word))
 
-    session: PromptSession[str] = PromptSession(history=private_history(), completer=Names())
+    session: PromptSession[str] = PromptSession(
+        history=private_history(), completer=Names(), lexer=highlighter()
+    )
 
     def ask(prompt: str) -> str:
         # What other threads print meanwhile appears above the line.
@@ -60,6 +64,22 @@ def ask_by_toolkit(namespace: dict[str, Any]) -> Ask:
             return session.prompt(prompt)
 
     return ask
+
+
+def highlighter() -> Lexer | None:
+    """
+    Return what colours Python, or None where Pygments is not installed.
+
+    Raises:
+        ImportError: prompt_toolkit is not installed.
+    """
+    from prompt_toolkit.lexers import PygmentsLexer
+
+    try:
+        python = import_module("pygments.lexers.python")  # which has no types
+    except ImportError:
+        return None
+    return PygmentsLexer(python.PythonLexer)
 
 
 def private_history() -> History:

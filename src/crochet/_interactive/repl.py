@@ -1,5 +1,5 @@
 """
-``python -m crochet``: type Python, with ``await`` on the reactor.
+``python -m crochet``: type Python, with ``await`` on the reactor; or run a program that way.
 
 Which thread a statement runs in, is decided statement by statement:
 
@@ -25,14 +25,15 @@ import codeop
 import sys
 from collections.abc import Callable
 from inspect import CO_COROUTINE
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType, TracebackType
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from .._core.decorators import Decorators
+from .._reactor.choice import ReactorName
 from .prompts import choose_prompt
 from .reactor_proxy import Carried
 
-_FILE = "<stdin>"
 _FUTURES: int = sum(
     getattr(__future__, name).compiler_flag for name in __future__.all_feature_names
 )
@@ -45,11 +46,13 @@ class Repl:
     Args:
         calls: makes statements that await run in the reactor thread.
         namespace: what names in the statements mean.
+        file: where they are from, for tracebacks.
     """
 
-    def __init__(self, calls: Decorators, namespace: dict[str, Any]) -> None:
+    def __init__(self, calls: Decorators, namespace: dict[str, Any], file: str = "<stdin>") -> None:
         self._in_reactor = calls.wait_for(None)(statement)
         self._namespace = namespace
+        self._file = file
         self._compile = codeop.CommandCompiler()
         self._compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
@@ -82,7 +85,7 @@ class Repl:
                 lines = []
                 continue
             try:
-                code = self._compile("\n".join(lines), _FILE, "single")
+                code = self._compile("\n".join(lines), self._file, "single")
                 if code is None:
                     continue  # there is more to come
                 lines = []
@@ -91,7 +94,7 @@ class Repl:
                 print("\nKeyboardInterrupt")
                 lines = []
             except Exception as error:
-                show(error)
+                self._show(error)
                 lines = []
 
     def run_all(self, source: bytes) -> int:
@@ -104,19 +107,32 @@ class Repl:
         flags: int = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         try:
             tree: ast.Module = compile(
-                source, _FILE, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True
+                source, self._file, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True
             )
-            # All of it, for its errors are to be told before any of it runs.
-            whole = cast("CodeType", compile(tree, _FILE, "exec", flags, dont_inherit=True))
+            # All of it, so that its errors are shown before any of it runs.
+            whole = cast("CodeType", compile(tree, self._file, "exec", flags, dont_inherit=True))
             flags |= whole.co_flags & _FUTURES
             for node in tree.body:
                 module = ast.Module([node], [])
-                code = compile(module, _FILE, "exec", flags, dont_inherit=True)
+                code = compile(module, self._file, "exec", flags, dont_inherit=True)
                 self.run(cast("CodeType", code))
         except Exception as error:
-            show(error)
+            self._show(error)
             return 1
         return 0
+
+    def _show(self, error: BaseException) -> None:
+        """
+        Print an error, from where it passed the statement on, and keep it for ``pdb.pm()``.
+        """
+        traceback = self._in_statement(error.__traceback__)
+        sys.last_type, sys.last_value, sys.last_traceback = type(error), error, traceback
+        sys.excepthook(type(error), error.with_traceback(traceback), traceback)
+
+    def _in_statement(self, traceback: TracebackType | None) -> TracebackType | None:
+        while traceback is not None and traceback.tb_frame.f_code.co_filename != self._file:
+            traceback = traceback.tb_next
+        return traceback
 
 
 def statement(function: Callable[[], Any]) -> object:
@@ -126,19 +142,25 @@ def statement(function: Callable[[], Any]) -> object:
     return function()
 
 
-def show(error: BaseException) -> None:
+def _program(code: list[str] | None, script: list[str]) -> tuple[str, bytes | None]:
     """
-    Print an error, from where it passed the statement on, and keep it for ``pdb.pm()``.
+    Return a name for the program asked for, and its text: None for a prompt. Set ``sys.argv``.
+
+    Raises:
+        OSError: it cannot be read.
     """
-    traceback = _in_statement(error.__traceback__)
-    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, traceback
-    sys.excepthook(type(error), error.with_traceback(traceback), traceback)
-
-
-def _in_statement(traceback: TracebackType | None) -> TracebackType | None:
-    while traceback is not None and traceback.tb_frame.f_code.co_filename != _FILE:
-        traceback = traceback.tb_next
-    return traceback
+    if code:
+        sys.argv = ["-c", *code[1:]]
+        return "<string>", code[0].encode()
+    if script and script[0] != "-":
+        path = Path(script[0])
+        source = path.read_bytes()
+        sys.argv = script
+        if not getattr(sys.flags, "safe_path", False):  # from Python 3.11 on
+            sys.path[0] = str(path.absolute().parent)
+        return str(path), source
+    sys.argv = script or [""]
+    return "<stdin>", sys.stdin.buffer.read() if script or not sys.stdin.isatty() else None
 
 
 def main(crochet: Any) -> int:
@@ -148,12 +170,28 @@ def main(crochet: Any) -> int:
     Returns:
         The status that the process is to end with.
     """
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m crochet",
-        description="Type Python with top-level await on Twisted's reactor; or give it a program "
-        "on standard input.",
-    ).parse_args()
-    crochet.setup()
+        usage="%(prog)s [-h] [--reactor NAME] [-c CODE ... | SCRIPT.py ... | -]",
+        description="Type Python with top-level await, on asyncio's and Twisted's event loop; or "
+        "run a program that way: a script, the text after -c, or standard input.",
+    )
+    names = get_args(ReactorName)
+    parser.add_argument("--reactor", choices=names, help="asyncio if you do not choose one")
+    # Both end the options, as Python's own do: what follows is the program's.
+    rest = argparse.REMAINDER
+    parser.add_argument("-c", dest="code", nargs=rest, help="a program, then its arguments")
+    parser.add_argument("script", nargs=rest, help="a file, or -, then its arguments")
+    options = parser.parse_args()
+    if options.code == []:
+        parser.error("-c needs a program")
+    try:
+        file, source = _program(options.code, options.script)
+    except OSError as error:
+        parser.error(f"cannot read {error.filename!r}: {error.strerror}")
+    # An installed reactor, as by a sitecustomize, is kept.
+    is_free = "twisted.internet.reactor" not in sys.modules
+    crochet.setup(reactor=options.reactor or ("asyncio" if is_free else None))
     reactor = sys.modules["twisted.internet.reactor"]
     event_loop = crochet._event_loop
     carried = Carried(reactor, event_loop.bridge, event_loop.calls)
@@ -161,13 +199,15 @@ def main(crochet: Any) -> int:
     module = sys.modules["__main__"] = ModuleType("__main__")
     namespace = vars(module)
     namespace.update(__builtins__=builtins, crochet=crochet, reactor=reactor)
-    repl = Repl(event_loop.calls, namespace)
+    if file[0] != "<":
+        namespace["__file__"] = file
+    repl = Repl(event_loop.calls, namespace, file)
     try:
-        if not sys.stdin.isatty():
-            return repl.run_all(sys.stdin.buffer.read())
+        if source is not None:
+            return repl.run_all(source)
         ask, advice = choose_prompt(namespace)
         print(f"Crochet {crochet.__version__}, Python {sys.version.split()[0]}")
-        print("`await` a Deferred or a coroutine; `crochet` and `reactor` are there. Ctrl-D ends.")
+        print("`await` anything; `crochet` and `reactor` are there. Ctrl-D ends.")
         if advice:
             print(advice)
         repl.interact(ask)

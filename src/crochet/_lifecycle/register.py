@@ -47,12 +47,15 @@ def register(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
 
     The reactor still runs then, and so do other threads. Python waits for those that are not
     daemons only after that, so *function* may tell them to end. It is called in the main thread,
-    and exit waits for it. What it raises is logged, and the others are called all the same. Once
+    and exit waits for it. What it raises is logged, and the others are still called. Once
     the main thread has ended, this does what ``atexit.register`` does.
 
     A forked child does not call what its parent has registered.
 
-    Call it from any thread. Blocks never.
+    Call it from any thread. Never blocks.
+
+    Example:
+        >>> register(print, "the main thread has ended")
     """
     _registered.append((os.getpid(), partial(function, *args, **kwargs)))
     try:

@@ -59,16 +59,16 @@ class LocalStash(SharedStash):
     """
     Keeps results for all processes of this user on this machine that name the same stash.
 
-    Hand it to ``setup(stash=...)``, which has the use of its methods. It opens nothing before the
+    Hand it to ``setup(stash=...)``, which calls its methods. It opens nothing before the
     first ``stash()`` or look-up in a process.
 
-    Call it from any thread. Blocks never.
+    Call it from any thread. Never blocks.
 
     Args:
         name: of the stash; or the path of a directory that nobody else has rights to. A name stands
             for one under ``$XDG_RUNTIME_DIR``, or else in the temporary folder.
         serializer: makes bytes of values; None is for tagged JSON of plain values.
-        allow: classes that may be brought to life from bytes: exceptions, and dataclasses.
+        allow: classes that may be made from bytes: exceptions, and dataclasses.
         max_size: how many bytes an answer may take.
         max_results: how many results there may be in the stash; one more is refused.
         evict: delete the oldest answered result instead.

@@ -159,10 +159,10 @@ class RedisStash(SharedStash):
     """
     Keeps results for all processes, on any machines, that name the same server and have the key.
 
-    Hand it to ``setup(stash=...)``, which has the use of its methods. It opens nothing before the
+    Hand it to ``setup(stash=...)``, which calls its methods. It opens nothing before the
     first ``stash()`` or look-up in a process. It needs the extra ``crochet[redis]``.
 
-    Call it from any thread. Blocks never.
+    Call it from any thread. Never blocks.
 
     Args:
         url: of the server, as redis-py has them: ``redis://``, ``rediss://`` (whose certificate is
@@ -173,7 +173,7 @@ class RedisStash(SharedStash):
             and each is good for reading, so that keys can be changed one process at a time.
         prefix: of the keys and channels on the server.
         serializer: makes bytes of values; None is for tagged JSON of plain values.
-        allow: classes that may be brought to life from bytes: exceptions, and dataclasses.
+        allow: classes that may be made from bytes: exceptions, and dataclasses.
         max_size: how many bytes an answer may take.
         max_results: how many results this process may keep; one more is refused.
         evict: delete this process's oldest answered result instead.
@@ -708,7 +708,7 @@ class RedisStash(SharedStash):
 
     def explain(self, call: Any) -> str:
         """
-        Tell more of a call that is a wait for another process. From any thread; blocks never.
+        Tell more of a call that is a wait for another process. Thread-safe. Never blocks.
         """
         text = super().explain(call)
         since = self._away_since

@@ -52,7 +52,7 @@ class Serializer(Protocol):
 
 class PickleSerializer:
     """
-    Makes bytes by pickle: of nearly any value, and whoever can write to the stash can run code in
+    Makes bytes by pickle, of nearly any value. Anyone who can write to the stash can run code in
     every process that reads it.
 
     Args:
@@ -69,7 +69,7 @@ class PickleSerializer:
         """
         Return a value as bytes.
 
-        Call it from any thread. Blocks never.
+        Call it from any thread. Never blocks.
         """
         return pickle.dumps(value, self._protocol)
 
@@ -77,7 +77,7 @@ class PickleSerializer:
         """
         Return the value again. It runs what the bytes say.
 
-        Call it from any thread. Blocks never.
+        Call it from any thread. Never blocks.
         """
         return pickle.loads(data)
 

@@ -629,7 +629,7 @@ class SharedStash(ABC):
 
     def explain(self, call: Call) -> str:
         """
-        Tell more of a call that is a wait for another process. From any thread; blocks never.
+        Tell more of a call that is a wait for another process. From any thread; never blocks.
         """
         remote = self._remote_of.get(call)
         if remote is None:
@@ -713,7 +713,7 @@ class SharedStash(ABC):
 
     def leave(self) -> None:
         """
-        Let other processes learn that the reactor has ended. From its thread; blocks never.
+        Let other processes learn that the reactor has ended. From its thread; never blocks.
         """
         if self._reports is not None:
             self._reports.begin()
@@ -745,7 +745,7 @@ class SharedStash(ABC):
 
     def status(self) -> StashStatus:
         """
-        Tell what it does now. From any thread; blocks never.
+        Tell what it does now. From any thread; never blocks.
         """
         kept, owned = self._table.status()[1:3]
         return StashStatus(self.kind, kept, owned, len(self._remotes), self._connection())

@@ -69,7 +69,7 @@ class Channel(AsyncIterator[T], Generic[T]):
         overflow: ``"error"`` or ``"drop_oldest"``.
 
     Raises:
-        TypeError: *buffersize* is no integer.
+        TypeError: *buffersize* is not an integer.
         ValueError: it is less than 1, or *overflow* is something else.
     """
 
@@ -115,7 +115,7 @@ class Channel(AsyncIterator[T], Generic[T]):
         """
         Have an item come out. Once the channel has ended, it is dropped.
 
-        Call it from the reactor thread. Blocks never.
+        Call it from the reactor thread. Never blocks.
 
         Raises:
             RuntimeError: this is another thread than the one in which the channel was made.
@@ -143,16 +143,16 @@ class Channel(AsyncIterator[T], Generic[T]):
         """
         Have the iteration end, after the items that wait. Once it has ended, nothing happens.
 
-        Call it from the reactor thread. Blocks never.
+        Call it from the reactor thread. Never blocks.
         """
         self._end(None)
 
     def fail(self, error: BaseException | Failure) -> None:
         """
         Have the iteration end with an error, after the items that wait. Once it has ended, nothing
-        happens. It fits as an errback, and as what is told of a lost connection.
+        happens. It can be used as an errback, and as a callback for a lost connection.
 
-        Call it from the reactor thread. Blocks never.
+        Call it from the reactor thread. Never blocks.
         """
         failure: Any = error
         self._end(failure.value if isinstance(error, Failure) else error)
@@ -171,7 +171,7 @@ class Channel(AsyncIterator[T], Generic[T]):
         it: the stream was closed, or the buffer has overflown. For what tells the source, such as
         unsubscribing. At once, if that was so before. What it raises is logged.
 
-        Call it from the reactor thread. Blocks never.
+        Call it from the reactor thread. Never blocks.
         """
         if self._is_closed:
             _call(function)
@@ -195,7 +195,7 @@ class Channel(AsyncIterator[T], Generic[T]):
         a push producer is. A clean end finishes the channel, another one fails it. When the channel
         is closed, the connection is.
 
-        Call it from the reactor thread. Blocks never.
+        Call it from the reactor thread. Never blocks.
         """
         return _Receiver(self)
 
@@ -205,7 +205,7 @@ class Channel(AsyncIterator[T], Generic[T]):
         """
         Have a producer's pace follow the consumer's.
 
-        Call it from the reactor thread. Blocks never.
+        Call it from the reactor thread. Never blocks.
 
         Raises:
             RuntimeError: there is one already.
@@ -227,7 +227,7 @@ class Channel(AsyncIterator[T], Generic[T]):
         """
         Forget the producer, which has no more. The channel stays open: others may follow.
 
-        Call it from the reactor thread. Blocks never.
+        Call it from the reactor thread. Never blocks.
         """
         self._producer = None
 
@@ -235,7 +235,7 @@ class Channel(AsyncIterator[T], Generic[T]):
         """
         Do as ``put()`` does.
 
-        Call it from the reactor thread. Blocks never.
+        Call it from the reactor thread. Never blocks.
         """
         self.put(data)
 
@@ -282,10 +282,10 @@ class Channel(AsyncIterator[T], Generic[T]):
 
     async def aclose(self) -> None:
         """
-        Close the channel: the source is told, and what waits is dropped. A stream does that when it
-        ends.
+        Close the channel: call what :meth:`on_close` was given, and drop what waits. A stream does
+        that when it ends.
 
-        Call it from the reactor thread. Blocks never.
+        Call it from the reactor thread. Never blocks.
         """
         self._items.clear()
         self._error = None

@@ -45,7 +45,8 @@ _BETWEEN_LOOKS = 0.01
 class Crawl(Stream[T_co]):
     """
     The items of a Scrapy crawl, one by one, as they are scraped; made by
-    :func:`crochet.scrapy.crawl`. It is a :class:`Stream`: leave it by the end of a ``with`` block.
+    :func:`crochet.scrapy.crawl`. It is a :class:`crochet.Stream`: leave it by the end of a ``with``
+    block.
 
     Its ``progress`` counts requests: those that are done, of those that are known so far.
     """
@@ -59,11 +60,12 @@ class Crawl(Stream[T_co]):
     @property
     def stats(self) -> dict[str, object]:
         """
-        What Scrapy has counted so far, as a new dict: ``item_scraped_count``,
-        ``response_received_count``, ``spider_exceptions/count`` and more, and ``finish_reason``
-        once the crawl has ended.
+        What Scrapy has counted so far, as a new dict.
 
-        Call it from any thread, also when the stream is closed. Blocks never.
+        It has ``item_scraped_count``, ``response_received_count``, ``spider_exceptions/count`` and
+        more, and ``finish_reason`` once the crawl has ended.
+
+        Call it from any thread, also when the stream is closed. Never blocks.
         """
         try:
             collector = self._crawler.stats

@@ -119,14 +119,14 @@ class Stream(Iterator[T_co]):
         comes instead of the stream's *timeout*, which bounds no wait here; a :class:`deadline`
         does.
 
-        Call it from any thread. Blocks never.
+        Call it from any thread. Never blocks.
 
         Args:
             interval: seconds.
             beat: what is returned instead of an item.
 
         Raises:
-            TypeError: *interval* is no number.
+            TypeError: *interval* is not a number.
             ValueError: it is NaN, or not above zero.
         """
         every = seconds(interval)
@@ -143,6 +143,6 @@ class Stream(Iterator[T_co]):
         ``next()``, but that nobody waits for the body's cleanup. An ``await`` that ends early, for
         its task is cancelled, closes the stream.
 
-        Call it from any thread. Blocks never.
+        Call it from any thread. Never blocks.
         """
         return AsyncStream(self._consumer)

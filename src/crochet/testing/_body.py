@@ -1,5 +1,5 @@
 """
-Runs a test's body in the reactor thread, for a thread that waits for it no longer than told.
+Runs a test's body in the reactor thread, for a thread that waits for it up to a limit.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from .._core.result import EventualResult, call_of
+from .._diagnostics.frames import OWN, above_the_reactor, owner_of, stack_of, told
 from .._diagnostics.waits_on import awaits
 from .._errors import TimeoutError
 from .._lifecycle.lifecycle import EventLoop
@@ -63,12 +64,13 @@ def run_body(
     except TimeoutError:
         if result.done():
             raise  # the body's own
-        where = _describe(returned, result)
+        # All of it as it is now: cancelling moves threads on.
+        where = _describe(loop, returned, result) + stacks()
         ended = _end(result)
         end = (
             "its Deferred was cancelled" if ended else "it was told to cancel but has not ended yet"
         )
-        return f"{name}() has not ended in {limit:g} s; {end}.\n{where}{stacks()}"
+        return f"{name}() has not ended in {limit:g} s; {end}.\n{where}"
     except BaseException:
         if not result.done():
             _end(result)
@@ -87,11 +89,14 @@ def _end(result: EventualResult[object]) -> bool:
     return result.done()
 
 
-def _describe(returned: list[object], result: EventualResult[object]) -> str:
+def _describe(loop: EventLoop, returned: list[object], result: EventualResult[object]) -> str:
     if not returned:
+        stack = above_the_reactor(stack_of(loop.bridge.reactor_thread or 0))
+        where = told(stack)
         return (
-            "It has not come back from its call, or has not been called yet: look for what blocks "
-            "the reactor thread.\n"
+            "It has not come back from its call, or has not been called yet: "
+            + (f"the reactor thread is in {where}" if where else "the reactor thread is busy")
+            + ".\n"
         )
     lines = "".join(f"  {place}\n" for place in awaits(call_of(result).running))
     return f"It awaits, the innermost last:\n{lines}" if lines else "It awaits nothing.\n"
@@ -107,6 +112,22 @@ def stacks() -> str:
     for thread in sorted(threading.enumerate(), key=lambda each: each.name != "crochet-reactor"):
         frame = frames.get(thread.ident or 0)
         if frame is not None and thread.name != "crochet-log-writer":
-            stack = "".join(traceback.format_stack(frame))
-            text += f"The thread {thread.name} is here:\n{stack}"
+            stack = traceback.extract_stack(frame)
+            text += f"The thread {thread.name} is here:\n{_folded(stack)}"
+    return text
+
+
+def _folded(stack: traceback.StackSummary) -> str:
+    """
+    Format a stack, with one line for frames in a row that are Python's or of packages.
+    """
+    text, hidden = "", 0
+    for number, entry in enumerate(stack, 1):
+        # The innermost is shown, whosever it is: it says what the thread waits in.
+        if owner_of(entry.filename) != OWN and number < len(stack):
+            hidden += 1
+            continue
+        if hidden:
+            text += f"  ... {hidden} frames of Python and of packages\n"
+        text, hidden = text + "".join(traceback.format_list([entry])), 0
     return text

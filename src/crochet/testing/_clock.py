@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import _thread
 import math
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -139,8 +140,8 @@ class CrochetClock(Clock):
         if end == math.inf:
             raise _errors.DeadlockError(
                 "this wait has no timeout, and nothing is scheduled on crochet_clock: it could "
-                "only last for ever. Give it a timeout, or have the code under test schedule its "
-                "calls on the fixture, which is a Clock"
+                "never end. Give it a timeout, or have the code under test schedule its calls on "
+                "the fixture, which is a Clock, and not on the reactor, which does not run here"
             )
         self.rightNow = max(end, self.seconds())
 
@@ -216,7 +217,7 @@ def clocked(loop: EventLoop, leaks: LeakCheck) -> Generator[CrochetClock, None, 
     # A reactor that runs is not to start what is not for it.
     borrowed = bridge.borrow()
     try:
-        with _waiting_by(clock, bridge):
+        with _waiting_by(clock, bridge), _refusing_the_reactor(clock._owner):
             bridge.reactor_thread = -1
             bridge.diagnosis = Diagnosis(bridge)
             # A reactor that ran before has noted it by its own time.
@@ -229,6 +230,40 @@ def clocked(loop: EventLoop, leaks: LeakCheck) -> Generator[CrochetClock, None, 
         vars(loop).update(flags)
         bridge.give_back(borrowed)
         _catch_up(loop)
+
+
+@contextmanager
+def _refusing_the_reactor(owner: int) -> Generator[None, None, None]:
+    """
+    Have the program's reactor take no timed call from the test: it does not run in virtual time,
+    or in a thread of its own, by the real clock.
+
+    A reactor that is installed in the ``with`` block is not found. Nothing runs that one.
+    """
+    reactor = sys.modules.get("twisted.internet.reactor")
+    if reactor is None:
+        yield
+        return
+    own = vars(reactor).get("callLater")  # put there by another, such as CROCHET_DEBUG
+    call_later = reactor.callLater
+
+    def refuse(*args: object, **kwargs: object) -> object:
+        if _thread.get_ident() != owner:
+            return call_later(*args, **kwargs)
+        raise RuntimeError(
+            "twisted.internet.reactor does not run in a test with crochet_clock, so this call of "
+            "callLater() would never be made, or by another clock. Have the code under test take "
+            "the reactor as an argument, and give it the fixture"
+        )
+
+    vars(reactor)["callLater"] = refuse
+    try:
+        yield
+    finally:
+        if own is None:
+            del vars(reactor)["callLater"]
+        else:
+            vars(reactor)["callLater"] = own
 
 
 def _catch_up(loop: EventLoop) -> None:
