@@ -8,8 +8,8 @@ What must always hold:
    task group or a cancel scope of the body's own), it throws that into the body, at the ``yield``.
    Cancelled by Twisted, which is how a stream is closed and a reactor ends, it closes the body, as
    ``aclose()`` does: GeneratorExit comes at the ``yield``, and ``finally`` blocks run.
-3. An item that comes after the stream was closed is dropped. An error that comes then is logged,
-   unless it says no more than that.
+3. What comes once the body is to end (``pipe.is_ending``) is not for the stream: an item is
+   dropped, and an error logged, unless it says no more than that.
 
 Threads: all of it is the reactor thread's.
 """
