@@ -126,12 +126,13 @@ class TestSignature:
         here = place.process()
         uids = [here.call(lambda: 7).stash() for _ in range(2)]
         stranger = Here(RedisStash(place.server.url, key="another key, as long"))
-        with pytest.raises(KeyError):
-            stranger.peek(uids[0])
+        for look in (stranger.peek, stranger.take):
+            with pytest.raises(KeyError):
+                look(uids[0])
         stranger.end()
         logged.take()
         heir = Here(RedisStash(place.server.url, key=["a new key for all", KEY]))
-        assert heir.take(uids[0]).wait(BOUND) == 7
+        assert heir.take(uids[0]).wait(BOUND) == 7  # what was not the stranger's is still there
         heir.end()
 
     def test_of_a_report_is_looked_at_too(self, place: RedisPlace, logged: LoggedFailures) -> None:
@@ -169,6 +170,39 @@ class TestSignature:
         with pytest.raises(KeyError):
             here.peek(uid)
         logged.take()
+
+
+class TestLostReplies:
+    """
+    What redis-py does when a connection ends after a command, and before its reply.
+    """
+
+    def test_the_taker_is_the_one_that_was(
+        self, place: RedisPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        1. The server notes the taker, and its reply is lost. 2. redis-py sends the command again.
+        """
+        here, there = place.process(), place.process()
+        uid = here.call(lambda: 7).stash()
+        with client_of(place) as client:
+            assert client.hget(f"crochet:{{{uid}}}", "taken") is None
+        read = redis.Connection.read_response
+        lost: list[object] = []
+
+        def lose(connection: Any, *args: Any, **kwargs: Any) -> Any:
+            reply = read(connection, *args, **kwargs)
+            if isinstance(reply, list) and len(reply) == 2 and not lost:
+                lost.append(reply)
+                raise redis.ConnectionError("the connection has ended")
+            return reply
+
+        for kind in (redis.Connection, redis.UnixDomainSocketConnection):
+            monkeypatch.setattr(kind, "read_response", lose)
+        assert there.take(uid).wait(BOUND) == 7
+        assert lost
+        with pytest.raises(KeyError):
+            place.process().take(uid)
 
 
 class TestExpiry:

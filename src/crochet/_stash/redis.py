@@ -83,12 +83,16 @@ _REPORT = b"report\0"
 _MOST_UNSENT = 10_000
 
 # Looks at a row that nobody has taken, with when it expires; and may take it. (No state is secret:
-# "p" is for pending.)
+# "p" is for pending.) One that is signed with a key which the taker does not have stays for others.
+# The mark is the taker's own, for redis-py sends a command again whose reply was lost.
 _CLAIM = """
-local found = redis.call('HMGET', KEYS[1], 'data', 'taken', 'state', 'aliased', 'report')
-if not found[1] or found[2] then return false end
-if ARGV[1] == '1' then
-  redis.call('HSET', KEYS[1], 'taken', '1')
+local names = {'data', 'taken', 'state', 'aliased', 'report', 'signer'}
+local found = redis.call('HMGET', KEYS[1], unpack(names))
+if not found[1] or (found[2] and found[2] ~= ARGV[1]) then return false end
+local is_known = false
+for index = 4, #ARGV do is_known = is_known or ARGV[index] == found[6] end
+if ARGV[1] ~= '' and is_known then
+  redis.call('HSET', KEYS[1], 'taken', ARGV[1])
   if found[3] == 'p' then
     local left = redis.call('PTTL', KEYS[1])
     if left >= 0 and left < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
@@ -352,7 +356,7 @@ class RedisStash(SharedStash):
             state = "p" if row.state == "pending" else "a"
             data = self._signed(uid, row, self._expiry(ttl))  # type: ignore[arg-type]
             with client.pipeline() as pipe:
-                fields = {"data": data, "state": state}
+                fields = {"data": data, "state": state, "signer": _name_of(self._keys[0])}
                 if row.report:
                     fields["report"] = self._signed_report(uid, row.report)
                 pipe.hset(key, mapping=fields)
@@ -416,10 +420,10 @@ class RedisStash(SharedStash):
             self._command(partial(self._tell, uid=uid, report=report))
 
     def _store_claim(self, uid: int, *, take: bool) -> Row | None:
+        mark = secrets.token_hex(8) if take else ""
         times = int(_LINGERS * 1000), int(_TAKEN_STAYS * 1000)
-        found = self._command(
-            lambda client: client.eval(_CLAIM, 1, self._key_of(uid), int(take), *times)
-        )
+        told = mark, *times, *map(_name_of, self._keys)
+        found = self._command(lambda client: client.eval(_CLAIM, 1, self._key_of(uid), *told))
         row = self._verified(uid, found)
         if row is None or row.state != "pending" or row.owner == self._token:
             return row
@@ -807,6 +811,13 @@ def _each(command: str, arguments: list[tuple[Any, ...]], client: Any) -> list[A
 
 def _mac(key: bytes, uid: int, data: bytes) -> bytes:
     return hmac.digest(key, uid.to_bytes(8, "big") + data, "sha256")
+
+
+def _name_of(key: bytes) -> str:
+    """
+    Tell one key from another. Nothing can be signed with it, or read out of it.
+    """
+    return _mac(key, 0, b"name\0")[:8].hex()
 
 
 def _forget_error(value: object, error: BaseException | None) -> None:
