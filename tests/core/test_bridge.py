@@ -329,6 +329,23 @@ class TestWaking:
         bridge.open(call_from_thread)
         assert [_submitted(bridge, int).wait(0) for _ in range(2)] == [0, 0]
 
+    def test_a_signal_within_the_first_waking(self, reactor: FakeReactor) -> None:
+        """
+        1. A caller wakes the reactor as Twisted does. 2. The reactor thread puts the faster way in
+        that one's place. 3. A signal handler raises in the caller, which must not take that for an
+        error of a reactor that has ended.
+        """
+
+        def call_from_thread(function: Callable[..., object], *args: object) -> None:
+            reactor.callFromThread(function, *args)
+            bridge.use_wakeup(lambda wakeup: None)
+            raise OSError("a handler's")
+
+        bridge = Bridge(_errors.not_set_up, MemoryStash())
+        bridge.open(call_from_thread)
+        with pytest.raises(OSError, match="a handler's"):
+            _submitted(bridge, int)
+
     def test_a_signal_within_the_waking(self, reactor: FakeReactor) -> None:
         """
         Its exception leaves no wake-up behind that nobody heeds, so the next caller wakes.

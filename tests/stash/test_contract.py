@@ -11,6 +11,7 @@ import os
 import socket
 from contextvars import copy_context
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import pytest
@@ -663,9 +664,9 @@ def test_a_lost_result_has_its_progress(shared: Place) -> None:
     running.report(3, 4)
     there.until(lambda: waiting.progress)
     here.end()
-    for result in (waiting, there.take(uid)):
+    for find in (lambda: waiting, partial(there.take, uid)):  # the first before it can be taken
         with pytest.raises(_errors.ResultLost, match=r"reported: 3 of 4 \(75%\)") as caught:
-            result.wait(BOUND)
+            find().wait(BOUND)
         assert caught.value.progress.done == 3
     running.result.exception()
 

@@ -153,8 +153,12 @@ class Tls:
                     await sink.drain()
             sink.close()
 
-        with suppress(OSError, asyncio.CancelledError):
-            await asyncio.gather(pump(reader, back), pump(there, writer))
+        try:
+            with suppress(OSError, asyncio.CancelledError):
+                await asyncio.gather(pump(reader, back), pump(there, writer))
+        finally:
+            for each in (back, writer):
+                each.transport.abort()
 
     async def _end(self) -> None:
         self._server.close()
@@ -162,7 +166,8 @@ class Tls:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # for what their ends have set off
+        for _ in range(10):
+            await asyncio.sleep(0)  # for what their ends have set off
 
     def close(self) -> None:
         """

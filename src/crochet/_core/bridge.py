@@ -186,7 +186,7 @@ _LOOKED_FOR = 1_000
 # Attributes that borrow() saves, while a test's clock stands in for the reactor.
 _BORROWED = (
     *("refusal", "reactor_thread", "last_drain", "diagnosis", "new_waiter", "handoff"),
-    *("_queue", "_turns", "_wakeup", "_call_from_thread", "_wake_reactor", "_route"),
+    *("_queue", "_turns", "_wakeup", "_call_from_thread", "_wake_reactor", "_first_wake", "_route"),
 )
 
 # How exactly the start of a call is noted, in seconds, and how many lags are remembered.
@@ -261,6 +261,8 @@ class Bridge:
         # Has `reactor.callFromThread` look up ours instead; None while it does not.
         self._route: Route | None = None
         self._wake_reactor: Callable[[WakeRequest], object] = _nobody
+        # What that is from open() to use_wakeup(), which may come in the middle of _wake().
+        self._first_wake: Callable[[WakeRequest], object] = _nobody
 
     @property
     def body(self) -> Call | None:
@@ -340,7 +342,8 @@ class Bridge:
         self.diagnosis.begin()
         self._call_from_thread = call_from_thread
         self.lags.clear()
-        self._wake_reactor = partial(call_from_thread, self.drain_in_reactor)
+        self._first_wake = partial(call_from_thread, self.drain_in_reactor)
+        self._wake_reactor = self._first_wake
         self._wakeup = []
         if wake_reactor is not None:
             # After what the program has given it before.
@@ -477,8 +480,9 @@ class Bridge:
         try:
             wake_reactor(wakeup)
         except Exception:
-            # One that has ended meanwhile has closed what it is woken by.
-            if wake_reactor is self._wake_reactor:
+            # One that has ended meanwhile has closed what it is woken by. Any other error is a
+            # signal handler's.
+            if wake_reactor in (self._wake_reactor, self._first_wake):
                 raise
         # It may have been heeded by now, and is empty then. One of an earlier life, which nobody
         # will heed, does not become the last: open() changes _wake_reactor, and nothing comes
@@ -518,7 +522,7 @@ class Bridge:
                 queue[0].start(queue, handoff)
             if not self.mark[0]:  # the last body has forked: do not poll what is the parent's
                 self.on_fork()
-            if queue and not self._wakeup:
+            if self._queue and not self._wakeup:  # in a child of a fork this is another queue
                 self._wake()
         except BaseException:
             # Only an exception thrown into this thread from outside gets here.
@@ -614,7 +618,7 @@ class Bridge:
         self.refusal = gatekeeper
         self.generation += 1
         self._call_from_thread = None
-        self._wake_reactor = _nobody  # what wakes the reactor is the parent's
+        self._wake_reactor = self._first_wake = _nobody  # what wakes the reactor is the parent's
         self._unroute()
         self.wake_watchdog = None
         self.reactor_thread = None
@@ -643,7 +647,7 @@ class Bridge:
         """
         self.refusal = refusal  # before the copy is made; see submit()
         # What closes the wake-up waits until no thread has this any more.
-        self._wake_reactor = _nobody
+        self._wake_reactor = self._first_wake = _nobody
         unfinished: list[Deferred[Any]] = []
         for call in self.calls_in_flight():
             running = call.end(refusal(call.name))

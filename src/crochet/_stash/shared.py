@@ -379,7 +379,7 @@ class SharedStash(ABC):
                         self.process.bridge.call(self._tell_watchers_in_reactor, uid, own)
                 self._store_answer(uid, state, body, report)
         finally:
-            # What asks from now on is told to look at the row. See _watched_in_reactor().
+            # What asks from now on has to look at the row: LocalStash.received_in_reactor().
             self._own.pop(uid, None)
             assert self._reports is not None
             self._reports.forget(call_of(own.result))
