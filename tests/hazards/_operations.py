@@ -63,11 +63,12 @@ def settled(last: object = None) -> int:
 def _run(last):
     if last is None:
         return None
-    # Once more around: a cancellation may have been handed on when the first turn began.
+    # Once more around: a cancellation may have been handed on when the first turn began. And by a
+    # timer, for calls of ours may come twice between two turns of Twisted's own queue.
     from twisted.internet import reactor
 
     turned: Deferred[object] = Deferred()
-    reactor.callFromThread(turned.callback, None)
+    reactor.callLater(0, turned.callback, None)
     return turned.addCallback(lambda _: last())
 
 

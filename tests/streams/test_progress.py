@@ -537,7 +537,7 @@ class TestStreams:
 
         with pytest.raises(KeyError, match="1"):
             next(either.iterate(BOUND)(body).with_progress(tell)())
-        assert ended == ["finally"]
+        wait_until(lambda: ended == ["finally"], "the body goes on")
 
     def test_of_a_method_and_of_a_context(self, either: Any) -> None:
         """
