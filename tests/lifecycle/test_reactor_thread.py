@@ -442,12 +442,13 @@ class TestEnd:
             raise error
 
         process.loop.setup()
-        process.run_in_reactor(Deferred)(fail)
-        process.run_in_reactor(Deferred)(told.append)
+        # Held, or a garbage collection might come first.
+        kept = [process.run_in_reactor(Deferred)(each) for each in (fail, told.append)]
         process.run_in_reactor(process.reactor.stop)()
         process.run_reactor()
         assert len(told) == 1
         assert logged.take() == [error]
+        assert all(each.done() for each in kept)
 
     def test_logs_an_error_of_a_cleanup(self, process: FakeProcess, logged: LoggedFailures) -> None:
         """

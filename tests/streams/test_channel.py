@@ -225,7 +225,7 @@ class TestClosing:
 
         with pytest.raises(TimeoutError):
             next(either.iterate(0.05, buffersize=1)(body)())
-        assert told == [1]
+        wait_until(lambda: told == [1], "the source does not learn of it")
 
     def test_is_no_news_to_a_source_that_has_ended(
         self, either: Any, logged: LoggedFailures
