@@ -865,6 +865,18 @@ class Browser:
         """
         self.driver.execute_cdp_cmd(name, parameters)
 
+    def resize(self, width: int, height: int = 800, ratio: int = 1) -> None:
+        """
+        Have a screen of that size: below 500 pixels it is a phone's.
+        """
+        self.command(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=ratio,
+            mobile=width < 500,
+        )
+
     def all(self, selector: str) -> list[Any]:
         """
         Return the elements that match a CSS selector, in the order they stand on the page.
@@ -1094,13 +1106,7 @@ class TestBrowser:
         """
         What comes and goes has its room: from the first byte to the end, no layout shift.
         """
-        browser.command(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=800,
-            deviceScaleFactor=1,
-            mobile=width < 500,
-        )
+        browser.resize(width)
         browser.click("Slow")
         browser.driver.execute_script("""
             window.shifts = [];
@@ -1133,13 +1139,7 @@ class TestBrowser:
         axe = pytest.importorskip("axe_core_python.selenium", reason="axe-core is not installed")
         value = {"name": "prefers-color-scheme", "value": scheme}
         browser.command("Emulation.setEmulatedMedia", features=[value])
-        browser.command(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=800,
-            deviceScaleFactor=1,
-            mobile=width < 500,
-        )
+        browser.resize(width)
         for button in ("Failing", "Odd title", "Silent", "Endless"):
             browser.click(button)
         browser.wait_for_states("running", "running", "done", "failed")
@@ -1213,13 +1213,7 @@ class TestBrowser:
 
         The page is at its worst: long addresses, an error, a traceback unfolded, a job running.
         """
-        browser.command(
-            "Emulation.setDeviceMetricsOverride",
-            width=360,
-            height=740,
-            deviceScaleFactor=2,
-            mobile=True,
-        )
+        browser.resize(360, 740, ratio=2)
         field = browser.driver.find_element("id", "url")
         field.send_keys(f"{browser.site.origin}/{'long' * 60}", "\n")
         browser.wait(lambda: browser.all("article"))
@@ -1306,13 +1300,7 @@ class TestCluster:
         with demo_running(*options, module="demo.cluster") as running:
             browser = Browser(driver, running)
             browser.command("Network.clearBrowserCookies")
-            browser.command(
-                "Emulation.setDeviceMetricsOverride",
-                width=width,
-                height=800,
-                deviceScaleFactor=1,
-                mobile=width < 500,
-            )
+            browser.resize(width)
             try:
                 browser.open()
                 browser.click("Endless")
