@@ -26,7 +26,7 @@ from twisted.logger import Logger
 from .. import _errors
 from .._core.stash import TTL
 from .directory import make_private_file
-from .shared import TAKEN_STAYS, Row
+from .shared import Row
 
 T = TypeVar("T")
 
@@ -50,6 +50,9 @@ COMMIT;
 _TAKEN, _HAS_ALIAS = 1, 2
 
 _COLUMNS = "owner, host, pid, name, alias, state, body, report"
+
+# Seconds that the row of a result stays, beyond its ttl, for a process that waits for its answer.
+_TAKEN_STAYS = 86_400.0
 
 # Seconds that a writer waits for another.
 BUSY = 5.0
@@ -175,7 +178,7 @@ class Rows:
             if row.alias is not None:
                 connection.execute(
                     "UPDATE results SET taken = taken | ?, expires = max(expires, ?) WHERE uid = ?",
-                    (_HAS_ALIAS, now + ttl + TAKEN_STAYS, row.alias),
+                    (_HAS_ALIAS, now + ttl + _TAKEN_STAYS, row.alias),
                 )
 
         self._run(work)
@@ -219,7 +222,7 @@ class Rows:
             if row.state == "pending" or not _delete(connection, uid):
                 connection.execute(
                     "UPDATE results SET taken = taken | ?, expires = max(expires, ?) WHERE uid = ?",
-                    (_TAKEN, time.time() + TAKEN_STAYS, uid),
+                    (_TAKEN, time.time() + _TAKEN_STAYS, uid),
                 )
             return row
 

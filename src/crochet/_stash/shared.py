@@ -58,9 +58,6 @@ _log = Logger(namespace="crochet")
 # Seconds that a thread waits for the store, unless a deadline makes them fewer.
 PATIENCE = 10.0
 
-# Seconds that the row of a result stays, beyond its ttl, for a process that waits for its answer.
-TAKEN_STAYS = 86_400.0
-
 # Bytes of an answer that the reactor thread sends, and makes a value of. The worker does the rest.
 SMALL = 16_384
 
