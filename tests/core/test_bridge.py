@@ -670,6 +670,25 @@ class TestReactorThatHasEnded:
         assert result.wait(0) == 0
         assert done == [1]
 
+    def test_has_not_come_for_a_signal(self, reactor: FakeReactor) -> None:
+        """
+        Whose handler has raised once in the caller. That is raised, and nothing is called twice.
+        """
+        called: list[int] = []
+        errors = [OSError("a handler's")]
+
+        def call_from_thread(function: Callable[..., object], *args: object) -> None:
+            reactor.callFromThread(function, *args)
+            if errors:
+                raise errors.pop()
+
+        bridge = Bridge(_errors.not_set_up, MemoryStash())
+        bridge.open(call_from_thread)
+        with pytest.raises(OSError, match="a handler's"):
+            bridge.call(called.append, 1)
+        reactor.turn()
+        assert called == [1]
+
     def test_that_is_broken_says_so(self) -> None:
         """
         It has not ended at all.

@@ -538,14 +538,18 @@ class Bridge:
         has ended calls nothing any more.
         """
         self.notice_fork()
-        if self._call_from_thread is None:
+        call_from_thread = self._call_from_thread
+        if call_from_thread is None:
             return
         try:
-            self._call_from_thread(function, *args)
+            call_from_thread(function, *args)
         except Exception:
             # One that has ended has closed what it is woken by. Another life may have begun since.
+            # Any other error is a signal handler's, as in _wake().
             if self.refusal is None:
-                self._call_from_thread(function, *args)
+                if call_from_thread is self._call_from_thread:
+                    raise
+                self.call(function, *args)
 
     def notice_fork(self) -> None:
         """
