@@ -308,15 +308,18 @@ PYTHONS = {version: interpreter(version) for version in VERSIONS}
 LOWEST = next(filter(None, PYTHONS.values()), sys.executable)
 
 
-def on_wheel(name: str, python: str, *pins: str, is_tagged: bool) -> None:
+def on_wheel(name: str, python: str, *pins: str, runs_in: Iterable[str]) -> None:
     """
     Define the sessions ``core-NAME`` and ``wheel-NAME``: the suite, on the built wheel.
 
-    The first leaves out what is around the library, which the gate runs on one Python only.
+    The first leaves out what is around the library, which the gate runs on one Python only. The
+    tags in *runs_in*, "core" and "matrix", run all their sessions.
     """
-    for kind, groups, left_out in (("core", CORE, LEFT_OUT), ("wheel", ALL, [])):
-        # The tag is the name of what runs them all.
-        tags = [{"core": "core", "wheel": "matrix"}[kind]] if is_tagged else []
+    for kind, tag, groups, left_out in (
+        ("core", "core", CORE, LEFT_OUT),
+        ("wheel", "matrix", ALL, []),
+    ):
+        tags = [tag] if tag in runs_in else []
 
         @nox.session(
             name=f"{kind}-{name}",
@@ -343,9 +346,11 @@ def on_wheel(name: str, python: str, *pins: str, is_tagged: bool) -> None:
 
 
 for version, python in PYTHONS.items():
-    # The Python that runs this is left to the session `test`.
-    on_wheel(version, python or version, is_tagged=python != sys.executable)
-on_wheel("lowest", LOWEST, f"Twisted=={TWISTED}", is_tagged=True)
+    # The Python that runs this is left to the session `test`. The lowest has the lowest Twisted in
+    # `core`, and both in `matrix`.
+    runs_in = {"matrix", "core"} - ({"core"} if python == LOWEST else set())
+    on_wheel(version, python or version, runs_in=runs_in if python != sys.executable else ())
+on_wheel("lowest", LOWEST, f"Twisted=={TWISTED}", runs_in=("core", "matrix"))
 
 
 # -- public programs that depend on crochet, or load it, with this checkout in its place --------
