@@ -368,13 +368,13 @@ class TestChild:
                 go, went = os.pipe()
                 def check():
                     crochet.setup()
-                    for number in range(200):
+                    for number in range(100):
                         assert add(number, 1) == number + 1
                     assert use_everything() == "done in the pool"
                 for _ in range(4):
                     pids.append(in_child(check))
                 crochet.setup()
-                for number in range(200):
+                for number in range(100):
                     assert add(number, 1) == number + 1
                 for pid in pids:
                     end_of(pid)
@@ -418,7 +418,7 @@ class TestParent:
     """
 
     @pytest.mark.parametrize("kind", REACTORS)
-    def test_200_forks_under_load(self, kind: str) -> None:
+    def test_100_forks_under_load(self, kind: str) -> None:
         """
         With 8 threads that call, and events that are logged: no deadlock, no error, no leak.
         """
@@ -457,7 +457,7 @@ class TestParent:
             threads = [threading.Thread(target=call) for _ in range(8)]
             for each in threads: each.start()
             before = descriptors()
-            for number in range(200):
+            for number in range(100):
                 end_of(in_child(check, number))
             is_over.append(1)
             for each in threads: each.join(BOUND)
