@@ -33,6 +33,10 @@ if sys.argv[:1] == ["-c"]:  # of pytest-xdist: this is no program that somebody 
 # none, such as a deadlock of the library.
 _TEST_BOUND = 5 * BOUND
 
+# To be measured by coverage costs a program as much time again, and each child that it forks. What
+# the programs of these tests run of the package, its own tests run, too.
+_UNMEASURED = {"test_benchmarks", "test_demo", "test_docs", "test_examples", "test_servers"}
+
 _stderr: TextIO | None = None
 
 
@@ -50,6 +54,18 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("CROCHET_TEST_REACTOR"):
         folders = [str(Path(__file__).parent / "default_reactor"), os.environ.get("PYTHONPATH", "")]
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _measured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """
+    Have coverage leave some modules' programs alone.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if request.module.__name__.rpartition(".")[2] in _UNMEASURED:
+            for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+                patch.delenv(name)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -467,6 +467,7 @@ class TestParent:
             assert use_everything() == "done in the pool"
             """,
             kind,
+            is_measured=False,
         )
 
     @pytest.mark.parametrize("kind", REACTORS)
