@@ -15,6 +15,7 @@ import types
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from contextvars import Context, ContextVar
+from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
@@ -743,6 +744,27 @@ class TestErrors:
         assert seen[0].value is error
         names = [frame.name for frame in traceback.extract_tb(seen[0].tb)]
         assert names == ["body", "raises"]
+
+    @pytest.mark.parametrize("where", ["at once", "later", "of a deferred"])
+    def test_of_any_class(self, loop: Loop, where: str) -> None:
+        """
+        Also of one that refuses to be changed.
+        """
+
+        @dataclass(frozen=True)
+        class NotFound(Exception):
+            what: str
+
+        error = NotFound("a page")
+
+        async def body() -> None:
+            if where != "at once":
+                await loop.later(error if where == "of a deferred" else None)
+            raise error
+
+        with pytest.raises(NotFound) as raised:
+            loop.run(body())
+        assert raised.value is error
 
     def test_of_a_deferred_have_its_frames(self, loop: Loop) -> None:
         """

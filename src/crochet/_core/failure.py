@@ -24,6 +24,7 @@ from typing import Any, NoReturn, cast
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from .._coroutines.deferreds import set_traceback
 from .._threads.primitives import claim
 
 _log = Logger(namespace="crochet")
@@ -33,9 +34,7 @@ _log = Logger(namespace="crochet")
 Uncollected = dict[int, "weakref.ref[StoredError]"]
 
 
-# An exception's class may refuse to have attributes set, as a frozen dataclass does. The
-# interpreter itself sets these all the same.
-_set_traceback = vars(BaseException)["__traceback__"].__set__
+# As set_traceback.
 _set_context = vars(BaseException)["__context__"].__set__
 _set_cause = vars(BaseException)["__cause__"].__set__
 _set_suppress = vars(BaseException)["__suppress_context__"].__set__
@@ -132,7 +131,7 @@ class StoredError:
         self._context = error.__context__
         self._suppress = error.__suppress_context__
         self._is_fresh = True
-        _set_traceback(error, traceback)
+        set_traceback(error, traceback)
         self._uncollected = uncollected
         self._unreported: _Unreported | None = None
         if not is_collected:
@@ -190,7 +189,7 @@ class StoredError:
         error = self._error if is_last else self._taken()
         context = self._context
         try:
-            _set_traceback(error, self._traceback)
+            set_traceback(error, self._traceback)
             raise error
         finally:
             # `raise` has just made the exception that the taker was handling, if any, part of
@@ -207,7 +206,7 @@ class StoredError:
         _set_cause(spare, self._cause)
         _set_context(spare, self._context)
         _set_suppress(spare, self._suppress)
-        _set_traceback(spare, self._traceback)
+        set_traceback(spare, self._traceback)
         original = self._error
         # Two takers may both have made a copy. The one that empties the slot leaves its copy behind
         # and raises the original, the other raises its own: no two raise the same object.

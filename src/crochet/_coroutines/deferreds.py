@@ -24,6 +24,7 @@ from asyncio import CancelledError as TaskCancelledError
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
+from types import TracebackType
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
@@ -32,6 +33,12 @@ from twisted.python.failure import Failure
 from .cancellation import is_cancellation
 
 Wakeup = Callable[[Any], object]
+
+# An exception's class may refuse to have attributes set, as a frozen dataclass does, or make its
+# own of them. The interpreter itself gets and sets this all the same.
+_slot = vars(BaseException)["__traceback__"]
+traceback_of: Callable[[BaseException], TracebackType | None] = _slot.__get__
+set_traceback: Callable[[BaseException, TracebackType | None], None] = _slot.__set__
 
 
 class Awaited:
@@ -122,7 +129,8 @@ def error_of(failure: Any) -> BaseException:
     Return a Failure's error, with its traceback.
     """
     error: BaseException = failure.value
-    return error.with_traceback(failure.tb)
+    set_traceback(error, failure.tb)
+    return error
 
 
 class Driver:

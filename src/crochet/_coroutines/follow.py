@@ -19,6 +19,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.python.failure import Failure
 
 from .. import _errors
+from .deferreds import traceback_of
 from .task import start_task
 
 # The ids of the types that most bodies return, and that are not to be followed. To be looked up
@@ -100,7 +101,7 @@ class _Following(Deferred[object]):
         if error is None:
             self.callback(future.result())
         else:
-            traceback = error.__traceback__
+            traceback = traceback_of(error)
             self.errback(Failure(error, type(error), traceback))  # type: ignore[no-untyped-call]
         del error
 

@@ -34,7 +34,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from .cancellation import is_cancellation
-from .deferreds import Driver, TaskFactory, accept_deferreds
+from .deferreds import Driver, TaskFactory, accept_deferreds, set_traceback, traceback_of
 
 
 class _Body(Driver):
@@ -59,7 +59,7 @@ class _Body(Driver):
 
     def note_end(self, end: BaseException) -> None:
         operation = self.operation
-        traceback = end.__traceback__
+        traceback = traceback_of(end)
         # The first frame is that of send(), which says nothing of the program.
         traceback = None if traceback is None else traceback.tb_next
         if operation is None:
@@ -119,7 +119,7 @@ def _answer(
             error = CancelledError(*error.args)
         elif hasattr(error, "exceptions"):
             error = CancelledError(str(error))  # a task group has its own way to say it
-    error.__traceback__ = traceback
+    set_traceback(error, traceback)
     operation.errback(Failure(error, type(error), traceback))  # type: ignore[no-untyped-call]
     del error, traceback
 

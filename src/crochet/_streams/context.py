@@ -54,6 +54,7 @@ from .._core.decorators import (
 from .._core.failure import StoredError
 from .._core.progress import OnProgress
 from .._coroutines.cancellation import is_cancellation
+from .._coroutines.deferreds import set_traceback
 from .._errors import ContextEnded, ReactorStopped, Reason
 from .._threads import clock
 from .._threads.primitives import claim, discard, new_hold
@@ -346,7 +347,7 @@ class ReactorContext(Generic[T_co]):
         if type(error) is ContextEnded and error.block is self._ended:
             return True  # it came of the context's end, of which that has nothing to tell
         if error is not None and not is_suppressed:
-            error.__traceback__ = traceback  # without the frames of the reactor thread
+            set_traceback(error, traceback)  # without the frames of the reactor thread
         return is_suppressed
 
 
