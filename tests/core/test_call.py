@@ -333,6 +333,28 @@ class TestAnswers:
         with pytest.raises(RuntimeError, match=r"failed with KeyError, .* MemoryError was raised"):
             result.wait(0)
 
+    @pytest.mark.parametrize("raised", [KeyboardInterrupt(), ValueError("by a handler")])
+    def test_if_a_signal_handler_raises_while_the_error_is_stored(
+        self, stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch, raised: BaseException
+    ) -> None:
+        """
+        The error all the same, and what the handler has raised goes on, whatever its class.
+        """
+        errors = [raised]
+
+        def explained(error: BaseException, name: str) -> BaseException:
+            if errors:
+                raise errors.pop()
+            return error
+
+        monkeypatch.setattr(_call, "explained", explained)
+        result = stepped.run_in_reactor(_raise)(KeyError("of a body"))
+        with pytest.raises(type(raised)) as seen:
+            result.cancel()
+        assert seen.value is raised
+        with pytest.raises(CancelledError):
+            result.wait(0)
+
 
 def _waited_for(process: FakeProcess, error: Exception) -> None:
     """

@@ -287,20 +287,32 @@ class Call:
 
         There is an answer, whatever the error is like, and whatever is thrown in meanwhile.
         """
-        uncollected = self.bridge.uncollected
+        stored: StoredError | None = None
+        problems: list[BaseException] = []
         try:
-            error = explained(error, self.name)
-            is_expected = self._is_expected(error)
-            stored = StoredError(self.name, error, traceback, uncollected, is_collected=is_expected)
-        except Exception as problem:
-            # Something about the error, or there is no memory.
-            error = _errors.not_handed_over(self.name, type(error), problem)
-            stored = StoredError(self.name, error, traceback, uncollected)
-        except BaseException:
-            # A signal handler's. It does not come at each attempt.
-            self.fail(error, traceback, calls_back=calls_back)
-            raise
-        self.answer(stored, calls_back=calls_back)
+            while stored is None:
+                try:
+                    stored = self._stored(error, traceback)
+                except BaseException as problem:
+                    # What a signal handler raises may be of any class, and does not come at each
+                    # attempt. It goes on once there is an answer.
+                    problems.append(problem)
+                    if len(problems) > 1:
+                        # Something about the error, or there is no memory.
+                        error = _errors.not_handed_over(self.name, type(error), problems[0])
+                        stored = StoredError(self.name, error, traceback, self.bridge.uncollected)
+                        problems.clear()
+            self.answer(stored, calls_back=calls_back)
+            if problems:
+                raise problems.pop()
+        finally:
+            del problems  # the traceback of one leads back to this frame
+
+    def _stored(self, error: BaseException, traceback: TracebackType | None) -> StoredError:
+        error = explained(error, self.name)
+        is_expected = self._is_expected(error)
+        uncollected = self.bridge.uncollected
+        return StoredError(self.name, error, traceback, uncollected, is_collected=is_expected)
 
     def _is_expected(self, error: BaseException) -> bool:
         """
