@@ -149,6 +149,16 @@ class TestRemaining:
                 break
         assert at >= 3
 
+    def test_of_a_block_that_nobody_can_end(self) -> None:
+        """
+        As by an ExitStack that a signal interrupts before it has put it on its list.
+        """
+        block = deadline(5)
+        block.__enter__()
+        assert deadline.remaining() < math.inf
+        del block
+        assert deadline.remaining() == math.inf
+
     @pytest.mark.usefixtures("clock")
     def test_of_a_task_that_runs_on_after_the_block(self) -> None:
         """

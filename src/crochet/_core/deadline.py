@@ -13,8 +13,10 @@ What must always hold:
 A signal's exception may come as the first step of any function in Python, so ``__exit__()`` cannot
 be one, or the block would never end, and every later wait of the thread be over before it began. So
 the block holds a lock, and ends with a single function of C, that which releases it. Whoever finds
-a deadline in the context looks whether its lock is locked. (No thread ever waits for it.) For the
-body of a call the moment is put into its context without a lock.
+a deadline in the context looks whether its lock is locked. (No thread ever waits for it.) And
+whether it is there at all, for it may be that nobody will release it: an ExitStack that a signal
+interrupts right after __enter__() never knows of it. For the body of a call the moment is put into
+its context without a lock.
 
 Threads: each has a context of its own, and so has every call. A lock may be looked at by any.
 """
@@ -26,6 +28,7 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from .._threads import clock
 from .._threads.primitives import Hold, new_hold
@@ -42,22 +45,31 @@ class Bound:
     def __init__(
         self,
         end: float,
-        held: Hold | None = None,
+        held: ref[Hold] | None = None,
         outer: Bound | None = None,
         interrupt: Callable[[], object] | None = None,
     ) -> None:
         self.end = end  # by time.monotonic()
-        self.held = held  # locked while the block lasts; None is for good
+        self.held = held  # there and locked while the block lasts; None is for good
         self.outer = outer  # what holds once it has ended
         # Is called by each wait while the block lasts: what it raises ends that.
         self.interrupt = interrupt
+
+    def lasts(self) -> bool:
+        """
+        Tell whether its block has not ended.
+        """
+        if self.held is None:
+            return True
+        held = self.held()
+        return held is not None and held.locked()
 
     def lasting(self) -> Bound | None:
         """
         Return the innermost bound whose block has not ended.
         """
         bound: Bound | None = self
-        while bound is not None and bound.held is not None and not bound.held.locked():
+        while bound is not None and not bound.lasts():
             bound = bound.outer
         return bound
 
@@ -82,7 +94,7 @@ def get_end() -> float:
     """
     innermost = bound = _bound.get()
     while bound is not None:
-        if bound.interrupt is not None and bound.held is not None and bound.held.locked():
+        if bound.interrupt is not None and bound.lasts():
             bound.interrupt()
         bound = bound.outer
     return end_of(innermost)
@@ -95,7 +107,7 @@ def begin_block(held: Hold, interrupt: Callable[[], object]) -> None:
     bound = _bound.get()
     outer = None if bound is None else bound.lasting()
     held.acquire(False)
-    _bound.set(Bound(end_of(outer), held, outer, interrupt))
+    _bound.set(Bound(end_of(outer), ref(held), outer, interrupt))
 
 
 def end_block(held: Hold) -> None:
@@ -105,7 +117,7 @@ def end_block(held: Hold) -> None:
     if held.locked():
         held.release()
     bound = _bound.get()
-    if bound is not None and bound.held is held:
+    if bound is not None and bound.held == ref(held):
         _bound.set(bound.outer)  # where nothing is bounded waits are faster
 
 
@@ -184,7 +196,7 @@ class deadline:
         bound = _bound.get()
         outer = None if bound is None else bound.lasting()
         end = min(end_of(outer), clock.monotonic() + self._limit)
-        _bound.set(Bound(end, held, outer))  # of which nothing is seen before the next step
+        _bound.set(Bound(end, ref(held), outer))  # of which nothing is seen before the next step
         try:
             held.acquire(False)
         except BaseException:
