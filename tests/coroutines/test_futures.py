@@ -19,7 +19,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 import crochet
-from crochet import EventualResult
+from crochet import EventualResult, _errors
 from crochet._core.result import call_of
 from crochet._coroutines import futures as _futures
 from crochet._threads.threads import start_thread
@@ -424,6 +424,22 @@ class TestFork:
     """
     A forked child, and the futures of its parent.
     """
+
+    def test_child_that_was_forked_in_c(self, stepped: FakeProcess) -> None:
+        """
+        Takes notice of that when somebody asks the base class.
+        """
+        future = stepped.run_in_reactor(Deferred)().as_future()
+        bridge = stepped.bridge
+        teller: Any = bridge.teller
+
+        def on_fork() -> None:
+            teller.inherited = threading.Condition()
+            bridge.after_fork_in_child(_errors.forked, lambda name: None)
+            bridge.mark = [1]
+
+        bridge.mark, bridge.on_fork = [0], on_fork
+        assert futures.wait([future], 0).done == {future}
 
     def test_child_finds_them_done(self) -> None:
         """

@@ -212,6 +212,7 @@ class ResultFuture(futures.Future[T]):
 
     @property
     def _condition(self) -> threading.Condition:
+        self.done()  # which takes notice of a fork, should no hook have done that
         inherited = self._teller.inherited
         if self._inherited is inherited:
             return self._own_condition
