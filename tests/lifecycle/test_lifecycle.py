@@ -76,6 +76,10 @@ def _check_that_nothing_is_left(process: FakeProcess) -> None:
     assert called == [pending]
 
 
+def _interrupt(*args: object) -> None:
+    raise KeyboardInterrupt
+
+
 class TestSetup:
     """
     ``setup()``
@@ -534,6 +538,34 @@ class TestShutdown:
         process.will_run_reactor()
         process.loop.setup()
         assert len(process.threads.started) == 2
+
+    def test_that_was_interrupted_before_it_told_the_reactor(
+        self, process: FakeProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Is finished by the setup() that comes next.
+        """
+        process.loop.setup()
+        with monkeypatch.context() as patch:
+            patch.setattr(process.bridge, "call", _interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                process.loop.shutdown()
+        process.will_run_reactor()
+        process.loop.setup()
+        assert len(process.threads.started) == 2
+
+    def test_whose_join_was_interrupted(self, process: FakeProcess) -> None:
+        """
+        Also where the thread then passes for one that has ended, as up to CPython 3.12.
+        """
+        process.loop.setup()
+        thread: Any = process.threads.started[0]
+        thread.is_alive = lambda: False
+        with pytest.raises(TimeoutError, match="the reactor thread has not stopped"):
+            process.loop.shutdown(0.01)
+        process.will_run_reactor()
+        process.loop.shutdown()
+        assert process.loop._reactor_thread is None
 
     def test_is_not_interrupted_by_setup(self, process: FakeProcess) -> None:
         """

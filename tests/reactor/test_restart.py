@@ -160,6 +160,17 @@ class TestRelease:
         release(reactor)
 
 
+def test_release_of_a_loop_that_is_half_closed() -> None:
+    """
+    A signal has interrupted the first attempt.
+    """
+    reactor = new_asyncio_reactor()
+    loop = reactor._asyncioEventloop
+    loop._close_self_pipe()
+    release(reactor)
+    assert loop.is_closed()
+
+
 class TestWindingUp:
     """
     What a crashed reactor leaves undone.

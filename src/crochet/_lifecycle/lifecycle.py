@@ -230,8 +230,12 @@ class EventLoop:
     def _start(self, with_logs: bool, choice: Choice) -> None:
         if self._is_exiting:
             raise RuntimeError("setup() was called while the interpreter exits: it is too late")
-        if self._reactor_thread is not None:
-            self._close(self._reactor_thread, _ENDING_TAKES)
+        ending = self._reactor_thread
+        if ending is not None:
+            if not ending.has_ended:
+                # A signal may have interrupted shutdown() before it had told it to end.
+                ending.end(_errors.shut_down, GRACE, 0.0)
+            self._close(ending, _ENDING_TAKES)
         reactor = choice.obtain(self._import_reactor, self._loop_factory)
         self._loop_factory = choice.loop_factory or self._loop_factory
         self._inherited.make_runnable(reactor, self._loop_factory)
@@ -271,10 +275,8 @@ class EventLoop:
         """
         Wait for the thread of a reactor that has ended, and give back what it had.
         """
-        if reactor_thread.thread is not None:
-            reactor_thread.thread.join(patience)
-            if reactor_thread.thread.is_alive():
-                raise _errors.not_down(patience, reactor_thread.whereabouts())
+        if not reactor_thread.join(patience):
+            raise _errors.not_down(patience, reactor_thread.whereabouts())
         reactor_thread.close()
         self._thread_check.uninstall()
         self._reactor_thread = None

@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from contextvars import Context
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorAlreadyRunning, ReactorNotRunning
@@ -36,7 +37,10 @@ from .._reactor.pool import use_daemon_threads
 from .._reactor.reactor import Reactor, Timer, call_from_thread_of, route_of
 from .._reactor.restart import finish_crash, release
 from .._reactor.wakeup import Wakeup, install_wakeup
+from .._threads.clock import monotonic
+from .._threads.primitives import Latch
 from .._threads.threads import StartThread, frames_of_threads
+from .._threads.timeouts import left_until
 
 _log = Logger(namespace="crochet")
 
@@ -76,6 +80,7 @@ class ReactorThread:
         self.has_begun = False
         # Whether the reactor's run is over. Written once, in its thread.
         self.has_ended = False
+        self._left = Latch()  # opened as the last thing there
         # Why calls are refused once the reactor stops. Written before it is told to.
         self._refusal: Refusal = _errors.stopped
         self._grace = GRACE
@@ -120,9 +125,7 @@ class ReactorThread:
             trigger = reactor.addSystemEventTrigger("before", "shutdown", self._end_in_reactor)
             undo.callback(reactor.removeSystemEventTrigger, trigger)
             # In a context of its own, or it would hold whatever the caller's holds.
-            self.thread = start_thread(
-                lambda: Context().run(self._run_in_thread, ticket), "crochet-reactor"
-            )
+            self.thread = start_thread(partial(self._run, ticket), "crochet-reactor")
             self._begin(then)
         except BaseException:
             if took(ticket):
@@ -144,6 +147,12 @@ class ReactorThread:
         if self.has_ended:
             self._bridge.close(self._refusal)
         then()
+
+    def _run(self, ticket: list[None]) -> None:
+        try:
+            Context().run(self._run_in_thread, ticket)
+        finally:
+            self._left.open()
 
     def _run_in_thread(self, ticket: list[None]) -> None:
         if not took(ticket):
@@ -207,9 +216,21 @@ class ReactorThread:
         self._bridge.refuse(refusal)
         if not self.has_ended:
             self._bridge.call(self._stop_in_reactor)
-        if self.thread is not None:
-            self.thread.join(patience)
-        return self.thread is None or not self.thread.is_alive()
+        return self.join(patience)
+
+    def join(self, patience: float) -> bool:
+        """
+        Wait for the thread to end, if it was started, and tell whether it has. Blocks up to
+        *patience* seconds.
+        """
+        thread = self.thread
+        if thread is None:
+            return True
+        end = monotonic() + patience
+        thread.join(patience)
+        # Up to CPython 3.12 a join() that a signal's exception interrupts takes the thread for one
+        # that has ended, and later ones do not wait for it.
+        return not thread.is_alive() and self._left.wait(left_until(end))
 
     def _stop_in_reactor(self) -> None:
         with suppress(ReactorNotRunning):  # the program stopped it a moment ago

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 import sys
+from asyncio import BaseEventLoop
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
@@ -117,7 +118,12 @@ def release(reactor: Any) -> None:
         poller.close()
     loop = getattr(reactor, "_asyncioEventloop", None)
     if loop is not None:
-        loop.close()
+        try:
+            loop.close()
+        except (AttributeError, ValueError):
+            # A signal has interrupted that once, and what it had closed it cannot close again. The
+            # rest is closed with the loop itself, when that is collected.
+            BaseEventLoop.close(loop)
 
 
 def close_waker(reactor: Any) -> None:
