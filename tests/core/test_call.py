@@ -19,6 +19,8 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from crochet._core import call as _call
+from crochet._core import decorators as _decorators
+from crochet._core import waiting as _waiting
 from crochet._core.call import Call
 from support.process import FakeProcess, LoggedFailures, call_for, failing_call
 from support.stepping import BOUND, Background, Steps
@@ -354,6 +356,44 @@ class TestAnswers:
         assert seen.value is raised
         with pytest.raises(CancelledError):
             result.wait(0)
+
+
+class TestAbandoned:
+    """
+    A call that its thread could not have cancelled.
+    """
+
+    @pytest.mark.parametrize("kind", ["wait_for", "run_in_reactor"])
+    def test_is_cancelled_by_the_watch(
+        self, stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> None:
+        """
+        Once; for want of stack the thread could do nothing but set an attribute.
+        """
+        cancelled: list[object] = []
+        deferred: Deferred[None] = Deferred(cancelled.append)
+        submit = stepped.bridge.submit
+
+        def fail_submitting(call: Call) -> None:
+            submit(call)
+            stepped.reactor.turn()
+            raise RecursionError
+
+        def fail_cancelling(*args: object) -> None:
+            raise RecursionError
+
+        monkeypatch.setattr(_waiting, "cancel_interrupted", fail_cancelling)
+        monkeypatch.setattr(_decorators, "cancel_interrupted", fail_cancelling)
+        monkeypatch.setattr(stepped.bridge, "submit", fail_submitting)
+        decorate = stepped.run_in_reactor if kind == "run_in_reactor" else stepped.wait_for(5)
+        function = decorate(lambda: deferred)
+        with pytest.raises(RecursionError):
+            function()
+        stepped.bridge.look_for_stranded()
+        stepped.bridge.look_for_stranded()
+        assert not cancelled
+        stepped.reactor.turn()
+        assert len(cancelled) == 1
 
 
 def _waited_for(process: FakeProcess, error: Exception) -> None:

@@ -37,7 +37,7 @@ from .._errors import Reason
 from .._threads import clock, timeouts
 from .._threads.handoff import Handoff
 from .._threads.primitives import Waiter, Waits, discard, entries_of, first_of, pop_first
-from .call import PENDING, Call
+from .call import ABANDONED, PENDING, Call
 from .deadline import get_end
 from .failure import Uncollected
 
@@ -592,8 +592,9 @@ class Bridge:
 
     def look_for_stranded(self) -> None:
         """
-        Have calls answered whose Deferreds have fired in vain, should there be any: a last resort.
-        From any thread; blocks never.
+        Have calls answered whose Deferreds have fired in vain, and those cancelled whose callers
+        had not enough of their stacks left for that, should there be any: a last resort. From any
+        thread; blocks never.
         """
         # To copy many takes its time, so it is not done at each look.
         self._looks += 1
@@ -605,8 +606,12 @@ class Bridge:
         self._looked_for = first + _LOOKED_FOR
         for reference in islice(in_flight, first, self._looked_for):
             call = reference()
-            if call is not None and call.is_stranded:
+            if call is None:
+                continue
+            if call.is_stranded:
                 self.call(call.answer_stranded)
+            if call.cancel_requested is ABANDONED and not call.cancel_delivered:
+                self.call(call.cancel_abandoned)
 
     def wake(self) -> None:
         """

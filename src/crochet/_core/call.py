@@ -65,6 +65,17 @@ class _Pending(Enum):
 
 PENDING: Final = _Pending.PENDING
 
+
+class _Abandoned(Enum):
+    """
+    What stands for True in ``Call.cancel_requested``.
+    """
+
+    ABANDONED = "abandoned"
+
+
+ABANDONED: Final = _Abandoned.ABANDONED
+
 # The call in whose body this is, for what goes on later: coroutines, inlineCallbacks. Not for all:
 # to set it costs a short call a tenth of its time. See current_call(). Weak, for a context may be
 # kept by anybody, and must not keep an answer.
@@ -84,7 +95,7 @@ class Call:
             takes out its own; changed by single steps only.
         running: the Deferred to cancel, while there is one. Reactor thread only.
         cancel_requested: whether it was to be cancelled: then a CancelledError is no news. Only
-            ever set.
+            ever set. ``ABANDONED`` if the thread that was to pass that on could not.
         cancel_delivered: whether the reactor thread has passed that on to the operation. Likewise.
         made: when it was called, by the monotonic clock, in seconds.
         started: when it was started, likewise; None before. Reactor thread writes.
@@ -122,7 +133,7 @@ class Call:
         self.outcome: object = PENDING
         self.callbacks: dict[Callback, None] = callbacks
         self.running: Deferred[Any] | None = None
-        self.cancel_requested: bool = False
+        self.cancel_requested: bool | _Abandoned = False
         self.cancel_delivered: bool = False
         self.made: float = clock.monotonic()
         self.started: float | None = None
@@ -408,6 +419,13 @@ class Call:
             del traceback
         finally:
             self.cancel_delivered = True
+
+    def cancel_abandoned(self) -> None:
+        """
+        Cancel it in place of the thread that could not, in the reactor thread.
+        """
+        if not self.cancel_delivered:
+            self.cancel_in_reactor()
 
     @property
     def is_stranded(self) -> bool:

@@ -27,7 +27,7 @@ from .. import _errors
 from .._threads import clock, timeouts
 from .._threads.timeouts import Seconds, seconds
 from .bridge import Bridge
-from .call import Call, remember_call
+from .call import ABANDONED, Call, remember_call
 from .deadline import end_of, get_bound, get_end, keep_in
 from .progress import OnProgress
 from .result import EventualResult
@@ -102,7 +102,10 @@ class Decorators:
                 try:
                     cancel_interrupted(call)
                 except BaseException:
-                    cancel_interrupted(call)  # interrupted before it had begun to guard itself
+                    try:
+                        cancel_interrupted(call)  # interrupted before it had begun to guard itself
+                    finally:
+                        call.cancel_requested = ABANDONED
                     raise
                 raise
 

@@ -30,7 +30,7 @@ from .._coroutines.follow import PLAIN
 from .._errors import Limit, TimeoutError
 from .._threads import clock, timeouts
 from .._threads.primitives import CROWD, Task, Waiter
-from .call import PENDING, Call
+from .call import ABANDONED, PENDING, Call
 from .deadline import get_end
 from .failure import StoredError
 from .progress import INTERVAL, OnProgress, Progress, Reported, Shown, display, progress_of
@@ -111,8 +111,11 @@ def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptio
         try:
             cancel_interrupted(call, waiter, options)
         except BaseException:
-            # Interrupted before it had begun to guard itself.
-            cancel_interrupted(call, waiter, options)
+            # Interrupted before it had begun to guard itself, or by a lack of stack.
+            try:
+                cancel_interrupted(call, waiter, options)
+            finally:
+                call.cancel_requested = ABANDONED
             raise
         raise
     finally:
