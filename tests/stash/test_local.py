@@ -278,6 +278,30 @@ class TestOwners:
         with pytest.raises(crochet.ResultLost):
             there.take(1).wait(BOUND)
 
+    def test_know_it_before_a_wait_for_it_is_noted(
+        self, place: LocalPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        1. A thread begins a wait for a pending result of another process.
+        2. The reactor thread hears that this one has it not, so that it is lost.
+        3. The thread notes which result it was that it began.
+        """
+        here, there = place.process(), place.process()
+        here.call(lambda: 7).stash()
+        row = Row(here.stash._token, "host", 1, "f", None, "pending", b"")
+        there.stash._store_insert(1, 60.0, row)
+        there.stash._rows.close()
+
+        def begin(*args: Any, **kwargs: Any) -> Any:
+            result = shared_begin(*args, **kwargs)
+            there.until(result.done)
+            return result
+
+        shared_begin = shared.begin
+        monkeypatch.setattr(shared, "begin", begin)
+        with pytest.raises(crochet.ResultLost):
+            there.take(1).wait(BOUND)
+
     def test_listen_once(self, place: LocalPlace) -> None:
         """
         However many threads come to be owners at once.

@@ -611,8 +611,9 @@ class SharedStash(ABC):
             if has_no_row and remote.is_kept:  # another has taken it, or its time is over
                 waiting.callback(Outcome(None, _errors.no_result()))
             else:
-                assert remote.result is not None
-                progress = remote.result.progress
+                # The thread that began this wait may not have noted its result yet.
+                told = progress_of(unpack_report(row.report))
+                progress = remote.result.progress if remote.result is not None else told
                 error = _errors.lost(row.name, row.host, row.pid, progress)
                 waiting.callback(Outcome(None, error))
 
