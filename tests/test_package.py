@@ -221,7 +221,8 @@ def test_importing_has_no_effect() -> None:
     finished = run_python(
         """
         import atexit, gc, logging, os, signal, sys, threading, warnings
-        import twisted.internet.defer, twisted.logger  # they have effects of their own
+        # They have effects of their own. Twisted imports ctypes, whose libffi may keep a file open.
+        import ctypes, twisted.internet.defer, twisted.logger
 
         registered = []
         for name in ("register", "unregister"):

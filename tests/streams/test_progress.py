@@ -10,7 +10,7 @@ import io
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +29,11 @@ from crochet._streams.context import Contexting
 from crochet._streams.progress import progress_bar, report
 from support.programs import run_python
 from support.stepping import BOUND, Background, FakeClock, wait_until
+
+with suppress(ImportError):
+    from tqdm import tqdm
+
+    tqdm.get_lock()  # from Python 3.14 on it opens a pipe, for all of the process
 
 
 class Job:
