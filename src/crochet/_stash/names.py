@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from .. import _errors
 from .._core.stash import Stash
 
 # What is looked up in the package.
@@ -25,8 +26,21 @@ def look_up(name: str, names: dict[str, object]) -> object:
     if name == "LocalStash":
         from .local import LocalStash as found
     else:
-        from .redis import RedisStash as found
+        try:
+            from .redis import RedisStash as found
+        except ImportError:
+            # `from crochet import *` comes here, too, and most programs have no use for this one.
+            return Missing
     return names.setdefault(name, found)
+
+
+class Missing:
+    """
+    What ``RedisStash`` is where redis-py is not installed.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        raise _errors.no_redis()
 
 
 def named(text: str) -> Stash:
