@@ -753,6 +753,16 @@ def needs_asyncio(name: str, error: BaseException) -> RuntimeError:
     )
 
 
+def statement_needs_asyncio(error: BaseException) -> RuntimeError:
+    """
+    Build the same of ``python -m crochet``, where setup() was called before the program began.
+    """
+    return RuntimeError(
+        f"this statement awaits something of asyncio's, and the reactor is not asyncio's ({error})."
+        " Start again without --reactor, or with --reactor asyncio."
+    )
+
+
 def future_of_other_loop() -> RuntimeError:
     """
     Build the error of a body that returned a future which does not belong to the reactor.

@@ -8,6 +8,7 @@ import __future__
 import builtins
 import importlib
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -331,6 +332,42 @@ def test_a_script_that_fails_shows_its_own_lines(tmp_path: Path) -> None:
     assert head == "Traceback (most recent call last):"
     assert first == f'  File "{script}", line 2, in <module>'
     assert second == "    await crochet.run_in_reactor(int)('x')"
+
+
+def test_a_script_that_is_interrupted_ends_by_the_signal(tmp_path: Path) -> None:
+    """
+    As with ``python``, whether it waits in the reactor thread or runs in its own. Frames of ours
+    are not shown.
+    """
+    script = tmp_path / "script.py"
+    interrupt = "import os, signal\npress = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+    for code, shown in (
+        ("reactor.callLater(0.01, press)\nawait crochet.run_in_reactor(Deferred)()", []),
+        ("press()\nwhile True: pass", ["Traceback (most recent call last):", f'  File "{script}"']),
+    ):
+        script.write_text(f"{interrupt}from twisted.internet.defer import Deferred\n{code}")
+        status, out, err = run_program("", str(script))
+        assert (status, out) == (-signal.SIGINT, "")
+        assert "KeyboardInterrupt" in err
+        assert "site-packages" not in err
+        assert "src/crochet" not in err
+        assert [line.partition(",")[0] for line in err.splitlines()[:2]][: len(shown)] == shown
+
+
+def test_a_reactor_without_asyncio_can_be_left_out(tmp_path: Path) -> None:
+    """
+    What is said of an await that needs asyncio's is what can be done here. Other errors are as they
+    were.
+    """
+    program = "import asyncio\nawait asyncio.sleep(0.01)"
+    status, _, err = run_program(program, "--reactor", "select")
+    assert (status, err.splitlines()[1]) == (1, '  File "<stdin>", line 2, in <module>')
+    assert err.splitlines()[-1].endswith(
+        "Start again without --reactor, or with --reactor asyncio."
+    )
+    assert "The above exception" not in err
+    status, _, err = run_program("await (1 / 0)\n", "--reactor", "select")
+    assert (status, err.splitlines()[-1]) == (1, "ZeroDivisionError: division by zero")
 
 
 def test_what_cannot_be_run_is_refused(tmp_path: Path) -> None:

@@ -126,13 +126,20 @@ def explained(error: BaseException, name: str) -> BaseException:
     """
     Return the error of a body, or one that says more, if it wanted asyncio where there is none.
     """
-    if not isinstance(error, RuntimeError) or _get_running_loop() is not None:
-        return error
-    if type(error).__name__ not in _NAMES and not _text_of(error).startswith(_TEXTS):
+    if not wants_asyncio(error):
         return error
     better = _errors.needs_asyncio(name, error)
     better.__cause__ = error
     return better
+
+
+def wants_asyncio(error: BaseException) -> bool:
+    """
+    Tell whether an error of the code that runs says that there is no event loop of asyncio's.
+    """
+    if not isinstance(error, RuntimeError) or _get_running_loop() is not None:
+        return False
+    return type(error).__name__ in _NAMES or _text_of(error).startswith(_TEXTS)
 
 
 def _text_of(error: BaseException) -> str:

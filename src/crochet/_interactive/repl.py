@@ -29,7 +29,9 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType, TracebackType
 from typing import Any, cast, get_args
 
+from .. import _errors
 from .._core.decorators import Decorators
+from .._coroutines.follow import wants_asyncio
 from .._reactor.choice import ReactorName
 from .prompts import choose_prompt
 from .reactor_proxy import Carried
@@ -103,6 +105,9 @@ class Repl:
 
         Returns:
             The status that the process is to end with.
+
+        Raises:
+            KeyboardInterrupt: by Ctrl-C. It will be shown as it is of a program that Python runs.
         """
         flags: int = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         try:
@@ -116,6 +121,16 @@ class Repl:
                 module = ast.Module([node], [])
                 code = compile(module, self._file, "exec", flags, dont_inherit=True)
                 self.run(cast("CodeType", code))
+        except KeyboardInterrupt:
+            # Left to Python, which ends the process as by the signal: shells look for that.
+            hook = sys.excepthook
+
+            def show(kind: Any, error: Any, traceback: TracebackType | None) -> None:
+                traceback = self._in_statement(traceback)
+                hook(kind, error.with_traceback(traceback), traceback)
+
+            sys.excepthook = show
+            raise
         except Exception as error:
             self._show(error)
             return 1
@@ -135,11 +150,17 @@ class Repl:
         return traceback
 
 
-def statement(function: Callable[[], Any]) -> object:
+async def statement(function: Callable[[], Any]) -> None:
     """
-    Begin a statement that awaits, in the reactor thread. Its name is in messages.
+    Run a statement that awaits, in the reactor thread. Its name is in messages.
     """
-    return function()
+    try:
+        await function()
+    except RuntimeError as error:
+        if not wants_asyncio(error):
+            raise
+        better = _errors.statement_needs_asyncio(error).with_traceback(error.__traceback__)
+        raise better from None
 
 
 def _program(code: list[str] | None, script: list[str]) -> tuple[str, bytes | None]:
