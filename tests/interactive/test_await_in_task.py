@@ -334,7 +334,7 @@ class TestInCell:
 
     def test_is_interrupted_by_a_cancellation_of_its_task(self, awaiting: Awaiting) -> None:
         """
-        Whatever it awaits.
+        Whatever it awaits. A cell that catches it goes on, and its next timeout is one.
         """
 
         async def cell(value: Any, seen: list[str]) -> None:
@@ -342,6 +342,8 @@ class TestInCell:
                 await awaiting.in_cell(value)
             except KeyboardInterrupt:
                 seen.append("interrupted")
+            assert not awaiting.is_interrupted
+            assert not getattr(asyncio.current_task(), "cancelling", bool)()
 
         async def program() -> None:
             for value in (
@@ -352,19 +354,25 @@ class TestInCell:
                 seen: list[str] = []
                 task = asyncio.create_task(cell(value, seen))
                 await asyncio.sleep(0)
+                awaiting.is_interrupted = True
                 task.cancel()
                 await task
                 assert seen == ["interrupted"]
 
         run_in_loop(program())
 
-    @pytest.mark.skipif(not hasattr(asyncio.Task, "cancelling"), reason="not to be told apart")
     def test_lets_other_cancellations_through(self, awaiting: Awaiting) -> None:
         """
-        Of a future that something else has cancelled.
+        Of a future that something else has cancelled; and of its task by other than an interrupt,
+        as ``asyncio.timeout()`` does it.
         """
 
         async def program() -> None:
+            task = asyncio.create_task(awaiting.in_cell(asyncio.sleep(60)))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
             future = asyncio.get_running_loop().create_future()
             future.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -17,7 +17,7 @@ import pytest
 from crochet._interactive.ipython import Extension, run_cell
 from support.process import FakeProcess
 from support.programs import Finished, run_in_loop, run_python
-from support.stepping import BOUND
+from support.stepping import BOUND, Background
 from support.terminals import CTRL_C, CTRL_D, Terminal
 from test_docs import blocks_of
 
@@ -315,6 +315,14 @@ class _KernelShell:
 
     def __init__(self) -> None:
         self.ast_transformers: list[Any] = []
+        self.events = self
+        self.callbacks: dict[str, Any] = {}
+
+    def register(self, event: str, function: Any) -> None:
+        self.callbacks[event] = function
+
+    def unregister(self, event: str, function: Any) -> None:
+        assert self.callbacks.pop(event) == function
 
 
 class TestExtension:
@@ -358,6 +366,45 @@ class TestExtension:
 
         run_in_loop(program())
 
+    def test_notes_interrupts_while_a_cell_runs(self, running: FakeProcess) -> None:
+        """
+        And passes them on. Outside of cells, and after one that has replaced it, the handler is
+        what it was.
+        """
+        seen: list[int] = []
+
+        def of_the_kernel(number: int, frame: Any) -> None:
+            seen.append(number)
+
+        shell, extension = _KernelShell(), Extension(running.loop, "crochet", "_extension")
+        extension.load(shell)
+        begin, end = shell.callbacks["pre_execute"], shell.callbacks["post_execute"]
+        before = signal.signal(signal.SIGINT, of_the_kernel)
+        try:
+            begin()
+            signal.raise_signal(signal.SIGINT)
+            assert (seen, extension._awaiting.is_interrupted) == ([signal.SIGINT], True)
+            Background(begin).outcome()  # a subshell's cell
+            assert extension._awaiting.is_interrupted
+            begin()  # a cell that is run by a cell
+            assert not extension._awaiting.is_interrupted
+            end()
+            assert signal.getsignal(signal.SIGINT) is of_the_kernel
+            begin()
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            end()
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            begin()
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            signal.signal(signal.SIGINT, of_the_kernel)
+            begin()
+            extension.unload(shell)
+            assert signal.getsignal(signal.SIGINT) is of_the_kernel
+            assert shell.callbacks == {}
+        finally:
+            signal.signal(signal.SIGINT, before)
+
 
 class TestRunCell:
     """
@@ -386,7 +433,7 @@ class TestRunCell:
             Loop.task = asyncio.get_running_loop().create_future()
             Loop.task.set_result(None)
             with pytest.raises(KeyboardInterrupt):
-                run_cell(Loop, cell())
+                run_cell(Loop, cell(), [].append)
 
         run_in_loop(program())
 
@@ -422,7 +469,7 @@ def test_ctrl_c_at_the_prompt_cancels(tmp_path: Path) -> None:
 
 
 _KERNEL = """
-import os, queue, sys, tempfile, time
+import asyncio, os, queue, sys, tempfile, time
 BOUND = float(sys.argv[1])
 folder = tempfile.TemporaryDirectory()
 for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
@@ -569,6 +616,10 @@ class TestKernel:
             run("await crochet.run_in_reactor(hang)()", "KeyboardInterrupt",
                 at="waiting", do=manager.interrupt_kernel)
             assert run("len(cancelled)") == "2"
+            run("asyncio.get_running_loop().call_later(0.01, asyncio.current_task().cancel)\\n"
+                "await Deferred()", "CancelledError")
+            if hasattr(asyncio, "timeout"):
+                run("async with asyncio.timeout(0.01): await Deferred()", "TimeoutError")
             run("crochet.wait_for(60)(hang)()", "KeyboardInterrupt",
                 at="waiting", do=manager.interrupt_kernel)
             assert run("len(cancelled), await succeed(1)") == "(3, 1)"

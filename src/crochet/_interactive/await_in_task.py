@@ -47,6 +47,8 @@ class Awaiting:
         in_background = cast("Callable[..., Any]", calls.run_in_reactor)
         self._follow: Callable[[object], EventualResult[object]] = in_background(await_deferred)
         self._cancel: Callable[[object], EventualResult[object]] = in_background(cancel_deferred)
+        # Whether the user has interrupted the cell that runs. Main thread only.
+        self.is_interrupted = False
 
     def awaitable(self, value: Any) -> Any:
         """
@@ -74,7 +76,21 @@ class Awaiting:
         KeyboardInterrupt there, and not the cancellation of its task.
         """
         value = self.awaitable(value)
-        return _interruptible(value) if _is_in_task() and isawaitable(value) else value
+        return self._interruptible(value) if _is_in_task() and isawaitable(value) else value
+
+    async def _interruptible(self, awaitable: Awaitable[object]) -> object:
+        __tracebackhide__ = True
+        try:
+            return await awaitable
+        except asyncio.CancelledError:
+            # asyncio.timeout() and TaskGroup cancel the task as well, and have to see that.
+            if not self.is_interrupted:
+                raise
+        self.is_interrupted = False
+        task: Any = asyncio.current_task()
+        if hasattr(task, "uncancel"):  # from Python 3.11 on
+            task.uncancel()  # a cell that catches the interrupt goes on
+        raise KeyboardInterrupt
 
     @contextmanager
     def accepting(self, loop: asyncio.AbstractEventLoop) -> Generator[None, None, None]:
@@ -221,6 +237,7 @@ async def _shown(ended: asyncio.Future[None], looks_on: Onlooker | None) -> None
     """
     Wait for a future, and have progress shown meanwhile, if it is to be.
     """
+    __tracebackhide__ = True
     # Unlike `await ended`, this leaves the future alone when the task is cancelled.
     if looks_on is None:
         await asyncio.wait([ended])
@@ -248,18 +265,6 @@ def _end_of(result: EventualResult[object]) -> asyncio.Future[None]:
     return ended
 
 
-async def _interruptible(awaitable: Awaitable[object]) -> object:
-    __tracebackhide__ = True
-    try:
-        return await awaitable
-    except asyncio.CancelledError:
-        task: Any = asyncio.current_task()
-        # From Python 3.11 on it is known whether it is this task that is cancelled.
-        if hasattr(task, "cancelling") and not task.cancelling():
-            raise
-    raise KeyboardInterrupt
-
-
 class _Driven(Coroutine[Any, Any, Any]):
     """
     A coroutine that is driven by another, for a task.
@@ -276,9 +281,11 @@ class _Driven(Coroutine[Any, Any, Any]):
         return self._steps
 
     def send(self, value: Any) -> Any:
+        __tracebackhide__ = True
         return self._steps.send(value)
 
     def throw(self, *error: Any) -> Any:
+        __tracebackhide__ = True
         if getgeneratorstate(self._steps) == GEN_CREATED:
             self.coroutine.close()  # it will never be started, and says so otherwise
         return self._steps.throw(*error)

@@ -7,10 +7,11 @@ IPython's prompt. Only what a cell awaits is changed (cells.py), into something 
 can await (await_in_task.py).
 
 Interrupting: a Jupyter kernel cancels the cell's task, from a signal handler that does not wake the
-loop (ipython/ipykernel#881); so here a signal wakes it. IPython's prompt does not cancel: Ctrl-C
-leaves the loop, and the task in it stays to be gone on with by the next cell that awaits. So there
-the runner is replaced by one that cancels it. Not so in Jupyter, which would take another runner
-for one that cannot share its loop, and block that.
+loop (ipython/ipykernel#881); so here a signal wakes it. It is noted that there was one, for others
+cancel the task, too: a timeout within the cell is not an interrupt. IPython's prompt does not
+cancel: Ctrl-C leaves the loop, and the task in it stays to be gone on with by the next cell that
+awaits. So there the runner is replaced by one that cancels it. Not so in Jupyter, which would take
+another runner for one that cannot share its loop, and block that.
 
 Threads: load and unload are called in the main one. IPython is imported when they are called.
 """
@@ -36,6 +37,7 @@ class Shell(Protocol):
     """
 
     ast_transformers: list[Any]
+    events: Any
     loop_runner: Any
     autoawait: bool
 
@@ -92,6 +94,7 @@ class Extension:
             ip.autoawait = True
             if hasattr(ip, "kernel"):
                 _have_signals_wake_the_loop(undo)
+                self._note_interrupts(ip, undo)
                 with suppress(RuntimeError):  # there is no loop, as where a test loads this
                     undo.enter_context(self._awaiting.accepting(asyncio.get_running_loop()))
             else:
@@ -128,7 +131,7 @@ class Extension:
 
         def runner(cell: Coroutine[Any, Any, Any]) -> Any:
             with self._awaiting.accepting(get_loop()):
-                return run_cell(get_loop, cell)
+                return run_cell(get_loop, cell, self._note)
 
         ip.loop_runner = runner
 
@@ -137,6 +140,43 @@ class Extension:
                 ip.loop_runner = old
 
         undo.callback(put_back)
+
+    def _note(self, is_interrupted: bool) -> None:
+        self._awaiting.is_interrupted = is_interrupted
+
+    def _note_interrupts(self, ip: Shell, undo: ExitStack) -> None:
+        """
+        Have interrupts noted while a cell runs, and then handled as they would be.
+        """
+        import signal
+        import threading
+
+        before: list[Any] = []
+
+        def begin() -> None:
+            if threading.current_thread() is not threading.main_thread():
+                return  # a subshell's, which is not interrupted
+            self._note(False)
+            handler = signal.getsignal(signal.SIGINT)
+            # Python's own raises KeyboardInterrupt by itself, in cells that do not await.
+            if not before and callable(handler) and handler is not signal.default_int_handler:
+                before.append(handler)
+                signal.signal(signal.SIGINT, note)
+
+        def note(number: int, frame: Any) -> None:
+            self._note(True)
+            before[0](number, frame)
+
+        def end() -> None:
+            if before and threading.current_thread() is threading.main_thread():
+                handler = before.pop()
+                if signal.getsignal(signal.SIGINT) is note:
+                    signal.signal(signal.SIGINT, handler)
+
+        for event, function in (("pre_execute", begin), ("post_execute", end)):
+            ip.events.register(event, function)
+            undo.callback(ip.events.unregister, event, function)
+        undo.callback(end)
 
     @cached_property
     def _awaiting(self) -> Awaiting:
@@ -192,13 +232,21 @@ def _have_signals_wake_the_loop(undo: ExitStack) -> None:
             undo.push(failed.pop_all())
 
 
-def run_cell(get_loop: Callable[[], Any], cell: Coroutine[Any, Any, Any]) -> Any:
+def run_cell(
+    get_loop: Callable[[], Any], cell: Coroutine[Any, Any, Any], note: Callable[[bool], object]
+) -> Any:
     """
     Run a cell at IPython's prompt to its end; cancel what it awaits on Ctrl-C.
+
+    Args:
+        get_loop: returns the loop.
+        cell: its code.
+        note: is called with whether the cell was interrupted.
 
     Returns:
         What IPython makes of the cell, which it has shown the errors of.
     """
+    note(False)
     loop = get_loop()
     task = loop.create_task(cell)
     try:
@@ -206,5 +254,6 @@ def run_cell(get_loop: Callable[[], Any], cell: Coroutine[Any, Any, Any]) -> Any
     except KeyboardInterrupt:
         if task.done():
             raise
+        note(True)
         task.cancel("KeyboardInterrupt")
         return loop.run_until_complete(task)
