@@ -17,13 +17,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from crochet import DeadlockError, ReactorStopped
+from crochet._diagnostics.watchdog import Watchdog
 from crochet._threads import clock as _clock
 from crochet._threads import timeouts as _timeouts
 from crochet._threads.primitives import Waiter
 from crochet.testing import _clock as _clocked
 from crochet.testing._clock import ClockedWaiter, CrochetClock, clocked
 from crochet.testing._leaks import LeakCheck
-from support.process import FakeProcess, LoggedFailures
+from support.process import FakeProcess, FakeThreads, LoggedFailures
 from support.stepping import BOUND, Background
 
 # From before the first test that uses it: what it starts is no test's.
@@ -393,6 +394,29 @@ class TestClock:
         assert running.loop._is_set_up
         after_it = (bridge.new_waiter, bridge.handoff, _clock.monotonic, _timeouts.LONGEST)
         assert after_it == before_it
+
+    def test_is_not_asked_to_turn_by_the_watchdog(
+        self, running: FakeProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Which looks after calls of a reactor that goes on, in a thread of its own. Neither if it was
+        just about to ask that one, when the test began.
+        """
+        bridge = running.bridge
+        watchdog = Watchdog(running.reactor, bridge, FakeThreads(), math.inf)
+        looked: list[str] = []
+        monkeypatch.setattr(bridge, "look_for_stranded", lambda: looked.append("at calls"))
+        result = running.run_in_reactor(Deferred)()
+        with clocked_process(running):
+            assert bridge.in_flight
+            Background(watchdog._look).outcome()
+            Background(watchdog._ask).outcome()
+        assert looked == []
+        watchdog._look()
+        assert looked == ["at calls"]
+        result.cancel()
+        with pytest.raises(CancelledError):
+            result.wait(BOUND)
 
     def test_notices_that_the_reactor_has_ended_meanwhile(self, process: FakeProcess) -> None:
         """
