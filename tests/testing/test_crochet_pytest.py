@@ -1072,6 +1072,33 @@ def test_both(crochet_clock, crochet_reactor):
         result.assert_outcomes(errors=1)
         result.stdout.fnmatch_lines(["*crochet_clock takes the place of the reactor*"])
 
+    def test_refuses_calls_to_a_reactor_that_it_has_installed(
+        self, pytester: pytest.Pytester
+    ) -> None:
+        """
+        By being the first to import it, in the body. The next test has that one run.
+        """
+        result = run_suite(
+            pytester,
+            """
+@wait_for(60)
+def brew():
+    from twisted.internet import reactor
+    return deferLater(reactor, 0.01, lambda: "tea")
+
+def test_mixed(crochet_clock):
+    import sys
+    assert "twisted.internet.reactor" not in sys.modules
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="does not run in a test with crochet_clock"):
+            brew()
+
+def test_after(crochet_reactor):
+    assert brew() == "tea"
+""",
+        )
+        result.assert_outcomes(passed=2)
+
     def test_refuses_calls_to_the_reactor(self, pytester: pytest.Pytester) -> None:
         """
         Which runs by another clock, in its thread, or not at all. Afterwards it takes them again.

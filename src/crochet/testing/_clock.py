@@ -27,8 +27,10 @@ import math
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
+from twisted.internet import main
 from twisted.internet.base import DelayedCall
 from twisted.internet.task import Clock
 from twisted.logger import Logger
@@ -238,12 +240,27 @@ def _refusing_the_reactor(owner: int) -> Generator[None, None, None]:
     Have the program's reactor take no timed call from the test: it does not run in virtual time,
     or in a thread of its own, by the real clock.
 
-    A reactor that is installed in the ``with`` block is not found. Nothing runs that one.
+    So does one that is installed in the ``with`` block, as by the first import of
+    ``twisted.internet.reactor``.
     """
-    reactor = sys.modules.get("twisted.internet.reactor")
-    if reactor is None:
+    with ExitStack() as undo:
+        reactor = sys.modules.get("twisted.internet.reactor")
+        if reactor is not None:
+            undo.enter_context(_refusing(reactor, owner))
+        else:
+            install: Any = main.installReactor
+
+            def install_refusing(reactor: Any) -> None:
+                install(reactor)
+                undo.enter_context(_refusing(reactor, owner))
+
+            undo.callback(setattr, main, "installReactor", install)
+            main.installReactor = install_refusing
         yield
-        return
+
+
+@contextmanager
+def _refusing(reactor: Any, owner: int) -> Generator[None, None, None]:
     own = vars(reactor).get("callLater")  # put there by another, such as CROCHET_DEBUG
     call_later = reactor.callLater
 
