@@ -129,9 +129,10 @@ def setup(app: Any) -> None:
     Have pictures drawn, and the end of the build checked. Sphinx calls this.
     """
     # The reference has one signature for each function, and not the overloads for type checkers.
-    analyzer = ModuleAnalyzer.for_module("crochet._api")
-    analyzer.analyze()
-    analyzer.overloads.clear()
+    for module in ("crochet._api", "crochet._streams.stream"):
+        analyzer = ModuleAnalyzer.for_module(module)
+        analyzer.analyze()
+        analyzer.overloads.clear()
     app.add_node(graphviz, override=True, html=(_draw, None))
     app.connect("autodoc-process-signature", _shorten)
     app.connect("build-finished", _check_the_end)

@@ -534,6 +534,47 @@ def test_streams(directory: Path, page: str, command: str, app: str, prefix: str
     assert "Traceback" not in log(), log()
 
 
+# An operation that never ends by itself, for an endpoint that looks after its client.
+_ENDLESS = """
+
+@run_in_reactor
+async def endless():
+    print("begun")
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        print("cancelled")
+
+@app.get("/endless")
+async def show_endless(request: Request):
+    return await answer_of(endless(), request)
+"""
+
+
+@needs("uvicorn", "fastapi")
+def test_a_client_that_goes_away_has_its_operation_cancelled(directory: Path) -> None:
+    """
+    By what the how-to page on FastAPI shows, which does not do so by itself.
+    """
+    write_page(directory, "fastapi", "shop")
+    with open(directory / "shop.py", "a") as module:
+        module.write(_ENDLESS)
+    port = free_port()
+    words = _UVICORN.format(port=port, app="shop:app").split()
+    with running(sys.executable, "-m", *words, directory=directory, PYTHONUNBUFFERED="1") as server:
+        assert server.stdout is not None
+        wait_until(lambda: is_listening(port), "the server has not started")
+        with socket.create_connection(("127.0.0.1", port), BOUND) as visitor:
+            visitor.sendall(b"GET /endless HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            while server.stdout.readline() != "begun\n":
+                pass
+        assert server.stdout.readline() == "cancelled\n"
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(BOUND) in (0, -signal.SIGTERM)
+    log = (directory / "log").read_text()
+    assert "Traceback" not in log, log
+
+
 @needs("gunicorn", "django", "celery")
 def test_django_finds_what_a_celery_task_has_stashed(directory: Path) -> None:
     """
