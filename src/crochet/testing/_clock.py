@@ -28,7 +28,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import main
 from twisted.internet.base import DelayedCall
@@ -248,7 +248,7 @@ def _refusing_the_reactor(owner: int) -> Generator[None, None, None]:
         if reactor is not None:
             undo.enter_context(_refusing(reactor, owner))
         else:
-            install: Any = main.installReactor
+            install = cast("Callable[[Any], None]", main.installReactor)
 
             def install_refusing(reactor: Any) -> None:
                 install(reactor)
@@ -261,7 +261,7 @@ def _refusing_the_reactor(owner: int) -> Generator[None, None, None]:
 
 @contextmanager
 def _refusing(reactor: Any, owner: int) -> Generator[None, None, None]:
-    own = vars(reactor).get("callLater")  # put there by another, such as CROCHET_DEBUG
+    own: object = vars(reactor).get("callLater")  # put there by another, such as CROCHET_DEBUG
     call_later = reactor.callLater
 
     def refuse(*args: object, **kwargs: object) -> object:
