@@ -261,7 +261,8 @@ def _refusing_the_reactor(owner: int) -> Generator[None, None, None]:
 
 @contextmanager
 def _refusing(reactor: Any, owner: int) -> Generator[None, None, None]:
-    own: object = vars(reactor).get("callLater")  # put there by another, such as CROCHET_DEBUG
+    attributes = cast("dict[str, object]", vars(reactor))
+    own = attributes.get("callLater")  # put there by another, such as CROCHET_DEBUG
     call_later = reactor.callLater
 
     def refuse(*args: object, **kwargs: object) -> object:
@@ -273,14 +274,14 @@ def _refusing(reactor: Any, owner: int) -> Generator[None, None, None]:
             "the reactor as an argument, and give it the fixture"
         )
 
-    vars(reactor)["callLater"] = refuse
+    attributes["callLater"] = refuse
     try:
         yield
     finally:
         if own is None:
-            del vars(reactor)["callLater"]
+            del attributes["callLater"]
         else:
-            vars(reactor)["callLater"] = own
+            attributes["callLater"] = own
 
 
 def _catch_up(loop: EventLoop) -> None:
