@@ -141,8 +141,9 @@ def test_is_cancelled_when_its_waiter_is_interrupted() -> None:
 
 def test_stacks_name_every_other_thread(running: FakeProcess) -> None:
     """
-    The reactor's first.
+    The reactor's first. But for those of ours that say nothing of the test.
     """
+    assert "crochet-watch" in {thread.name for thread in threading.enumerate()}
     gate = threading.Event()
     other = Background(gate.wait, BOUND)
     text = stacks()
@@ -151,3 +152,4 @@ def test_stacks_name_every_other_thread(running: FakeProcess) -> None:
     assert text.startswith("The thread crochet-reactor is here:\n")
     assert "The thread test's background is here:\n" in text
     assert "test_stacks_name_every_other_thread" not in text
+    assert "crochet-watch" not in text

@@ -104,14 +104,14 @@ def _describe(loop: EventLoop, returned: list[object], result: EventualResult[ob
 
 def stacks() -> str:
     """
-    Return what the reactor thread is doing, and all others but this one and the log's.
+    Return what the reactor thread is doing, and all others but this one, the log's and the watch's.
     """
     frames = frames_of_threads()
     frames.pop(threading.get_ident(), None)
     text = ""
     for thread in sorted(threading.enumerate(), key=lambda each: each.name != "crochet-reactor"):
         frame = frames.get(thread.ident or 0)
-        if frame is not None and thread.name != "crochet-log-writer":
+        if frame is not None and thread.name not in ("crochet-log-writer", "crochet-watch"):
             stack = traceback.extract_stack(frame)
             text += f"The thread {thread.name} is here:\n{_folded(stack)}"
     return text
