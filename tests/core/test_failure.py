@@ -370,13 +370,14 @@ class TestCopies:
         assert _taken(fault) is error
         assert _taken(fault) is error
 
-    def test_do_not_swallow_an_interrupt(self) -> None:
+    @pytest.mark.parametrize("kind", [KeyboardInterrupt, LookupError])
+    def test_do_not_swallow_an_interrupt(self, kind: type[BaseException]) -> None:
         """
-        That comes while one is made; the error can be taken again.
+        That comes while one is made, of whatever class; the error can be taken again.
         """
 
         class Error(Exception):
-            interrupts = [KeyboardInterrupt("Ctrl-C")]
+            interrupts = [kind("Ctrl-C")]
 
             def __copy__(self) -> Error:
                 while self.interrupts:
@@ -385,7 +386,7 @@ class TestCopies:
 
         error = Error("why")
         fault = _fault(error)
-        with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
+        with pytest.raises(kind, match="Ctrl-C"):
             fault.throw()
         assert _taken(fault) is error
 

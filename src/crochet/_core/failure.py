@@ -248,14 +248,22 @@ def _faithful_copy(error: BaseException) -> BaseException | None:
     Return a copy that nobody can tell from the original, or None if there is no making one.
     """
     try:
-        spare = copy.copy(error)
-        is_faithful = (
-            type(spare) is type(error)
-            and len(spare.args) == len(error.args)
-            and all(a is b for a, b in zip(spare.args, error.args, strict=True))
-            and vars(spare).keys() == vars(error).keys()
-        )
+        return _copied(error)
     except Exception:
-        # Whatever the class did not like about being copied, its users want the error itself.
-        return None
+        try:
+            _copied(error)
+        except Exception:
+            # Whatever the class did not like about being copied, its users want the error itself.
+            return None
+        raise  # out of a signal handler: it does not come at each attempt
+
+
+def _copied(error: BaseException) -> BaseException | None:
+    spare = copy.copy(error)
+    is_faithful = (
+        type(spare) is type(error)
+        and len(spare.args) == len(error.args)
+        and all(a is b for a, b in zip(spare.args, error.args, strict=True))
+        and vars(spare).keys() == vars(error).keys()
+    )
     return spare if is_faithful else None

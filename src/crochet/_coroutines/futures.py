@@ -116,7 +116,11 @@ class ResultFuture(futures.Future[T]):
         self._at: list[Waiter] = []
         self._is_told = False  # whether the operation has been told to end
         self._tries = 0
-        source.add_done_callback(lambda _: teller.post(self))
+        if source.done():
+            # Not as a callback: an exception that a signal handler raises would be taken for its.
+            teller.post(self)
+        else:
+            source.add_done_callback(lambda _: teller.post(self))
 
     def _fate(self) -> str | None:
         """
