@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from crochet._core import waiting as _waiting
+from crochet._streams import consumer as _consumer
 from crochet._streams.context import Contexting
 from crochet._streams.iterating import Iterating
 from crochet._streams.objects import Objects
 from crochet._threads.threads import start_thread
 from support.process import FakeProcess
 from support.reactor import close_reactor, new_real_reactor
+from support.stepping import BOUND
 
 
 def _runs(name: str | None) -> Iterator[Any]:
@@ -35,6 +38,15 @@ def either(request: pytest.FixtureRequest) -> Iterator[Any]:
     A process whose reactor runs; each test is run with one of either kind.
     """
     yield from _runs(request.param)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Has threads that give up wait for the reactor thread to hear of it, however busy the machine.
+    """
+    for module in (_waiting, _consumer):
+        monkeypatch.setattr(module, "CANCEL_DELIVERY", BOUND)
 
 
 @pytest.fixture(scope="module")

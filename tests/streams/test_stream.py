@@ -676,6 +676,7 @@ class TestTimeouts:
     Each wait for an item is bounded.
     """
 
+    @pytest.mark.usefixtures("patient")
     def test_close_the_stream(self, either: Any) -> None:
         """
         The error tells why, and what became of the body, which has ended.
@@ -939,6 +940,7 @@ class TestInterruptions:
     Ctrl-C, and whatever else a signal handler raises.
     """
 
+    @pytest.mark.usefixtures("patient")
     def test_close_the_stream(self, either: Any) -> None:
         """
         The body's finally has run when it comes through.
