@@ -145,10 +145,13 @@ def test_stacks_name_every_other_thread(running: FakeProcess) -> None:
     """
     assert "crochet-watch" in {thread.name for thread in threading.enumerate()}
     gate = threading.Event()
+    watch = threading.Thread(target=gate.wait, args=(BOUND,), name="crochet-watch")
+    watch.start()
     other = Background(gate.wait, BOUND)
     text = stacks()
     gate.set()
     other.outcome()
+    watch.join(BOUND)
     assert text.startswith("The thread crochet-reactor is here:\n")
     assert "The thread test's background is here:\n" in text
     assert "test_stacks_name_every_other_thread" not in text
