@@ -348,7 +348,7 @@ def wait_for(
 
     Args:
         timeout: seconds, from zero up; ``None`` and infinity stand for no limit.
-        grace: likewise.
+        grace: seconds, from zero up, that a cancelled operation has for its cleanup.
         on_late: is called with a value that comes after the wait was given up, to close a
             connection that opened too late, say. It is called in the reactor thread, once at
             most, and what it raises is logged. Without it such a value is dropped. A late error
@@ -476,7 +476,7 @@ def progress_bar(file: TextIO | None = None) -> AbstractContextManager[None]:
     That is what :func:`wait_for` functions, ``EventualResult.wait()`` and an ``await`` of a result
     wait for in this thread for longer than a tenth of a second, and what reports progress. It is
     tqdm's bar, in a terminal or a notebook; where several results are awaited at once, one for
-    each. Where there is no terminal, as in a log of cron's, it is a line, every five seconds at
+    each. Where there is no terminal, as in a cron job's log, it is a line, every five seconds at
     most. A function given to ``wait(progress=...)`` or ``with_progress()`` is called instead. It
     needs ``pip install crochet[progress]``.
 
@@ -530,7 +530,7 @@ def context_in_reactor(timeout: Seconds, *, grace: Seconds = 1.0) -> Contexting:
     Args:
         timeout: seconds that the enter may take, and the exit, from zero up; ``None`` and infinity
             stand for no limit.
-        grace: seconds that is waited for the cleanup of one that was cancelled. Likewise.
+        grace: seconds that each of them waits for its cleanup after it was cancelled.
 
     Raises:
         TypeError: *timeout* or *grace* is not a number, *timeout* is missing; or what is decorated
@@ -606,8 +606,8 @@ else:  # to type checkers it is more than a function
 
         Raises:
             TypeError: the object lacks something that is in *as_*, or takes it with other
-                arguments, all of which is listed; *as_* is no Protocol; *timeouts* has a name that
-                nothing here has; or an argument is of the wrong type.
+                arguments, all of which is listed; *as_* is not a Protocol; *timeouts* has a name
+                that nothing here has; or an argument is of the wrong type.
             ValueError: a timeout is negative, or NaN.
 
         What a proxy does raises what :func:`wait_for` raises.
@@ -740,8 +740,8 @@ def run_in_caller(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 
     Args:
         function: what is to be called, in the waiting thread and its context.
-        args: for it.
-        kwargs: likewise.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
 
     Returns:
         A Deferred that fires with the function's value or error. KeyboardInterrupt and the

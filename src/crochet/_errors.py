@@ -133,7 +133,7 @@ class RemoteError(Exception):
     A stashed operation has failed in another process, with an error that cannot be rebuilt here.
 
     The error's class is none of the builtins', Twisted's or Crochet's, and not in the stash's
-    ``allow=``; or it was made with arguments that are no plain values.
+    ``allow=``; or it was made with arguments that are not plain values.
 
     Attributes:
         type: the name of the class, with its module.

@@ -288,7 +288,7 @@ class EventualResult(Generic[T_co]):
         For ``concurrent.futures.wait`` and ``as_completed``, ``asyncio.wrap_future``, and all that
         takes such futures. ``cancel()`` cancels the operation, and the future at once;
         ``result()`` raises the operation's error, or ``concurrent.futures.CancelledError``. Its
-        callbacks are called in a thread of ours, one after the other; while one blocks, those of
+        callbacks are called in a Crochet thread, one after the other; while one blocks, those of
         other futures are called in another thread.
 
         Call it from any thread. Never blocks.

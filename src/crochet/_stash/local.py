@@ -76,7 +76,7 @@ class LocalStash(SharedStash):
     Raises:
         RuntimeError: this system has no Unix sockets.
         TypeError: *allow* has something else.
-        ValueError: *name* is no name, its path is too long, or a number is too small.
+        ValueError: *name* is not a name, its path is too long, or a number is too small.
     """
 
     kind = "local"

@@ -184,7 +184,7 @@ class RedisStash(SharedStash):
 
     Raises:
         ImportError: redis-py is not there.
-        TypeError: *key* is no text or bytes, or *allow* has something else.
+        TypeError: *key* is neither text nor bytes, or *allow* has something else.
         ValueError: *url* is none, *key* is too short, or a number too small.
     """
 
