@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 
-from .. import _errors
 from .._core.stash import Stash
 
 # What is looked up in the package.
@@ -23,24 +22,23 @@ def look_up(name: str, names: dict[str, object]) -> object:
         names: those of the package.
     """
     found: type[Stash]
-    if name == "LocalStash":
-        from .local import LocalStash as found
-    else:
-        try:
+    try:
+        if name == "LocalStash":
+            from .local import LocalStash as found
+        else:
             from .redis import RedisStash as found
-        except ImportError:
-            # `from crochet import *` comes here, too, and most programs have no use for this one.
-            return Missing
+    except ImportError as error:
+        # `from crochet import *` comes here, too, and most programs have no use for these: so what
+        # is missing, redis-py or a Python's sqlite3, is said where one is made.
+        return _missing(name, str(error))
     return names.setdefault(name, found)
 
 
-class Missing:
-    """
-    What ``RedisStash`` is where redis-py is not installed.
-    """
+def _missing(name: str, text: str) -> type:
+    def refuse(self: object, *args: object, **kwargs: object) -> None:
+        raise ImportError(text)
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        raise _errors.no_redis()
+    return type(name, (), {"__init__": refuse, "__doc__": text})
 
 
 def named(text: str) -> Stash:
