@@ -342,7 +342,7 @@ def test_a_script_that_is_interrupted_ends_by_the_signal(tmp_path: Path) -> None
     script = tmp_path / "script.py"
     interrupt = "import os, signal\npress = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
     for code, shown in (
-        ("reactor.callLater(0.01, press)\nawait crochet.run_in_reactor(Deferred)()", []),
+        ("async def wait():\n    press()\n    await Deferred()\nawait wait()", []),
         ("press()\nwhile True: pass", ["Traceback (most recent call last):", f'  File "{script}"']),
     ):
         script.write_text(f"{interrupt}from twisted.internet.defer import Deferred\n{code}")
