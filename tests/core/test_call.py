@@ -23,7 +23,7 @@ from crochet._core import decorators as _decorators
 from crochet._core import waiting as _waiting
 from crochet._core.call import Call
 from support.process import FakeProcess, LoggedFailures, call_for, failing_call
-from support.stepping import BOUND, Background, Steps
+from support.stepping import BOUND, Background, FakeClock, FakeWaiter, Steps
 
 _colour: ContextVar[str] = ContextVar("colour", default="none")
 
@@ -356,6 +356,24 @@ class TestAnswers:
         assert seen.value is raised
         with pytest.raises(CancelledError):
             result.wait(0)
+
+    def test_whoever_waits_sees_to_it(
+        self, stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        While the reactor is quiet, and the watch asleep.
+        """
+        clock = FakeClock()
+        clock.install(monkeypatch)
+        waiter = FakeWaiter(lambda timeout: stepped.reactor.turn(), clock)
+        stepped.bridge.new_waiter = lambda: waiter
+        deferred: Any = Deferred()
+        result = call_for(stepped, deferred)
+        stepped.reactor.turn()
+        deferred._callbacks.clear()  # an exception has come in between
+        deferred.callback(7)
+        assert not result.done()
+        assert result.wait(1) == 7
 
 
 class TestAbandoned:

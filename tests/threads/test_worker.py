@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from _thread import allocate_lock, get_ident
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -292,6 +293,24 @@ class TestStepped:
         worker.worker.post(2)
         worker.run(1)
         assert worker.done == [1, 2]
+
+    def test_goes_on_if_no_memory_was_left_to_take_an_item(self, worker: _Stepped) -> None:
+        """
+        The thread is needed: those that post would have to work in its place.
+        """
+
+        class Inbox(SimpleQueue[Any]):
+            errors = [MemoryError()]
+
+            def get(self, block: bool = True, timeout: float | None = None) -> Any:
+                if self.errors:
+                    raise self.errors.pop()
+                return super().get(block, timeout)
+
+        worker.worker._inbox = Inbox()
+        worker.worker.post(1)
+        worker.run(0)
+        assert worker.done == [1]
 
     def test_stays_while_there_is_something_to_look_after(self, worker: _Stepped) -> None:
         """

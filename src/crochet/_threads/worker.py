@@ -230,6 +230,8 @@ class Worker(Generic[T]):
                     if is_idle and self._has_left(shift):
                         break
                     continue
+                except MemoryError:  # for want of a few bytes; there may be some again
+                    continue
                 while self._urgent:
                     self._urgent.popleft()()
                 if not isinstance(item, _Mark):
