@@ -108,6 +108,16 @@ def test_values_come_out_as_they_went_in(value: Any) -> None:
     assert _types(again) == _types(value)
 
 
+@pytest.mark.parametrize("text", ["\ud83d\ude00", "\ud800", "\U0001f600", "\0"])
+def test_halves_of_characters_stay_halves(text: str) -> None:
+    """
+    Two side by side are not the character that they would make.
+    """
+    serializer = JsonSerializer()
+    for value in (text, {text: [text]}, {1: text}):
+        assert serializer.loads(serializer.dumps(value)) == value
+
+
 def test_floats_that_are_no_numbers_come_out() -> None:
     """
     As Python's JSON has them.

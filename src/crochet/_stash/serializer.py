@@ -102,7 +102,9 @@ class JsonSerializer:
             ValueError: an int has too many digits for Python to write them.
             RecursionError: it holds itself, or is nested too deep.
         """
-        return json.dumps(self._packed(value), separators=(",", ":")).encode("ascii")
+        text = json.dumps(self._packed(value), separators=(",", ":"), ensure_ascii=False)
+        # As \uXXXX two lone surrogates side by side would come out as one character.
+        return text.encode("utf-8", "surrogatepass")
 
     def loads(self, data: bytes) -> object:
         """
