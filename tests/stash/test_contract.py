@@ -255,6 +255,37 @@ def test_can_be_used_in_the_reactor_thread(place: Place) -> None:
     assert here.take(own).wait(BOUND) == 8
 
 
+class Text(str):
+    """
+    As templates and forms have it.
+    """
+
+
+def test_a_number_may_be_of_any_class_of_text(place: Place) -> None:
+    """
+    But not of one that is a number of another kind.
+    """
+    here = place.process()
+    uid = here.call(lambda: 7).stash()
+    assert here.take(Text(uid)).wait(BOUND) == 7
+    one = here.call(lambda: 7).stash()
+    for wrong in (float(one), str(one) + " ", f"+{one}", Text("1_0"), b"1"):
+        with pytest.raises(KeyError):
+            here.take(wrong)
+
+
+@pytest.mark.parametrize("ttl", [1e12, 1e300, 10**400])
+def test_a_ttl_may_be_any_number(place: Place, ttl: Any) -> None:
+    """
+    One that nobody will live to see is as good as none.
+    """
+    here = place.process()
+    pending: Deferred[Any] = Deferred()
+    uids = [here.stash.put(here.call(lambda each=each: each), ttl) for each in (7, pending)]  # type: ignore[misc]
+    here.in_reactor(pending.callback, 8)
+    assert [here.take(uid).wait(BOUND) for uid in uids] == [7, 8]
+
+
 class TestAnotherProcess:
     """
     What a process gets that has not started the call.

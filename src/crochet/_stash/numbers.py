@@ -13,6 +13,9 @@ from .._threads.timeouts import Seconds, seconds
 # How many results are kept if a stash is told nothing else.
 MAX_RESULTS = 100_000
 
+# Seconds from which on a ttl is as good as none: 300 years. Redis cannot count much further.
+_FOR_EVER = 1e10
+
 # What can have become of a result. A lost one has no answer, and no process that could give one.
 State = Literal["pending", "done", "failed", "cancelled", "lost"]
 
@@ -23,9 +26,10 @@ def number_of(result_id: object) -> int:
 
     As an int, or in decimal digits, as it comes out of a form or of JavaScript's JSON.
     """
-    if type(result_id) is int:  # True and 1.0 are equal to one, but they are not
-        return result_id
-    if type(result_id) is str and 0 < len(result_id) < 20 and result_id.isascii():
+    if isinstance(result_id, int) and type(result_id) is not bool:  # True is equal to one
+        return int(result_id)
+    # Of any class of text: templates and forms have their own.
+    if isinstance(result_id, str) and 0 < len(result_id) < 20 and result_id.isascii():
         return int(result_id) if result_id.isdigit() else -1
     return -1
 
@@ -38,12 +42,12 @@ def ttl_seconds(ttl: Seconds) -> float:
         TypeError: it is no number.
         ValueError: it is NaN or not above zero.
     """
-    if type(ttl) is float and 0 < ttl < math.inf:  # as nearly always, and stash() is to be quick
+    if type(ttl) is float and 0 < ttl < _FOR_EVER:  # as nearly always, and stash() is to be quick
         return ttl
     value = seconds(ttl)
     if value <= 0:
         raise _errors.ttl_not_positive(value)
-    return value
+    return value if value < _FOR_EVER else math.inf
 
 
 def most_results(number: int) -> int:
