@@ -693,7 +693,8 @@ def retrieve_result(result_id: int | str) -> EventualResult[D]:
     Raises:
         KeyError: there is none, or no more. Its text is the same for all numbers.
         OSError: the stash cannot be reached.
-        TimeoutError: the stash is too slow, or a deadline is over. Nothing was taken.
+        TimeoutError: the stash is too slow, or a deadline is over. Nothing was taken, as with any
+            other exception.
         ReactorStopped: another process has the result, which is pending, and no reactor is here to
             wait for it.
 
@@ -702,7 +703,7 @@ def retrieve_result(result_id: int | str) -> EventualResult[D]:
         >>> retrieve_result(number).wait(timeout=5.0)
         'tea'
     """
-    return cast("EventualResult[D]", lifecycle.bridge.stash.take(result_id))
+    return lifecycle.bridge.stash.take(result_id)
 
 
 def peek_result(result_id: int | str) -> EventualResult[D]:
@@ -722,7 +723,7 @@ def peek_result(result_id: int | str) -> EventualResult[D]:
         >>> peek_result(number).wait(timeout=5.0), retrieve_result(number).wait(timeout=5.0)
         ('tea', 'tea')
     """
-    return cast("EventualResult[D]", lifecycle.bridge.stash.peek(result_id))
+    return lifecycle.bridge.stash.peek(result_id)
 
 
 def run_in_caller(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:

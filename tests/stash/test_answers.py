@@ -162,7 +162,8 @@ def test_a_value_comes_back() -> None:
     state, data = codec.pack("f", {"a": Point(1)})
     assert (state, codec.unpack(state, data)) == ("done", ({"a": Point(1)}, None))
     assert there_and_back(codec, CancelledError()).args == ()
-    assert codec.pack_error(CancelledError(), None)[0] == "cancelled"
+    assert codec.pack_error(CancelledError(), None, is_cancelled=True)[0] == "cancelled"
+    assert codec.pack_error(CancelledError(), None)[0] == "failed"  # nobody has asked for it
 
 
 def test_a_serializer_of_the_programs_own_is_used() -> None:
@@ -220,6 +221,14 @@ def test_only_classes_that_it_could_bring_to_life_are_listed(wrong: Any) -> None
     """
     with pytest.raises(TypeError, match="exception classes and dataclasses"):
         Codec(allow=[wrong])
+
+
+def test_a_serializer_is_an_object() -> None:
+    """
+    To forget its brackets is a likely slip.
+    """
+    with pytest.raises(TypeError, match=r"PickleSerializer\(\), not the class"):
+        Codec(PickleSerializer)  # type: ignore[arg-type]
 
 
 def test_there_is_room_for_an_error() -> None:

@@ -29,7 +29,7 @@ _WORKER = """
 import time
 from twisted.internet.defer import CancelledError
 from crochet._stash import redis
-redis.LEASE, redis._RENEWAL, redis._TIMEOUT = 2.0, 0.5, 1.0
+redis.LEASE, redis._RENEWAL, redis._GRACE, redis._TIMEOUT = 2.0, 0.5, 3.5, 1.0
 
 @crochet.run_in_reactor
 def fail(tag):

@@ -12,13 +12,16 @@ import socket
 from contextvars import copy_context
 from fractions import Fraction
 from functools import partial
+from threading import Event, current_thread
 from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from crochet import _errors
+from crochet._core.deadline import deadline
 from crochet._stash import reports
+from crochet._stash.serializer import PickleSerializer
 from crochet._streams.progress import report
 from crochet._threads import clock
 from support.process import LoggedFailures
@@ -286,6 +289,157 @@ def test_a_ttl_may_be_any_number(place: Place, ttl: Any) -> None:
     assert [here.take(uid).wait(BOUND) for uid in uids] == [7, 8]
 
 
+class Interrupted(BaseException):
+    """
+    What a signal handler raises.
+    """
+
+
+def interrupt(here: Here) -> Any:
+    """
+    Have the next wait for the store end by a signal handler's exception, when it is done.
+    """
+    do = here.stash._do
+
+    def do_and_raise(job: Any) -> None:
+        here.stash._do = do
+        do(job)
+        raise Interrupted
+
+    here.stash._do = do_and_raise
+
+
+@pytest.mark.parametrize("kind", ["answered", "pending", "own", "answered meanwhile"])
+def test_what_a_signal_keeps_from_its_taker_stays(shared: Place, kind: str) -> None:
+    """
+    1. The store marks it as taken. 2. An exception comes to the thread. Then another may take it.
+    """
+    here, there = shared.process(), shared.process()
+    pending: Deferred[Any] = Deferred()
+    result = here.call(lambda: 7 if kind == "answered" else pending)
+    if kind == "answered":
+        here.settle(result)
+    uid = result.stash()
+    taker = here if kind.startswith(("own", "answered m")) else there
+    if kind == "answered meanwhile":
+        give_back = here.stash._give_back
+
+        def answer_and_give_back(*args: Any) -> None:
+            result.add_done_callback(lambda _: here.stash._post(partial(give_back, *args)))
+            here.process.bridge.call(pending.callback, 7)
+
+        here.stash._give_back = answer_and_give_back
+    interrupt(taker)
+    with pytest.raises(Interrupted):
+        taker.take(uid)
+    there.until(lambda: there.has(uid))
+    taken = there.take(uid)
+    if not kind.startswith("answered"):
+        here.in_reactor(pending.callback, 7)
+    assert taken.wait(BOUND) == 7
+    with pytest.raises(KeyError):
+        there.take(uid)
+
+
+def test_what_a_signal_keeps_from_its_waiter_stays(shared: Place) -> None:
+    """
+    The wait that was begun for it goes on, and leaves the answer to others.
+    """
+    here, there, elsewhere = (shared.process() for _ in range(3))
+    pending: Deferred[Any] = Deferred()
+    uid = here.call(lambda: pending).stash()
+    remote, begun = there.stash._remote, []
+
+    def begin_and_raise(*args: Any) -> None:
+        begun.append(remote(*args))
+        raise Interrupted
+
+    there.stash._remote = begin_and_raise
+    with pytest.raises(Interrupted):
+        there.take(uid)
+    elsewhere.until(lambda: elsewhere.has(uid))
+    here.in_reactor(pending.callback, 7)
+    assert begun[0].wait(BOUND) == 7
+    there.until(lambda: not there.stash._worker.waiting())
+    assert elsewhere.take(uid).wait(BOUND) == 7
+
+
+def test_what_comes_after_a_deadline_stays(shared: Place) -> None:
+    """
+    The store has begun to look for it, and takes its time: who has given up has not taken it.
+    """
+    here, there = shared.process(), shared.process()
+    result = here.call(lambda: 7)
+    here.settle(result)
+    uid = result.stash()
+    is_late, claim = Event(), there.stash._store_claim
+
+    def claim_late(*args: Any, **kwargs: Any) -> Any:
+        row = claim(*args, **kwargs)
+        assert is_late.wait(BOUND)
+        return row
+
+    there.stash._store_claim = claim_late
+    with deadline(0.05), pytest.raises(_errors.TimeoutError, match="Nothing was taken"):
+        there.take(uid)
+    del there.stash._store_claim
+    is_late.set()
+    there.until(lambda: there.has(uid))
+    assert there.take(uid).wait(BOUND) == 7
+
+
+def test_what_is_cancelled_while_it_is_looked_for_stays(shared: Place) -> None:
+    """
+    In the reactor thread.
+    """
+    here, there = shared.process(), shared.process()
+    result = here.call(lambda: 7)
+    here.settle(result)
+    uid = result.stash()
+    is_late, claim = Event(), there.stash._store_claim
+
+    def claim_late(*args: Any, **kwargs: Any) -> Any:
+        row = claim(*args, **kwargs)
+        has_claimed.set()
+        assert is_late.wait(BOUND)
+        return row
+
+    has_claimed = Event()
+    there.stash._store_claim = claim_late
+
+    async def collect(uid: int) -> Any:
+        return await there.take(uid)
+
+    collecting = there.call(collect, uid)
+    assert has_claimed.wait(BOUND)
+    del there.stash._store_claim
+    collecting.cancel()
+    with pytest.raises(CancelledError):
+        collecting.wait(BOUND)
+    is_late.set()
+    there.until(lambda: there.has(uid))
+    assert there.take(uid).wait(BOUND) == 7
+
+
+def test_what_a_signal_keeps_from_being_stashed_leaves_nothing(shared: Place) -> None:
+    """
+    Nobody knows its number; and nothing is kept for it when it is answered.
+    """
+    here = shared.process()
+    uids: list[int] = []
+    insert = here.stash._store_insert
+    here.stash._store_insert = lambda uid, *args: uids.append(uid) or insert(uid, *args)
+    pending: Deferred[Any] = Deferred()
+    result = here.call(lambda: pending)
+    interrupt(here)
+    with pytest.raises(Interrupted):
+        result.stash()
+    assert here.stash.status().kept == 0
+    here.until(lambda: not here.has(uids[0]))
+    here.in_reactor(pending.callback, 7)
+    here.until(lambda: not here.stash._reports._uids)
+
+
 class TestAnotherProcess:
     """
     What a process gets that has not started the call.
@@ -417,6 +571,56 @@ class TestAnotherProcess:
         with pytest.raises(CancelledError):
             looked.wait(BOUND)
         assert pending.called
+
+    def test_knows_that_it_was_cancelled(self, shared: Place) -> None:
+        """
+        As it was asked to be, by whomever; and not of an operation that says so unasked.
+        """
+        here, there = shared.process(), shared.process()
+        pending: Deferred[Any] = Deferred()
+        running = here.call(lambda: pending)
+        here.in_reactor(lambda: None)
+        uid = running.stash()
+        looked, again = there.peek(uid), running.stash()
+        there.until(lambda: there.stash.status().waiting == 1)
+        running.cancel()
+        for result in (looked, there.peek(again), there.take(again)):
+            there.until(result.done)
+            assert result.cancelled()
+            with pytest.raises(CancelledError):
+                result.exception()
+
+        def fail() -> None:
+            raise CancelledError
+
+        unasked = there.take(here.call(fail).stash())
+        assert isinstance(unasked.exception(BOUND), CancelledError)
+        assert not unasked.cancelled()
+
+    def test_has_values_made_where_no_signal_comes(self, shared: Place) -> None:
+        """
+        A handler's exception would be taken for one of the bytes; and long ones would keep the
+        reactor thread.
+        """
+        threads: list[str] = []
+
+        class Noting(PickleSerializer):
+            def loads(self, data: bytes) -> object:
+                threads.append(current_thread().name)
+                return super().loads(data)
+
+        here, there = shared.process(), shared.process(serializer=Noting())
+        result = here.call(lambda: b"")
+        here.stash._codec = there.stash._codec
+        here.settle(result)
+        uid = result.stash()
+
+        async def collect() -> Any:
+            return await there.take(uid)
+
+        assert there.peek(uid).wait(BOUND) == b""
+        assert there.call(collect).wait(BOUND) == b""
+        assert threads == ["crochet-stash"] * 2
 
     def test_stashes_it_again(self, shared: Place) -> None:
         """

@@ -6,7 +6,9 @@ What ends a process is in test_processes.py.
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import socket
 import tempfile
 import time
@@ -18,7 +20,8 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionRefusedError, TimeoutError
+from twisted.internet.error import ConnectError, TimeoutError, getConnectError
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
@@ -28,8 +31,10 @@ from crochet._stash import directory, local, reports, shared, sockets
 from crochet._stash.directory import make_private_file, path_of, prepare
 from crochet._stash.local import LocalStash
 from crochet._stash.reports import Reports, pack_report, unpack_report
+from crochet._stash.rows import Rows
 from crochet._stash.shared import Row
 from crochet._stash.sockets import Connections, Messages, user_of
+from support.process import LoggedFailures
 from support.stepping import BOUND
 
 from .conftest import Here, LocalPlace
@@ -202,11 +207,17 @@ class TestConnections:
         A process that is busy or stopped is not gone; one that refuses is.
         """
         noted, connector = Noted(), Noted()
+        connector.reactor = clock = Clock()
         factory = Connections(noted)
-        factory.clientConnectionFailed(connector, Failure(TimeoutError()))
-        assert (len(connector.calls), noted.calls) == (1, [])
-        factory.clientConnectionFailed(connector, Failure(ConnectionRefusedError()))
-        assert (len(connector.calls), noted.calls) == (1, [("refused_in_reactor",)])
+        # It is stopped; it has too many to accept; this process has no descriptor left.
+        busy = [TimeoutError(), ConnectError(), ConnectError(errno.EMFILE)]
+        for tries, error in enumerate(busy, 1):
+            factory.clientConnectionFailed(connector, Failure(error))
+            clock.advance(1.0)
+            assert (len(connector.calls), noted.calls) == (tries, [])
+        for number in (errno.ECONNREFUSED, errno.ENOENT):
+            factory.clientConnectionFailed(connector, Failure(getConnectError((number, ""))))
+        assert noted.calls == [("refused_in_reactor",)] * 2
 
     def test_are_of_anybody_where_no_system_call_tells(
         self, monkeypatch: pytest.MonkeyPatch
@@ -341,7 +352,8 @@ class TestOwners:
         here.process.reactor.callFromThread(here.process.reactor.crash)
         with pytest.raises(crochet.ResultLost):
             waiting.wait(BOUND)
-        assert here.stash.status().state == "not listening"
+        # The crash closes the connection first, so that is told before this has noted it.
+        here.until(lambda: here.stash.status().state == "not listening")
         result.exception()
 
     def test_without_a_row_have_nothing(self, place: LocalPlace) -> None:
@@ -359,6 +371,113 @@ class TestOwners:
         with pytest.raises(KeyError, match="no result is stashed"):
             waiting.wait(BOUND)
         result.exception()
+
+    def test_whose_socket_was_cleared_away_listen_again(self, place: LocalPlace) -> None:
+        """
+        With the directory, by what clears temporary folders; as soon as they stash something.
+        """
+        here, there = place.process(), place.process()
+        before, after = Deferred[Any](), Deferred[Any]()
+        here.call(lambda: before).stash()
+        there.until(lambda: not there.has(5))
+        for each in (here, there):
+            each.until(lambda each=each: not each.stash._worker.has_thread)  # type: ignore[misc]
+        shutil.rmtree(place.path)
+        uid = here.call(lambda: after).stash()
+        here.until(here.stash._socket_of(here.stash._token).exists)
+        taken = there.take(uid)
+        here.in_reactor(after.callback, 7)
+        assert taken.wait(BOUND) == 7
+        here.in_reactor(before.callback, None)
+
+    @pytest.mark.parametrize("size", [1, 100_000])
+    def test_store_answers_as_soon_as_they_can(
+        self, place: LocalPlace, monkeypatch: pytest.MonkeyPatch, logged: LoggedFailures, size: int
+    ) -> None:
+        """
+        The disk is full, or somebody has locked the file for long; they are asked for it meanwhile.
+        """
+        monkeypatch.setattr(shared, "_RETRY", 0.01)
+        here, there = place.process(), place.process()
+        answer, store = Rows.answer, []
+
+        def fail(*args: Any) -> None:
+            store.append(args)
+            if len(store) < 3:
+                raise OSError("the disk is full")
+            answer(*args)
+
+        monkeypatch.setattr(Rows, "answer", fail)
+        pending: Deferred[Any] = Deferred()
+        uids = [here.call(lambda: pending).stash() for _ in range(2)]
+        taken = there.take(uids[0])
+        there.until(lambda: there.stash.status().waiting == 1)
+        here.in_reactor(pending.callback, b"x" * size)
+        assert len(taken.wait(BOUND)) == size
+        here.until(lambda: not here.stash._own)
+        here.end()
+        assert len(there.take(uids[1]).wait(BOUND) or b"x" * size) == size
+        assert {str(event["error"]) for event in logged.events} == {"the disk is full"}
+        logged.take()
+
+    def test_have_a_last_chance_to_store(
+        self, place: LocalPlace, monkeypatch: pytest.MonkeyPatch, logged: LoggedFailures
+    ) -> None:
+        """
+        When their reactor stops.
+        """
+        here, there = place.process(), place.process()
+        errors = [OSError("the disk is full")]
+        answer = Rows.answer
+
+        def fail(*args: Any) -> None:
+            if errors:
+                raise errors.pop()
+            answer(*args)
+
+        monkeypatch.setattr(Rows, "answer", fail)
+        pending: Deferred[Any] = Deferred()
+        uid = here.call(lambda: pending).stash()
+        here.in_reactor(pending.callback, 7)
+        here.until(lambda: not errors)
+        here.until(lambda: here.timers())  # another attempt, much later
+        here.end()
+        assert there.take(uid).wait(BOUND) == 7
+        logged.take()
+
+    def test_that_cannot_be_connected_to_are_an_error(self, place: LocalPlace) -> None:
+        """
+        Which the result has; nothing is left of the wait.
+        """
+        here, there = place.process(), place.process()
+        uid = here.call(Deferred).stash()
+
+        def fail(remote: Any) -> None:
+            raise OSError(24, "Too many open files")
+
+        there.stash._watch_in_reactor = fail
+        with pytest.raises(OSError, match="Too many open files"):
+            there.peek(uid).wait(BOUND)
+        assert there.stash._remotes == {}
+        del there.stash._watch_in_reactor
+
+    def test_that_talk_nonsense_are_not_believed(self, place: LocalPlace) -> None:
+        """
+        Of another version, say: the row decides.
+        """
+        here, there = place.process(), place.process()
+        pending: Deferred[Any] = Deferred()
+        uid = here.call(lambda: pending).stash()
+        waiting = there.peek(uid)
+        (owner,) = there.stash._owners.values()
+        for letter, body in ((b"P", b"[[["), (b"P", b"\xff"), (b"?", b"")):
+            there.in_reactor(there.stash.heard_in_reactor, owner, letter, uid + 1, body)
+            there.in_reactor(there.stash._hear_report_in_reactor, uid, body)
+        assert (waiting.done(), waiting.progress) == (False, None)
+        there.in_reactor(there.stash.heard_in_reactor, owner, b"A", uid, b"no zero")
+        with pytest.raises(crochet.ResultLost):
+            waiting.wait(BOUND)
+        here.in_reactor(pending.callback, None)
 
 
 class TestSharedStash:

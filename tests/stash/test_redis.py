@@ -154,6 +154,7 @@ class TestSignature:
             here.in_reactor(each.answer.callback, 7)
         assert [each.wait(BOUND) for each in results] == [7, 7]
         assert all("signature is wrong" in event["log_format"] for event in logged.events)
+        there.end()  # which may be about to look once more
         logged.take()
 
     def test_is_looked_at_before_anything_is_parsed(
@@ -275,11 +276,13 @@ class TestMessagesThatWereLost:
         here, there = place.process(), place.process()
         pending: Deferred[Any] = Deferred()
         uid = here.call(lambda: pending).stash()
+        taken = there.take(uid)
+        here.until(lambda: here.stash.status().kept == 0)  # it was told that; so it listens
         with client_of(place) as client:
             client.hset(f"crochet:{{{uid}}}", "cancel", "1")
             client.client_kill_filter(_type="pubsub")
         with pytest.raises(CancelledError):
-            there.take(uid).wait(BOUND)
+            taken.wait(BOUND)
 
     def test_are_believed_if_they_are_signed(
         self, place: RedisPlace, logged: LoggedFailures
@@ -396,6 +399,70 @@ class TestServerThatIsAway:
         here.in_reactor(pending.callback, 7)
         assert taken.wait(BOUND) == 7
 
+    def test_takes_nothing_for_who_has_given_up(self, place: RedisPlace, quick: None) -> None:
+        """
+        1. It is stopped. 2. A taker is told so. 3. It goes on, with what it was sent.
+        """
+        here, there = place.process(), place.process()
+        result = here.call(lambda: 7)
+        here.settle(result)
+        uid = result.stash()
+        there.until(lambda: there.has(uid))
+        place.server.signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(ConnectionError):
+                there.take(uid)
+        finally:
+            place.server.signal(signal.SIGCONT)
+        with client_of(place) as client:
+            here.until(client.ping)
+            assert client.hget(f"crochet:{{{uid}}}", "taken") is None
+        assert here.peek(uid) is result
+        assert there.take(uid).wait(BOUND) == 7
+
+    def test_has_another_time_than_it_had(self, place: RedisPlace) -> None:
+        """
+        Its clock was set: that is asked for anew, and nobody waits in vain.
+        """
+        here, there = place.process(), place.process()
+        result = here.call(lambda: 7)
+        here.settle(result)
+        uid = result.stash()
+
+        def go_back() -> None:
+            there.stash._offset -= 1000.0
+
+        assert there.has(uid)
+        there.stash._post(go_back)
+        assert there.take(uid).wait(BOUND) == 7
+
+    def test_has_something_of_others_under_our_names(
+        self, place: RedisPlace, logged: LoggedFailures
+    ) -> None:
+        """
+        Answers of other results get there all the same.
+        """
+        here, there = place.process(), place.process()
+        pending: list[Deferred[Any]] = [Deferred() for _ in range(2)]
+        uids = [here.call(lambda each=each: each).stash() for each in pending]  # type: ignore[misc]
+        waiting = [there.peek(uid) for uid in uids]
+        there.until(lambda: there.stash.status().waiting == 2)
+        there.until(lambda: not there.stash._worker.waiting())
+        with client_of(place) as client:
+            client.delete(f"crochet:{{{uids[0]}}}")
+            client.set(f"crochet:{{{uids[0]}}}", "a text")
+        for each in pending:
+            here.in_reactor(each.callback, 7)
+        assert waiting[1].wait(BOUND) == 7
+        there.stash._post(there.stash._look_after_all)
+        with pytest.raises(KeyError):
+            waiting[0].wait(BOUND)
+        with pytest.raises(KeyError):
+            there.take(uids[0])
+        assert "not its own" in logged.events[0]["log_format"]
+        there.end()
+        logged.take()
+
     def test_keeps_so_many_answers_waiting(
         self,
         keeping: KeepingPlace,
@@ -453,8 +520,8 @@ def test_an_owner_without_a_lease_is_gone(
     """
     It was killed, and nobody is left to tell. One that lives has its lease for as long.
     """
-    monkeypatch.setattr(_redis, "LEASE", 1.0)
-    monkeypatch.setattr(_redis, "_RENEWAL", 0.3)
+    for name, seconds in (("LEASE", 1.0), ("_RENEWAL", 0.3), ("_GRACE", 0.5)):
+        monkeypatch.setattr(_redis, name, seconds)
     owner = Program(place.server.url, _OWNER)
     try:
         done, pending = owner.read().split()
@@ -472,6 +539,70 @@ def test_an_owner_without_a_lease_is_gone(
         assert there.take(done).wait(BOUND) == 7
     finally:
         owner.close()
+
+
+def test_who_has_not_been_in_touch_judges_later(
+    place: RedisPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The server may have been away, with an owner that lives and is about to renew its lease. Once
+    somebody has judged, all know at once.
+    """
+    monkeypatch.setattr(_redis, "_GRACE", 0.5)
+    here, there, elsewhere = (place.process() for _ in range(3))
+    results = [here.call(Deferred) for _ in range(2)]
+    uids = [each.stash() for each in results]
+    with client_of(place) as client:
+        client.delete(f"crochet:lease:{here.stash._token}")
+        there.stash._judges_from = 0.0
+        waiting = there.peek(uids[0])
+        there.until(lambda: there.stash.status().waiting == 1)
+        assert not there.peek(uids[1]).done()
+        with pytest.raises(crochet.ResultLost):
+            waiting.wait(BOUND)
+        assert elsewhere.peek(uids[1]).done()
+        # Unless it comes back.
+        client.set(f"crochet:lease:{here.stash._token}", "1", px=15_000)
+        assert not elsewhere.peek(uids[1]).done()
+    for each in results:
+        each.cancel()
+
+
+def test_what_others_have_collected_is_not_kept(
+    place: RedisPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    By a process that stashes only what is answered, and so has no need to listen.
+    """
+    monkeypatch.setattr(_redis, "_HEARING", 0.0)
+    here, there = place.process(), place.process()
+    for number in range(3):
+        result = here.call(lambda: 7)
+        here.settle(result)
+        uid = result.stash()
+        if number < 2:
+            assert there.take(uid).wait(BOUND) == 7
+    here.until(lambda: here.stash.status().kept == 1)
+
+
+def test_it_is_listened_for_a_while(place: RedisPlace) -> None:
+    """
+    For more of it, by the same connection; and then there is none.
+    """
+    here, there = place.process(), place.process()
+    with client_of(place) as client:
+        connections = []
+        for _ in range(3):
+            pending: Deferred[Any] = Deferred()
+            taken = there.take(here.call(lambda: pending).stash())  # noqa: B023
+            here.in_reactor(pending.callback, 7)
+            assert taken.wait(BOUND) == 7
+            there.until(lambda: there.stash.status().waiting == 0)
+            there.until(lambda: client.pubsub_channels(f"crochet:to:{there.stash._token}"))
+            there.until(lambda: client.pubsub_channels(f"crochet:to:{here.stash._token}"))
+            connections.append({each["id"] for each in client.client_list(_type="pubsub")})
+        assert connections[0] == connections[1] == connections[2]
+        there.until(lambda: not client.client_list(_type="pubsub"))
 
 
 class TestConfiguration:
@@ -502,6 +633,14 @@ class TestConfiguration:
         Of redis-py's, or of a cluster or sentinels.
         """
         with pytest.raises(ValueError, match="RedisStash"):
+            RedisStash(url, key=KEY)
+
+    @pytest.mark.parametrize("url", ["redis://host:port", "rediss://[", "redis://host:123456"])
+    def test_wants_one_that_can_be_read(self, url: str) -> None:
+        """
+        When it is made, and not by the first that has to wait for it.
+        """
+        with pytest.raises(ValueError, match=r"URL|ort"):
             RedisStash(url, key=KEY)
 
     def test_verifies_certificates(self) -> None:

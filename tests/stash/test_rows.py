@@ -20,6 +20,11 @@ from support.process import LoggedFailures
 from support.stepping import together
 
 
+def _without_end(row: Row | None) -> Row:
+    assert row is not None
+    return row._replace(expires=None)
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[Rows]:
     """
@@ -93,14 +98,14 @@ def test_an_expired_row_is_no_more(file: Rows, monkeypatch: pytest.MonkeyPatch) 
     now = time.time()
     monkeypatch.setattr(rows.time, "time", lambda: now)
     file.insert(1, 60.0, row)
-    assert file.claim(1, take=False) == row
+    assert file.claim(1, take=False) == row._replace(expires=now + 60.0)
     monkeypatch.setattr(rows.time, "time", lambda: now + 61.0)
     assert file.claim(1, take=True) is None
-    assert file.read(1) == row
+    assert _without_end(file.read(1)) == row
     file._next_sweep = 0.0
     file.insert(2, 60.0, row)
     assert file.read(1) is None
-    assert file.claim(2, take=True) == row
+    assert _without_end(file.claim(2, take=True)) == row
 
 
 def test_what_an_owner_has_not_answered_is_lost(file: Rows) -> None:
@@ -140,7 +145,7 @@ def test_what_fails_changes_nothing(file: Rows) -> None:
     with pytest.raises(OSError, match=r"results\.sqlite cannot be read or"):
         file.insert(1, 60.0, _DONE)
     file.insert(2, 60.0, _DONE)
-    assert file.read(2) == _DONE
+    assert _without_end(file.read(2)) == _DONE
 
 
 def test_so_many_rows_are_kept(tmp_path: Path, logged: LoggedFailures) -> None:
@@ -161,6 +166,54 @@ def test_so_many_rows_are_kept(tmp_path: Path, logged: LoggedFailures) -> None:
         assert [evicting.read(uid) is not None for uid in (1, 2, 3)] == [True, False, True]
 
 
+def test_what_stays_for_a_taker_takes_no_room(tmp_path: Path) -> None:
+    """
+    It may have been killed. Once it is answered, its row stays as long as an answer, not a day.
+    """
+    now = time.time()
+    with closing(Rows(tmp_path / "results.sqlite", 1, evict=True)) as full:
+        full.insert(1, 60.0, _DONE._replace(state="pending"))
+        full.claim(1, take=True)
+        full.insert(2, 60.0, _DONE)
+        full.answer(1, "done", b"7", b"")
+        full.insert(3, 60.0, _DONE)
+        assert [full.claim(uid, take=False) is not None for uid in (1, 2, 3)] == [
+            False,
+            False,
+            True,
+        ]
+        row = full.read(1)
+        assert row is not None
+        assert now + 3500 < (row.expires or 0.0) < now + 3700
+
+
+def test_what_was_taken_is_given_back(file: Rows) -> None:
+    """
+    As it was, or with the answer that it has got meanwhile; and as long as an alias of it stays.
+    """
+    pending = _DONE._replace(state="pending")
+    now = time.time()
+    for uid, row in ((1, _DONE), (2, pending), (3, pending)):
+        file.insert(uid, 60.0, row)
+    file.insert(4, 500.0, pending._replace(alias=3))
+    for uid in (1, 2, 3):
+        claimed = file.claim(uid, take=True)
+        assert claimed is not None
+        if uid == 2:
+            file.answer(2, "done", b"8", b"")
+        file.give_back(uid, claimed)
+    rows_ = [file.claim(uid, take=False) for uid in (1, 2, 3)]
+    assert [row and (row.state, row.body) for row in rows_] == [
+        ("done", _DONE.body),
+        ("done", b"8"),
+        ("pending", b""),
+    ]
+    ends = [row.expires - now for row in rows_ if row and row.expires]
+    assert ends[0] < 100
+    assert ends[1] < 100
+    assert ends[2] > 500
+
+
 def test_a_connection_of_the_parents_is_left_alone(
     file: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,7 +225,7 @@ def test_a_connection_of_the_parents_is_left_alone(
     monkeypatch.setattr(rows, "_inherited", inherited)
     pid = os.getpid()
     monkeypatch.setattr(rows.os, "getpid", lambda: pid + 1)
-    assert file.read(1) == _DONE
+    assert _without_end(file.read(1)) == _DONE
     (parents,) = inherited
     parents.execute("SELECT 1")
     parents.close()

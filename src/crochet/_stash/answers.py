@@ -18,13 +18,11 @@ from __future__ import annotations
 import builtins
 import sys
 import traceback
-from asyncio import CancelledError as TaskCancelledError
 from collections.abc import Iterable
 from dataclasses import is_dataclass
 from types import TracebackType
 from typing import Any, cast
 
-from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -52,7 +50,7 @@ class Codec:
         max_size: how many bytes an answer may take.
 
     Raises:
-        TypeError: a class is neither.
+        TypeError: a class is neither, or *serializer* is a class.
         ValueError: *max_size* is too small for an error.
     """
 
@@ -74,6 +72,8 @@ class Codec:
                 raise TypeError(f"allow= takes exception classes and dataclasses, not {kind!r}")
         if max_size < _LEAST:
             raise ValueError(f"max_size cannot be {max_size}: an error takes up to {_LEAST}")
+        if isinstance(serializer, type):  # a likely slip
+            raise TypeError(f"serializer= takes an object: {serializer.__name__}(), not the class")
         self._errors = errors
         self._plain = JsonSerializer(data)
         self._serializer = self._plain if serializer is None else serializer
@@ -97,17 +97,18 @@ class Codec:
         _log.error("{error}", error=error)
         return self.pack_error(error, None)
 
-    def pack_error(self, error: BaseException, frames: TracebackType | None) -> tuple[State, bytes]:
+    def pack_error(
+        self, error: BaseException, frames: TracebackType | None, *, is_cancelled: bool = False
+    ) -> tuple[State, bytes]:
         """
         Make bytes of an error.
 
         Args:
             error: the error.
             frames: its traceback.
+            is_cancelled: it is that the operation was cancelled, as it was asked to be.
         """
-        state: State = "failed"
-        if isinstance(error, (CancelledError, TaskCancelledError)):
-            state = "cancelled"
+        state: State = "cancelled" if is_cancelled else "failed"
         name = name_of_class(type(error))
         texts = [
             _shortened("".join(traceback.format_exception_only(type(error), error))),

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 class Outcome(NamedTuple):
     """
-    The answer of a call: a value, or an error and its traceback.
+    The answer of a call: a value, or an error and its traceback; and whether it is that it was
+    cancelled, as it was asked to be.
     """
 
     value: object
     error: BaseException | None = None
     frames: TracebackType | None = None
+    is_cancelled: bool = False
 
 
 def outcome_of(result: EventualResult[Any]) -> Outcome:
@@ -34,7 +36,7 @@ def outcome_of(result: EventualResult[Any]) -> Outcome:
     """
     outcome = call_of(result).outcome
     if type(outcome) is StoredError:
-        return Outcome(None, outcome.error, outcome.traceback)
+        return Outcome(None, outcome.error, outcome.traceback, result.cancelled())
     return Outcome(outcome)
 
 
@@ -80,6 +82,7 @@ def answered(
     call = Call(bridge, name, (int, (), {}, Context()), {})
     call.withdraw()
     call.reported = reported
+    call.cancel_requested = outcome.is_cancelled
     if outcome.error is not None:
         call.fail(outcome.error, outcome.frames)
     else:

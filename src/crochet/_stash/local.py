@@ -50,6 +50,9 @@ _IDLE = 1.0
 # Seconds in which a process that has made its socket does listen.
 _YOUNG = 60.0
 
+# Processes that may be connecting at once. The system has a bound of its own.
+_BACKLOG = 1024
+
 # Bytes of the name of a socket, and what Linux has room for; macOS has for 104.
 _LONGEST = 107 if sys.platform == "linux" else 103
 
@@ -108,7 +111,6 @@ class LocalStash(SharedStash):
         self._begin()
 
     def _begin(self) -> None:
-        self._is_prepared = False
         self._token = ""  # written once it listens; read by any thread
         self._port: Any = None
         self._accepted: set[Messages] = set()
@@ -125,29 +127,32 @@ class LocalStash(SharedStash):
 
     # The store.
 
-    def _prepared(self) -> Rows:
-        if not self._is_prepared:
-            prepare(self._path)
-            self._is_prepared = True
-        return self._rows
+    def _store_insert(self, uid: int, ttl: float, row: Row) -> Row:
+        row = row._replace(host=row.host or socket.gethostname())
+        self._rows.insert(uid, ttl, row)
+        token = self._token
+        if row.owner == token != "" and not self._socket_of(token).exists():
+            # Somebody has cleared it away. What others have asked for by it is lost to them.
+            self.process.bridge.call(self._be_reachable_in_reactor)
+        return row
 
-    def _store_insert(self, uid: int, ttl: float, row: Row) -> None:
-        self._prepared().insert(uid, ttl, row._replace(host=row.host or socket.gethostname()))
-
-    def _store_answer(self, uid: int, state: str, body: bytes, report: bytes) -> None:
-        self._prepared().answer(uid, state, body, report)
+    def _store_answer(self, uid: int, row: Row) -> None:
+        self._rows.answer(uid, row.state, row.body, row.report)
 
     def _store_reports(self, reports: list[tuple[int, bytes]]) -> None:
-        self._prepared().report(reports)
+        self._rows.report(reports)
 
     def _store_claim(self, uid: int, *, take: bool) -> Row | None:
-        return self._prepared().claim(uid, take=take)
+        return self._rows.claim(uid, take=take)
+
+    def _store_give_back(self, uid: int, row: Row) -> None:
+        self._rows.give_back(uid, row)
 
     def _store_read(self, uid: int) -> Row | None:
-        return self._prepared().read(uid)
+        return self._rows.read(uid)
 
     def _store_delete(self, uid: int) -> None:
-        self._prepared().delete(uid)
+        self._rows.delete(uid)
 
     def _store_close(self) -> None:
         self._rows.close()
@@ -158,14 +163,17 @@ class LocalStash(SharedStash):
         return self._token
 
     def _be_reachable_in_reactor(self) -> None:
-        if self._token:
+        if self._token and self._socket_of(self._token).exists():
             return  # two threads have come here at once
         prepare(self._path)
-        token = secrets.token_hex(8)
-        factory = _Accepted(self)
-        self._port = self.process.get_reactor().listenUNIX(
-            str(self._socket_of(token)), factory, mode=0o600
+        token = self._token or secrets.token_hex(8)
+        before, reactor = self._port, self.process.get_reactor()
+        self._port = reactor.listenUNIX(
+            str(self._socket_of(token)), _Accepted(self), backlog=_BACKLOG, mode=0o600
         )
+        if before is not None:  # somebody has deleted its socket; it is not to delete another
+            before.stopReading()
+            _close_descriptor(before)
         self._token = token
         self._post(self._sweep)
 
@@ -294,14 +302,14 @@ class LocalStash(SharedStash):
             return
         owner.waited.discard(uid)
         remotes = self._remotes.get(uid)
-        if letter == b"A" and remotes:
-            state, report, answer = body.split(b"\0", 2)
-            if state != b"lost":
-                row = remotes[0].row._replace(
-                    state=state.decode("ascii", "replace"), body=answer, report=report
-                )
-                self._answer_in_reactor(uid, row)
-                return
+        parts = body.split(b"\0", 2)
+        if letter == b"A" and remotes and len(parts) == 3 and parts[0] != b"lost":
+            state, report, answer = parts
+            row = remotes[0].row._replace(
+                state=state.decode("ascii", "replace"), body=answer, report=report
+            )
+            self._answer_in_reactor(uid, row)
+            return
         self._look_again_in_reactor(uid, is_owner_gone=True)
 
     def leave_in_reactor(self, owner: _Owner) -> None:

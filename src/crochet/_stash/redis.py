@@ -9,7 +9,8 @@ what shared.py says:
    far an operation is has one of its own, for it changes.)
 2. An owner has a lease while it has pending results here, which it renews well before its end. A
    reader that finds neither an answer nor a lease, on the server's clock, knows that it is gone.
-   But not while the server was slow or away: then the owner could not renew it either.
+   But not while the server was slow or away: then the owner could not renew it either. Who has
+   not been in touch with the server does not know whether it was, and gives the owner a while.
 3. All keys expire with their result. One that was taken, and is pending beyond its time, is kept by
    its owner, as long as that lives.
 4. While the server is away calls go on; answers wait in a bounded queue, and are sent after.
@@ -23,6 +24,7 @@ Each key of a result has its number in braces, so that a cluster has it in one p
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 import math
@@ -30,7 +32,7 @@ import secrets
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, final
 from urllib.parse import urlsplit
 
@@ -44,12 +46,12 @@ from .._threads.worker import Worker
 from .answers import MAX_SIZE
 from .numbers import MAX_RESULTS
 from .serializer import Serializer
-from .shared import SMALL, Own, Remote, Row, SharedStash
+from .shared import SMALL, Own, Remote, Row, SharedStash, forget_error
 
 try:
     import redis
     from redis.backoff import NoBackoff
-    from redis.exceptions import RedisError
+    from redis.exceptions import NoScriptError, RedisError, ResponseError
     from redis.retry import Retry
 except ImportError as error:
     raise _errors.no_redis() from error
@@ -60,7 +62,14 @@ _log = Logger(namespace="crochet")
 LEASE = 15.0
 _RENEWAL = 5.0
 
-# Seconds that one command may take.
+# Seconds in which an owner that lives has renewed it once the server is there again; it may have
+# been away before a process came to look.
+_GRACE = 8.0
+
+# What is in place of a lease when its owner has ended, for so many seconds.
+_GONE, _GONE_STAYS = b"0", 86_400.0
+
+# Seconds that one command may take, and that it and its repetition may take to be carried out.
 _TIMEOUT = 5.0
 
 # A command that takes longer, in seconds, says that the server was busy or stopped.
@@ -73,6 +82,12 @@ _LINGERS = 5.0
 # is away. Its owner keeps it for so long again and again, as long as it is pending.
 _TAKEN_STAYS = 60.0
 
+# Seconds between two looks at what others have taken, while answered results are stashed.
+_HEARING = 60.0
+
+# Seconds that it is listened for when there is nothing to be heard of: more may come.
+_IDLE = 1.0
+
 # How many rows are looked at by one command.
 _BATCH = 500
 
@@ -84,14 +99,18 @@ _MOST_UNSENT = 10_000
 
 # Looks at a row that nobody has taken, with when it expires; and may take it. (No state is secret:
 # "p" is for pending.) One that is signed with a key which the taker does not have stays for others.
-# The mark is the taker's own, for redis-py sends a command again whose reply was lost.
+# The mark is the taker's own, for redis-py sends a command again whose reply was lost. A server
+# was stopped does what it was sent when it goes on: not to take for one who has given up. The owner
+# is told that it need not keep it.
 _CLAIM = """
 local names = {'data', 'taken', 'state', 'aliased', 'report', 'signer'}
 local found = redis.call('HMGET', KEYS[1], unpack(names))
 if not found[1] or (found[2] and found[2] ~= ARGV[1]) then return false end
 local is_known = false
-for index = 4, #ARGV do is_known = is_known or ARGV[index] == found[6] end
+for index = 8, #ARGV do is_known = is_known or ARGV[index] == found[6] end
 if ARGV[1] ~= '' and is_known then
+  local now = redis.call('TIME')
+  if now[1] + now[2] / 1e6 > tonumber(ARGV[4]) then return 'late' end
   redis.call('HSET', KEYS[1], 'taken', ARGV[1])
   if found[3] == 'p' then
     local left = redis.call('PTTL', KEYS[1])
@@ -99,8 +118,23 @@ if ARGV[1] ~= '' and is_known then
   elseif not found[4] then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
   end
+  local owner = string.match(string.sub(found[1], 33), '^%["(%x+)"')
+  if owner and owner ~= ARGV[5] then redis.call('PUBLISH', ARGV[6] .. owner, ARGV[7]) end
 end
 return {found[1], found[5]}
+"""
+
+# Has a row be there again that was taken.
+_GIVE_BACK = """
+for index, field in ipairs({'data', 'state', 'signer'}) do
+  redis.call('HSETNX', KEYS[1], field, ARGV[index])
+end
+redis.call('HDEL', KEYS[1], 'taken')
+if ARGV[4] == '' then
+  redis.call('PERSIST', KEYS[1])
+else
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
 """
 
 # Has a row stay for others that are aliases of it.
@@ -118,7 +152,7 @@ end
 # Has a row expire that is no other's alias, with nobody to take it meanwhile.
 _DELETE = """
 if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], 'aliased') == 0 then
-  redis.call('HSET', KEYS[1], 'taken', '1')
+  redis.call('HSETNX', KEYS[1], 'taken', '1')
   redis.call('PEXPIRE', KEYS[1], ARGV[1])
 end
 """
@@ -223,10 +257,12 @@ class RedisStash(SharedStash):
         self._client: Any = None  # the worker makes it; the listener reads it
         self._offset = 0.0  # of the server's clock, in seconds; the worker writes
         self._leased = -math.inf  # when the lease was renewed; the worker writes
-        self._judges_from = -math.inf  # when a missing lease means something; the worker writes
-        self._lease_ends = math.inf  # when the first lease of those waited for does; likewise
+        self._in_touch = -math.inf  # when the server was there last; likewise
+        self._judges_from = -math.inf  # when a missing lease means something; likewise
+        self._next_hearing = -math.inf  # when to ask what others have taken; likewise
+        self._lease_ends: dict[str, float] = {}  # those of others, as last seen; likewise
         self._away_since: float | None = None  # the worker and the listener write
-        self._unsent: deque[tuple[int, str, bytes, bytes]] = deque()  # the worker writes
+        self._unsent: deque[tuple[int, Row]] = deque()  # the worker writes
         self._is_listening = False
         self._is_stopping = False
         self._channel = ""  # the listener writes
@@ -266,6 +302,8 @@ class RedisStash(SharedStash):
             ConnectionError: it is away.
         """
         begun = clock.monotonic()
+        if begun - self._in_touch > LEASE:
+            self._judges_from = max(self._judges_from, begun + _GRACE)
         try:
             if self._client is None:
                 client = self._connect()
@@ -274,12 +312,19 @@ class RedisStash(SharedStash):
                 self._client = client
             value = work(self._client)
         except (RedisError, OSError) as error:
+            if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
+                _log.error(
+                    "a key of {stash} is not its own ({error}): something else has written it",
+                    stash=self,
+                    error=error,
+                )
+                return None
             self._note_away()
             raise _errors.server_away(repr(self), error) from error
         finally:
             if clock.monotonic() - begun > _SLOW:
                 self._judges_from = clock.monotonic() + LEASE
-        self._away_since = None
+        self._away_since, self._in_touch = None, begun
         return value
 
     def _note_away(self) -> None:
@@ -296,8 +341,8 @@ class RedisStash(SharedStash):
     def _lease_of(self, owner: str) -> str:
         return f"{self._prefix}:lease:{owner}"
 
-    def _signed(self, uid: int, row: Row, expires: float) -> bytes:
-        head = [*row[:6], expires]
+    def _signed(self, uid: int, row: Row) -> bytes:
+        head = [*row[:6], row.expires]
         data = json.dumps(head).encode() + b"\0" + row.body
         return _mac(self._keys[0], uid, data) + data
 
@@ -330,10 +375,10 @@ class RedisStash(SharedStash):
             return None
         head, _, body = data.partition(b"\0")
         owner, host, pid, name, alias, state, expires = json.loads(head)
-        if not is_taken and expires is not None and expires < clock.monotonic() + self._offset:
+        if not is_taken and expires is not None and expires < self._now():
             return None
         report = self._verified_report(uid, found[1] or b"")
-        return Row(owner, host, pid, name, alias, state, body, report)
+        return Row(owner, host, pid, name, alias, state, body, report, expires)
 
     def _signed_report(self, uid: int, report: bytes) -> bytes:
         return report and _mac(self._keys[0], uid, _REPORT + report) + report
@@ -342,19 +387,25 @@ class RedisStash(SharedStash):
         mac, report = found[:32], found[32:]
         return report if found and self._is_signed(uid, mac, _REPORT + report) else b""
 
-    def _expiry(self, ttl: float) -> float | None:
-        return None if ttl == math.inf else clock.monotonic() + self._offset + ttl
+    def _now(self) -> float:
+        """
+        Return the time by the server's clock.
+        """
+        return clock.monotonic() + self._offset
 
-    def _store_insert(self, uid: int, ttl: float, row: Row) -> None:
-        row = row._replace(host=row.host or socket.gethostname())
+    def _expiry(self, ttl: float) -> float | None:
+        return None if ttl == math.inf else self._now() + ttl
+
+    def _store_insert(self, uid: int, ttl: float, row: Row) -> Row:
         key = self._key_of(uid)
 
-        def work(client: Any) -> None:
+        def work(client: Any) -> Row:
+            stored = row._replace(host=row.host or socket.gethostname(), expires=self._expiry(ttl))
             # By then the offset is known. An owner has its lease before it has a pending row.
             if row.state == "pending" and row.owner == self._token:
                 self._renew_lease(client)
             state = "p" if row.state == "pending" else "a"
-            data = self._signed(uid, row, self._expiry(ttl))  # type: ignore[arg-type]
+            data = self._signed(uid, stored)
             with client.pipeline() as pipe:
                 fields = {"data": data, "state": state, "signer": _name_of(self._keys[0])}
                 if row.report:
@@ -366,11 +417,17 @@ class RedisStash(SharedStash):
                 pipe.execute()
             if row.alias is not None:
                 stays = "" if ttl == math.inf else str(int((ttl + _TAKEN_STAYS) * 1000))
-                client.eval(_ALIAS, 1, self._key_of(row.alias), stays)
+                _run(client, _ALIAS, self._key_of(row.alias), stays)
+            return stored
 
-        self._command(work)
+        stored: Row = self._command(work)
         if row.state == "pending":
             self._listen_from_now_on()
+        elif clock.monotonic() > self._next_hearing:
+            # Nothing listens here for what others take: they are not to be kept for nothing.
+            self._next_hearing = clock.monotonic() + _HEARING
+            self._post(self._hear_of_own, forget_error)
+        return stored
 
     def _renew_lease(self, client: Any) -> None:
         now = clock.monotonic()
@@ -378,11 +435,11 @@ class RedisStash(SharedStash):
             client.set(self._lease_of(self._token), "1", px=int(LEASE * 1000))
             self._leased = now
 
-    def _store_answer(self, uid: int, state: str, body: bytes, report: bytes) -> None:
+    def _store_answer(self, uid: int, row: Row) -> None:
         if len(self._unsent) >= _MOST_UNSENT:
             self._unsent.popleft()
             _log.error("{stash} is away: an answer that waited for it was dropped", stash=self)
-        self._unsent.append((uid, state, body, report))
+        self._unsent.append((uid, row))
         try:
             self._send()
         except OSError:
@@ -396,22 +453,19 @@ class RedisStash(SharedStash):
             self._command(partial(self._send_one, *self._unsent[0]))
             self._unsent.popleft()
 
-    def _send_one(self, uid: int, state: str, body: bytes, report: bytes, client: Any) -> None:
-        found = client.hget(self._key_of(uid), "data")
-        row = self._verified(uid, [found, None], is_taken=True)
-        if row is None:
-            return  # it was collected by this process, or is past its time
-        *_, expires = json.loads(found[32:].partition(b"\0")[0])
-        data = self._signed(uid, row._replace(state=state, body=body), expires)
+    def _send_one(self, uid: int, row: Row, client: Any) -> None:
+        # Nothing is read before: its owner has written the row, and knows it. The script sees
+        # whether it is still there.
+        data = self._signed(uid, row)
         message = f"A{uid} ".encode() + (data if len(data) <= SMALL else b"")
-        self._tell(client, uid, report, message, data)
+        self._tell(client, uid, row.report, message, data)
 
     def _tell(
         self, client: Any, uid: int, report: bytes, message: bytes = b"", data: bytes = b""
     ) -> None:
         signed = self._signed_report(uid, report)
         told = signed, self._channel_of(""), f"P{uid} ", message, data, int(_TAKEN_STAYS * 1000)
-        client.eval(_TELL, 1, self._key_of(uid), *told)
+        _run(client, _TELL, self._key_of(uid), *told)
 
     def _store_reports(self, reports: list[tuple[int, bytes]]) -> None:
         for uid, report in reports:
@@ -420,15 +474,32 @@ class RedisStash(SharedStash):
             self._command(partial(self._tell, uid=uid, report=report))
 
     def _store_claim(self, uid: int, *, take: bool) -> Row | None:
-        mark = secrets.token_hex(8) if take else ""
-        times = int(_LINGERS * 1000), int(_TAKEN_STAYS * 1000)
-        told = mark, *times, *map(_name_of, self._keys)
-        found = self._command(lambda client: client.eval(_CLAIM, 1, self._key_of(uid), *told))
-        row = self._verified(uid, found)
+        mark = f"{self._token}-{secrets.token_hex(8)}" if take else ""
+        found = self._command(partial(self._claim_in_time, uid, mark))
+        if found == b"late":  # unless its clock was set
+            self._store_close()
+            found = self._command(partial(self._claim_in_time, uid, mark))
+        row = self._verified(uid, None if found == b"late" else found)
         if row is None or row.state != "pending" or row.owner == self._token:
             return row
         # Who looks again and again is to see at once what a wait has come to before.
         return row._replace(state="lost") if self._is_gone(row.owner) else row
+
+    def _claim_in_time(self, uid: int, mark: str, client: Any) -> Any:
+        times = int(_LINGERS * 1000), int(_TAKEN_STAYS * 1000), self._now() + 1.8 * _TIMEOUT
+        told = self._token, self._channel_of(""), f"F{uid}"
+        names = map(_name_of, self._keys)
+        return _run(client, _CLAIM, self._key_of(uid), mark, *times, *told, *names)
+
+    def _store_give_back(self, uid: int, row: Row) -> None:
+        def work(client: Any) -> None:
+            ends = row.expires
+            left = "" if ends is None else max(int((ends - self._now() + _LINGERS) * 1000), 1)
+            state = "p" if row.state == "pending" else "a"
+            told = self._signed(uid, row), state, _name_of(self._keys[0]), left
+            _run(client, _GIVE_BACK, self._key_of(uid), *told)
+
+        self._command(work)
 
     def _store_read(self, uid: int) -> Row | None:
         found = self._command(lambda client: client.hmget(self._key_of(uid), "data", "report"))
@@ -436,7 +507,7 @@ class RedisStash(SharedStash):
 
     def _store_delete(self, uid: int) -> None:
         lingers = int(_LINGERS * 1000)
-        self._command(lambda client: client.eval(_DELETE, 1, self._key_of(uid), lingers))
+        self._command(lambda client: _run(client, _DELETE, self._key_of(uid), lingers))
 
     def _store_close(self) -> None:
         # At rest there is no connection. The listener has one of its own.
@@ -454,10 +525,12 @@ class RedisStash(SharedStash):
 
     def _leave(self) -> Callable[[], object]:
         token, self._token = self._token, ""
-        self._leased = -math.inf
+        leased, self._leased = self._leased, -math.inf
 
         def leave() -> None:
-            self._command(lambda client: client.delete(self._lease_of(token)))
+            if leased > -math.inf:
+                stays = int(_GONE_STAYS * 1000)
+                self._command(lambda client: client.set(self._lease_of(token), _GONE, px=stays))
 
         return leave
 
@@ -478,8 +551,6 @@ class RedisStash(SharedStash):
             self._be_reachable_in_reactor()  # to be told there
         self._listen_from_now_on()
         self._watch(remote.uid, remote.row.owner)
-        if not remote.row.alias and not remote.is_kept:
-            self._tell_taken_in_reactor(remote.uid, remote.row)
 
     def _watch(self, uid: int, owner: str) -> None:
         """
@@ -489,7 +560,7 @@ class RedisStash(SharedStash):
 
         def work() -> tuple[Row | None, bool]:
             found = self._command(
-                lambda client: client.eval(_WATCH, 1, self._key_of(uid), self._token)
+                lambda client: _run(client, _WATCH, self._key_of(uid), self._token)
             )
             return self._verified(uid, found, is_taken=True), self._is_gone(owner)
 
@@ -508,29 +579,36 @@ class RedisStash(SharedStash):
         self._look_again_in_reactor(uid, is_owner_gone=is_gone)
 
     def _is_gone(self, owner: str) -> bool:
-        found = self._command(lambda client: client.pttl(self._lease_of(owner)))
-        left = float(found) / 1000
-        if clock.monotonic() < self._judges_from:
+        lease, now = self._lease_of(owner), clock.monotonic()
+        ends = self._lease_ends.get(owner, 0.0)
+        if now < ends:
+            return False  # nobody can tell before; and one that ends in order says so in its rows
+        value, left = self._command(partial(_each, [("get", lease), ("pttl", lease)]))
+        if value == _GONE:
+            return True  # another has found out, or it has said so itself
+        self._lease_ends[owner] = self._judges_from if value is None else now + left / 1000
+        if value is not None or now < self._judges_from:
             return False
-        if left > 0:
-            self._lease_ends = min(self._lease_ends, clock.monotonic() + left)
-        return left < 0  # there is none
+        stays = int(_GONE_STAYS * 1000)
+        # Unless it comes back just now.
+        return bool(self._command(lambda client: client.set(lease, _GONE, px=stays, nx=True)))
 
     def _cancel_in_reactor(self, remote: Remote) -> None:
         uid, channel = remote.uid, self._channel_of(remote.row.owner)
         self._post(
             lambda: self._command(
-                lambda client: client.eval(_CANCEL, 1, self._key_of(uid), channel, f"C{uid}")
+                lambda client: _run(client, _CANCEL, self._key_of(uid), channel, f"C{uid}")
             )
         )
 
     def _tell_taken_in_reactor(self, uid: int, row: Row) -> None:
-        if row.owner != self._token:
-            self._say(self._channel_of(row.owner), f"F{uid}")
+        """
+        Do nothing: the server has told it.
+        """
 
     def _say(self, channel: str, message: str) -> None:
         self._post(
-            lambda: self._command(lambda client: client.publish(channel, message)), _forget_error
+            lambda: self._command(lambda client: client.publish(channel, message)), forget_error
         )
 
     # The listener.
@@ -570,27 +648,29 @@ class RedisStash(SharedStash):
             with client.pubsub() as pubsub:
                 self._channel = self._channel_of(self._token)
                 pubsub.subscribe(self._channel)
-                renewal = clock.monotonic()
-                while self._has_to_listen():
-                    left = renewal - clock.monotonic()
-                    if left <= 0:
-                        self._post(self._look_after_all, _forget_error)
+                now = renewal = needed = clock.monotonic()
+                while self._has_to_listen() or (now < needed + _IDLE and not self._is_stopping):
+                    if now >= renewal:
+                        self._post(self._look_after_all, forget_error)
                         # Sooner, for an owner whose lease ends by then. That was looked up last
                         # time: of one that lives, it is renewed before.
-                        soonest = max(self._lease_ends - clock.monotonic(), 0.0) + 0.2
-                        left = min(_RENEWAL, soonest)
-                        renewal = clock.monotonic() + left
-                    message = pubsub.get_message(timeout=left)
+                        first = min(entries_of(self._lease_ends.values()), default=math.inf)
+                        renewal = now + min(_RENEWAL, max(first - now, 0.0) + 0.2)
+                    left = renewal - now if self._has_to_listen() else needed + _IDLE - now
+                    message = pubsub.get_message(timeout=max(left, 0.0))
                     if message is not None:
                         self._heard(message)
+                    now = clock.monotonic()
+                    if self._has_to_listen():
+                        needed = now
         finally:
             _close(client)
 
     def _heard(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":
             # What was told before, or while the server was away, was told to nobody.
-            self._post(self._look_after_all, _forget_error)
-            self._post(self._hear_of_own, _forget_error)
+            self._post(self._look_after_all, forget_error)
+            self._post(self._hear_of_own, forget_error)
             for uid, remotes in entries_of(self._remotes.items()):
                 for remote in tuple(remotes)[:1]:
                     self._watch(uid, remote.row.owner)
@@ -633,8 +713,9 @@ class RedisStash(SharedStash):
             for uid, remotes in entries_of(self._remotes.items())
             for remote in tuple(remotes)
         }
-        self._lease_ends = math.inf
         gone = {owner for owner in set(owners.values()) if self._is_gone(owner)}
+        ends = self._lease_ends
+        self._lease_ends = {owner: ends[owner] for owner in {*owners.values()} if owner in ends}
         # A message may have been lost, and the server can lose a row.
         for uid, (state, *_) in self._marks_of(list(owners)):
             if state != b"p" or owners[uid] in gone:
@@ -649,23 +730,24 @@ class RedisStash(SharedStash):
         taken = [self._key_of(uid) for uid, _ in entries_of(self._own.items()) if uid not in kept]
         for first in range(0, len(taken), _BATCH):
             some = taken[first : first + _BATCH]
-            ends = self._command(partial(_each, "pttl", [(key,) for key in some]))
+            ends = self._command(partial(_each, [("pttl", key) for key in some]))
             # Those without an end, and those that are gone, have less than none left.
             least = _TAKEN_STAYS * 500
             soon = [key for key, left in zip(some, ends, strict=True) if 0 <= left < least]
-            self._command(
-                partial(_each, "pexpire", [(key, int(_TAKEN_STAYS * 1000)) for key in soon])
-            )
+            stays = int(_TAKEN_STAYS * 1000)
+            self._command(partial(_each, [("pexpire", key, stays) for key in soon]))
 
     def _hear_of_own(self) -> None:
         """
         Do what others have asked for while nothing listened here.
         """
-        for uid, (_, taken, cancel) in self._marks_of(self._table.uids()):
+        pending = [uid for uid, _ in entries_of(self._own.items())]  # also what is taken
+        for uid, (_, taken, cancel) in self._marks_of([*{*pending, *self._table.uids()}]):
             own = self._own.get(uid)
             if cancel is not None and own is not None:
                 own.result.cancel()
-            if taken is not None:  # one without a row may be about to get it
+            # One without a row may be about to get it, and who takes it here has it in hand.
+            if taken is not None and not taken.startswith(f"{self._token}-".encode()):
                 self._forget_taken(uid)
 
     def _marks_of(self, uids: list[int]) -> Iterator[tuple[int, list[bytes | None]]]:
@@ -675,8 +757,8 @@ class RedisStash(SharedStash):
         for first in range(0, len(uids), _BATCH):
             some = uids[first : first + _BATCH]
 
-            rows = [(self._key_of(uid), "state", "taken", "cancel") for uid in some]
-            yield from zip(some, self._command(partial(_each, "hmget", rows)), strict=True)
+            rows = [("hmget", self._key_of(uid), "state", "taken", "cancel") for uid in some]
+            yield from zip(some, self._command(partial(_each, rows)), strict=True)
 
     def stop(self, timeout: float) -> bool:
         """
@@ -691,7 +773,7 @@ class RedisStash(SharedStash):
             if self._is_listening:
                 self._pause.put(None)
                 self._say(self._channel, "S")
-            self._post(self._hear_of_own, _forget_error)
+            self._post(self._hear_of_own, forget_error)
             has_ended = self._listener is None or self._listener.stop(timeout)
             return super().stop(max(end - clock.monotonic(), 0.0)) and has_ended
         finally:
@@ -744,6 +826,8 @@ def connector_of(url: str) -> Callable[[], Any]:
         "retry": Retry(NoBackoff(), 1),
     }
     scheme, _, rest = url.partition("://")
+    if scheme in ("redis", "rediss", "unix"):
+        redis.ConnectionPool.from_url(url)  # raises ValueError, and opens nothing
     if scheme in ("redis", "unix"):
         return lambda: redis.Redis.from_url(url, **options)
     if scheme == "rediss":
@@ -799,14 +883,36 @@ def _key(key: str | bytes) -> bytes:
     return found
 
 
-def _each(command: str, arguments: list[tuple[Any, ...]], client: Any) -> list[Any]:
+def _each(commands: list[tuple[Any, ...]], client: Any) -> list[Any]:
     """
-    Give a command many times at once.
+    Give many commands at once.
     """
     with client.pipeline(transaction=False) as pipe:
-        for each in arguments:
-            getattr(pipe, command)(*each)
-        return list(pipe.execute())
+        for name, *arguments in commands:
+            getattr(pipe, name)(*arguments)
+        # A row that is none, of another type than ours, is not to spoil it for the others.
+        found = list(pipe.execute(raise_on_error=False))
+    for index, each in enumerate(found):
+        if isinstance(each, ResponseError) and "WRONGTYPE" in str(each):
+            found[index] = [None] * 3
+        elif isinstance(each, Exception):
+            raise each
+    return found
+
+
+def _run(client: Any, script: str, key: str, *arguments: Any) -> Any:
+    """
+    Run a script on a key; it is sent only to a server that does not know it.
+    """
+    try:
+        return client.evalsha(_digest_of(script), 1, key, *arguments)
+    except NoScriptError:
+        return client.eval(script, 1, key, *arguments)
+
+
+@cache
+def _digest_of(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def _mac(key: bytes, uid: int, data: bytes) -> bytes:
@@ -818,9 +924,3 @@ def _name_of(key: bytes) -> str:
     Tell one key from another. Nothing can be signed with it, or read out of it.
     """
     return _mac(key, 0, b"name\0")[:8].hex()
-
-
-def _forget_error(value: object, error: BaseException | None) -> None:
-    """
-    Leave it to status() and to the waits to say that the server is away.
-    """

@@ -62,13 +62,15 @@ def pack_report(reported: Reported | None) -> bytes:
 
 def unpack_report(data: bytes) -> Reported | None:
     """
-    Return the report again.
+    Return the report again; none of none, or of bytes that are no report.
     """
     if not data:
         return None
-    done, total, message, when, first, span = json.loads(data)
-    at = clock.monotonic() - max(time.time() - when, 0.0)
-    return done, total, message, at, first, at - span
+    with suppress(TypeError, ValueError, RecursionError):  # of another version, say
+        done, total, message, when, first, span = json.loads(data)
+        at = clock.monotonic() - max(time.time() - when, 0.0)
+        return done, total, message, at, first, at - span
+    return None
 
 
 class Reports:

@@ -25,7 +25,7 @@ from twisted.logger import Logger
 
 from .. import _errors
 from .._core.stash import TTL
-from .directory import make_private_file
+from .directory import make_private_file, prepare
 from .shared import Row
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ COMMIT;
 # Bits of the column "taken": a process has taken it; another row is an alias of it, so it stays.
 _TAKEN, _HAS_ALIAS = 1, 2
 
-_COLUMNS = "owner, host, pid, name, alias, state, body, report"
+_COLUMNS = "owner, host, pid, name, alias, state, body, report, expires"
 
 # Seconds that the row of a result stays, beyond its ttl, for a process that waits for its answer.
 _TAKEN_STAYS = 86_400.0
@@ -106,6 +106,7 @@ class Rows:
         return local.connection
 
     def _connect(self) -> sqlite3.Connection:
+        prepare(self._path.parent)  # each time: somebody may have cleared it away
         make_private_file(self._path)
         # It is closed by another thread than its own if it is dropped by the collector.
         connection = sqlite3.connect(
@@ -168,12 +169,16 @@ class Rows:
                 self._next_sweep = time.monotonic() + _SWEEP
                 gone = connection.execute("DELETE FROM results WHERE expires <= ?", (now,))
                 kept -= gone.rowcount
+            if kept >= self._max_results:
+                # Without those that stay only for a taker that may be waiting.
+                query = f"SELECT count(*) FROM results WHERE NOT taken & {_TAKEN}"
+                (kept,) = connection.execute(query).fetchone()
             if kept >= self._max_results and not (self._evict and _evict(connection)):
                 why = "none of them is answered" if self._evict else ""
                 raise _errors.stash_full(self._max_results, why)
             connection.execute(
                 "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)",
-                (uid, *row, now + ttl),
+                (uid, *row[:8], now + ttl),
             )
             if row.alias is not None:
                 connection.execute(
@@ -185,16 +190,15 @@ class Rows:
 
     def answer(self, uid: int, state: str, body: bytes, report: bytes) -> None:
         """
-        Enter an answer and the last report, if there is such a row.
+        Enter an answer and the last report, if there is such a row. One that was taken stays for
+        its taker no longer than an answer.
         """
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "UPDATE results SET state = ?, body = ?, report = ? WHERE uid = ?",
-                (state, body, report, uid),
-            )
-
-        self._run(work)
+        query = (
+            "UPDATE results SET state = ?, body = ?, report = ?, expires = "
+            f"CASE taken WHEN {_TAKEN} THEN min(expires, ?) ELSE expires END WHERE uid = ?"
+        )
+        values = state, body, report, time.time() + TTL, uid
+        self._run(lambda connection: connection.execute(query, values))
 
     def report(self, reports: list[tuple[int, bytes]]) -> None:
         """
@@ -227,6 +231,17 @@ class Rows:
             return row
 
         return self._run(work) if take else self._run(look, writes=False)
+
+    def give_back(self, uid: int, row: Row) -> None:
+        """
+        Have a row be there that was claimed, as it was before, or answered meanwhile.
+        """
+        query = (
+            "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT (uid) DO "
+            f"UPDATE SET taken = taken & ~{_TAKEN}, "
+            f"expires = CASE WHEN taken & {_HAS_ALIAS} THEN expires ELSE excluded.expires END"
+        )
+        self._run(lambda connection: connection.execute(query, (uid, *row)))
 
     def read(self, uid: int) -> Row | None:
         """
@@ -273,7 +288,10 @@ def _evict(connection: sqlite3.Connection) -> bool:
     """
     Delete the oldest row that has an answer, and tell whether there was one.
     """
-    query = "SELECT uid, name FROM results WHERE state != 'pending' ORDER BY expires LIMIT 1"
+    query = (
+        "SELECT uid, name FROM results WHERE state != 'pending' "
+        f"AND NOT taken & {_TAKEN} ORDER BY expires LIMIT 1"
+    )
     oldest = connection.execute(query).fetchone()
     if oldest is None:
         return False

@@ -58,6 +58,9 @@ _log = Logger(namespace="crochet")
 # Seconds that a thread waits for the store, unless a deadline makes them fewer.
 PATIENCE = 10.0
 
+# Seconds before another attempt to store an answer.
+_RETRY = 5.0
+
 # Bytes of an answer that the reactor thread sends, and makes a value of. The worker does the rest.
 SMALL = 16_384
 
@@ -75,6 +78,7 @@ class Row(NamedTuple):
         state: what has become of it.
         body: the bytes of the answer.
         report: those of how far it is, or was; see reports.py.
+        expires: when its time is over, by the store's clock; None for never. Of one that was read.
     """
 
     owner: str
@@ -85,6 +89,18 @@ class Row(NamedTuple):
     state: str
     body: bytes
     report: bytes = b""
+    expires: float | None = None
+
+
+class Found(NamedTuple):
+    """
+    A row that a look has found, and its answer if it has one. If it is pending and was taken by its
+    own process, that has the result.
+    """
+
+    row: Row
+    outcome: Outcome | None = None
+    own: EventualResult[Any] | None = None
 
 
 class Own:
@@ -92,10 +108,11 @@ class Own:
     A pending result that this process has stashed.
     """
 
-    __slots__ = ("answer", "is_kept", "result", "watchers")
+    __slots__ = ("answer", "is_kept", "result", "row", "watchers")
 
     def __init__(self, result: EventualResult[Any]) -> None:
         self.result = result
+        self.row: Row | None = None  # as it was stored; the worker's
         # Who is to have the answer as soon as it is there. Reactor thread only.
         self.watchers: set[Any] = set()
         # Its state, bytes and last report, once it has any, if they are few. The worker writes.
@@ -183,13 +200,14 @@ class SharedStash(ABC):
     # What a stash of a certain kind does.
 
     @abstractmethod
-    def _store_insert(self, uid: int, ttl: float, row: Row) -> None:
+    def _store_insert(self, uid: int, ttl: float, row: Row) -> Row:
         """
-        Add a row, in the worker. That of which it is an alias stays as long, whoever takes it.
+        Add a row, in the worker, and return it as it is there. That of which it is an alias stays
+        as long, whoever takes it.
         """
 
     @abstractmethod
-    def _store_answer(self, uid: int, state: str, body: bytes, report: bytes) -> None:
+    def _store_answer(self, uid: int, row: Row) -> None:
         """
         Enter an answer, and the last report, if there is such a row, taken or not. In the worker.
         """
@@ -205,6 +223,12 @@ class SharedStash(ABC):
         """
         Look for a row that nobody has taken; and take it: mark it, or if it has an answer, delete
         it. A marked one stays for its taker. In the worker.
+        """
+
+    @abstractmethod
+    def _store_give_back(self, uid: int, row: Row) -> None:
+        """
+        Have a row that was just claimed be there for others again. In the worker.
         """
 
     @abstractmethod
@@ -300,10 +324,12 @@ class SharedStash(ABC):
         uid = self._table.put(result, limit)
         own = self._own[uid] = Own(result)
         try:
-            self._do(partial(self._insert, uid, own, limit))
+            self._do(_Job(partial(self._insert, uid, own, limit)))
         except BaseException:
             self._table.pop(uid)
             self._own.pop(uid, None)
+            # A signal handler's exception does not keep the row from being added.
+            self._post(partial(self._store_delete, uid), forget_error)
             raise
         return uid
 
@@ -316,7 +342,7 @@ class SharedStash(ABC):
         assert remote.result is not None
         report = pack_report(call_of(remote.result).reported)
         row = remote.row._replace(alias=remote.uid, state="pending", body=b"", report=report)
-        self._do(partial(self._store_insert, uid, ttl, row))
+        self._do(_Job(partial(self._store_insert, uid, ttl, row)))
         if not remote.result.done():
             return uid
         # It was answered meanwhile, and its row may be gone. It is an answer of this process now.
@@ -345,7 +371,7 @@ class SharedStash(ABC):
         owner, report = self._owner(), pack_report(told)
         row = Row(owner, "", os.getpid(), name_of(result), None, state, body, report)
         try:
-            self._store_insert(uid, ttl, row)
+            own.row = self._store_insert(uid, ttl, row)
         except BaseException:
             self._own.pop(uid, None)
             raise
@@ -357,34 +383,48 @@ class SharedStash(ABC):
             self._own.pop(uid, None)
 
     def _on_answer(self, uid: int, result: EventualResult[Any]) -> None:
-        self._post(partial(self._publish, uid))
+        self._post(partial(self._publish, uid, result))
 
-    def _publish(self, uid: int) -> None:
+    def _publish(self, uid: int, result: EventualResult[Any]) -> None:
         """
         Tell the answer of a result of this process, in the worker.
         """
+        assert self._reports is not None
         own = self._own.get(uid)
         if own is None:
+            self._reports.forget(call_of(result))
             return
+        keeps = False
         try:
             if own.is_kept or own.watchers:
-                state, body = self._packed(own.result)
-                report = pack_report(call_of(own.result).reported)
+                state, body = self._packed(result)
+                report = pack_report(call_of(result).reported)
                 if len(body) <= SMALL and state != "lost":
                     own.answer = state, body, report
                     if own.watchers:  # before it is stored: they wait
                         self.process.bridge.call(self._tell_watchers_in_reactor, uid, own)
-                self._store_answer(uid, state, body, report)
+                assert own.row is not None
+                self._store_answer(uid, own.row._replace(state=state, body=body, report=report))
+        except OSError:
+            # The disk is full, or somebody has locked the file for long. It is asked for here, and
+            # stored later. When the reactor ends, it is lost.
+            keeps = self.process.bridge.refusal is None
+            if keeps:
+                self.process.bridge.call(self._publish_later_in_reactor, uid, result)
+            raise
         finally:
             # What asks from now on has to look at the row: LocalStash.received_in_reactor().
-            self._own.pop(uid, None)
-            assert self._reports is not None
-            self._reports.forget(call_of(own.result))
-            if own.watchers:
+            if not keeps:
+                self._own.pop(uid, None)
+            self._reports.forget(call_of(result))
+            if own.watchers and not keeps:
                 self.process.bridge.call(self._tell_watchers_in_reactor, uid, own)
             drain = self._drain
             if drain is not None:
                 drain.put(None)
+
+    def _publish_later_in_reactor(self, uid: int, result: EventualResult[Any]) -> None:
+        self.process.get_reactor().callLater(_RETRY, self._on_answer, uid, result)
 
     def _tell_reports_in_reactor(
         self, reports: list[tuple[int, bytes]], then: Callable[[], object]
@@ -397,12 +437,12 @@ class SharedStash(ABC):
         self._post(partial(self._store_reports, reports), lambda value, error: then())
 
     def _packed(self, result: EventualResult[Any]) -> tuple[str, bytes]:
-        value, error, frames = outcome_of(result)
+        value, error, frames, is_cancelled = outcome_of(result)
         if error is None:
             return self._codec.pack(name_of(result), value)
         if isinstance(error, _errors.ReactorStopped) and self.process.bridge.refusal is not None:
             return "lost", b""
-        return self._codec.pack_error(error, frames)
+        return self._codec.pack_error(error, frames, is_cancelled=is_cancelled)
 
     # Results of any process.
 
@@ -431,34 +471,86 @@ class SharedStash(ABC):
         bridge = self.process.bridge
         if bridge.is_reactor_thread():
             return begin(bridge, "retrieve_result", self._find_in_reactor, uid, take)
-        return self._result_of(uid, self._do(partial(self._claim, uid, take)), take)
+        job = _Job(partial(self._claim, uid, take))
+        try:
+            found = self._do(job)
+            if found is not None:
+                return self._result_of(uid, found, take)
+        except BaseException:
+            self._give_back_later(uid, job, take)
+            raise
+        finally:
+            del job  # the traceback holds this frame
+        return self._result_before(uid, take)
 
     async def _find_in_reactor(self, uid: int, take: bool) -> Any:
-        found: Deferred[Row | None] = Deferred()
+        found: Deferred[Found | None] = Deferred()
         call = self.process.bridge.call
 
-        def tell(value: Row | None, error: BaseException | None) -> None:
+        def tell(value: Found | None, error: BaseException | None) -> None:
             fire = found.callback if error is None else found.errback
             call(_fire, found, fire, value if error is None else error)
 
-        self._post(partial(self._claim, uid, take), tell)
-        return await self._result_of(uid, await found, take)
+        job = _Job(partial(self._claim, uid, take), tell)
+        self._post_job(job)
+        try:
+            claimed = await found
+            result = None if claimed is None else self._result_of(uid, claimed, take)
+        except BaseException:
+            self._give_back_later(uid, job, take)
+            raise
+        finally:
+            del job
+        return await (self._result_before(uid, take) if result is None else result)
 
-    def _claim(self, uid: int, take: bool) -> Row | None:
+    def _claim(self, uid: int, take: bool) -> Found | None:
         row = self._store_claim(uid, take=take)
-        if row is not None and take and row.state == "pending" and row.owner == self._owner():
+        if row is None:
+            return None
+        if row.state != "pending":
+            # Here: it may take long, and no signal handler's exception comes to this thread.
+            return Found(row, self._unpacked(row))
+        if take and row.owner == self._owner() and row.alias is None:
             own = self._own.get(uid)
-            if own is not None and row.alias is None:
+            if own is not None:
                 # It is taken by its own process: nobody elsewhere will ask for the answer.
                 own.is_kept = False
                 self._store_delete(uid)
-        return row
+                return Found(row, own=own.result)
+        return Found(row)
 
-    def _result_of(self, uid: int, row: Row | None, take: bool) -> EventualResult[Any]:
-        if row is None:
-            if self._before is None:
-                raise _errors.no_result()
-            return self._before.take(uid) if take else self._before.peek(uid)
+    def _give_back_later(self, uid: int, job: _Job, take: bool) -> None:
+        """
+        Have a result be there for others whose taker gets an exception instead: of a signal
+        handler, at the end of its time, or for want of a reactor to wait in.
+        """
+        if take and not claim(job, "work"):  # it was begun
+            self._post(partial(self._give_back, uid, job))  # which comes after it
+
+    def _give_back(self, uid: int, job: _Job) -> None:
+        if job.value is None:
+            return  # it has found nothing
+        row, _, mine = job.value
+        for remote in entries_of(self._remote_of.values()):
+            # A wait that it has begun goes on, and is not to delete the row when it ends.
+            if remote.uid == (uid if row.alias is None else row.alias):
+                remote.is_kept = True
+        self._store_give_back(uid, row)
+        own = self._own.get(uid)
+        if own is not None:
+            own.is_kept = True
+        elif mine is not None:
+            # It was answered while it was taken, and that was stored nowhere.
+            (state, body), report = self._packed(mine), pack_report(call_of(mine).reported)
+            self._store_answer(uid, row._replace(state=state, body=body, report=report))
+
+    def _result_before(self, uid: int, take: bool) -> EventualResult[Any]:
+        if self._before is None:
+            raise _errors.no_result()
+        return self._before.take(uid) if take else self._before.peek(uid)
+
+    def _result_of(self, uid: int, found: Found, take: bool) -> EventualResult[Any]:
+        row, outcome, _ = found
         mine = self._table.pop(uid) if take else self._table.get(uid)
         if mine is not None:
             return mine
@@ -467,11 +559,11 @@ class SharedStash(ABC):
         own = self._own.get(known)
         if own is not None:  # another process has taken it, and stashed it again
             return own.result
-        if row.state == "pending":
+        if outcome is None:
             return self._remote(known, row, take)
         if take and row.owner:
             bridge.call(self._tell_taken_in_reactor, uid, row)
-        result = answered(bridge, row.name, self._unpacked(row), unpack_report(row.report))
+        result = answered(bridge, row.name, outcome, unpack_report(row.report))
         if not take:
             collect(result)  # an error is not lost if this looker drops it
         return result
@@ -480,7 +572,8 @@ class SharedStash(ABC):
         if row.state == "lost":
             progress = progress_of(unpack_report(row.report))
             return Outcome(None, _errors.lost(row.name, row.host, row.pid, progress))
-        return Outcome(*self._codec.unpack(row.state, row.body))
+        value, error = self._codec.unpack(row.state, row.body)
+        return Outcome(value, error, is_cancelled=row.state == "cancelled")
 
     # Pending results of other processes.
 
@@ -512,7 +605,10 @@ class SharedStash(ABC):
         self._remotes.setdefault(remote.uid, []).append(remote)
         waiting = self._next_in_reactor(remote)
         waiting.addBoth(self._end_wait_in_reactor, remote)
-        self._watch_in_reactor(remote)
+        try:
+            self._watch_in_reactor(remote)
+        except OSError:
+            waiting.errback(Failure())  # type: ignore[no-untyped-call]  # no descriptor is left, say
         begun, remote.begun = remote.begun, None
         if begun is not None:
             begun.open()
@@ -540,6 +636,8 @@ class SharedStash(ABC):
         if isinstance(outcome, Failure):
             return outcome
         remote.is_answered = True
+        if outcome.is_cancelled and remote.result is not None:
+            call_of(remote.result).cancel_requested = True  # by whomever
         return outcome.value if outcome.error is None else Failure(outcome.error)  # type: ignore[no-untyped-call]
 
     def _on_remote_end(self, remote: Remote, result: EventualResult[Any]) -> None:
@@ -641,29 +739,32 @@ class SharedStash(ABC):
         work: Callable[[], T],
         tell: Callable[[T | None, BaseException | None], object] | None = None,
     ) -> None:
-        assert self._worker is not None
-        self._worker.post(_Job(work, tell or _log_error))
+        self._post_job(_Job(work, tell or _log_error))
 
-    def _do(self, work: Callable[[], T]) -> T:
+    def _post_job(self, job: _Job) -> None:
+        assert self._worker is not None
+        self._worker.post(job)
+
+    def _do(self, job: _Job) -> Any:
         """
         Have the worker do something, and wait for it. The reactor thread waits for nothing.
         """
-        here = self.process.bridge.is_reactor_thread()
-        job = _Job(work, _log_error if here else None)
-        assert self._worker is not None
-        self._worker.post(job)
-        if here:
-            return None  # type: ignore[return-value]
-        patience = min(PATIENCE, max(get_end() - clock.monotonic(), 0.0))
+        if self.process.bridge.is_reactor_thread():
+            job.tell = _log_error
+            self._post_job(job)
+            return None
+        self._post_job(job)
+        left = max(get_end() - clock.monotonic(), 0.0)
+        patience = min(PATIENCE, left)
         try:
-            # What has begun is waited for, so that it is not lost: the store has its own bound.
+            # What has begun is waited for longer: the store has its own bound, and says more.
             if not job.done.wait(patience) and (
-                claim(job, "work") or not job.done.wait(2 * PATIENCE)
+                claim(job, "work") or not job.done.wait(min(2 * PATIENCE, left - patience))
             ):
                 raise _errors.store_too_slow(repr(self), patience)
             if job.error is not None:
                 raise job.error
-            return job.value  # type: ignore[no-any-return]
+            return job.value
         except BaseException:
             claim(job, "work")  # a signal handler's: what has not begun is not to be done
             raise
@@ -706,6 +807,9 @@ class SharedStash(ABC):
         def tell(value: object, error: BaseException | None) -> None:
             call(stored.callback, None)
 
+        for uid, own in entries_of(self._own.items()):
+            if own.result.done():  # one that could not be stored has its last chance
+                self._on_answer(uid, own.result)
         self._post(bool, tell)  # behind all that is to be stored
         return stored
 
@@ -801,6 +905,12 @@ class _Job:
 def _log_error(value: object, error: BaseException | None) -> None:
     if error is not None:
         _log.error("{error}", error=error)
+
+
+def forget_error(value: object, error: BaseException | None) -> None:
+    """
+    Leave it to status(), to the waits or to who has called to tell of it.
+    """
 
 
 def _fire(deferred: Deferred[Any], fire: Callable[[Any], object], value: object) -> None:

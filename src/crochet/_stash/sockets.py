@@ -12,12 +12,12 @@ Nothing that comes is looked at before the system has told that the other proces
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
 from typing import Any, cast
 
-from twisted.internet.error import TimeoutError
 from twisted.internet.protocol import ClientFactory, connectionDone
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
@@ -28,6 +28,10 @@ _HEAD = struct.Struct("!cQ")
 
 # What the kernel tells of the process at the other end: its id, its user's and its group's.
 _CREDENTIALS = struct.Struct("3i")
+
+
+# Seconds before another attempt at an owner that is busy or stopped.
+_PAUSE = 0.1
 
 
 class Messages(Int32StringReceiver):
@@ -112,10 +116,11 @@ class Connections(ClientFactory):
         """
         Hand that on, if nobody listens there. One that is busy or stopped is tried again.
         """
-        if reason.check(TimeoutError):  # type: ignore[no-untyped-call]
-            cast("Any", connector).connect()
-        else:
+        to, number = cast("Any", connector), getattr(cast("Any", reason.value), "osError", None)
+        if number in (errno.ECONNREFUSED, errno.ENOENT):
             self._stash.refused_in_reactor()
+        else:
+            to.reactor.callLater(_PAUSE, to.connect)
 
 
 def user_of(connection: socket.socket) -> int | None:
