@@ -584,7 +584,8 @@ class TestAnotherProcess:
         looked, again = there.peek(uid), running.stash()
         there.until(lambda: there.stash.status().waiting == 1)
         running.cancel()
-        for result in (looked, there.peek(again), there.take(again)):
+        for look in (lambda: looked, lambda: there.peek(again), lambda: there.take(again)):
+            result: Any = look()
             there.until(result.done)
             assert result.cancelled()
             with pytest.raises(CancelledError):

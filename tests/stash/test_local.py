@@ -34,6 +34,7 @@ from crochet._stash.reports import Reports, pack_report, unpack_report
 from crochet._stash.rows import Rows
 from crochet._stash.shared import Row
 from crochet._stash.sockets import Connections, Messages, user_of
+from crochet._threads import clock
 from support.process import LoggedFailures
 from support.stepping import BOUND
 
@@ -610,6 +611,33 @@ class TestReports:
         assert back == pytest.approx(report, abs=1.0)  # type: ignore[arg-type]
         assert pack_report((object(), *report[1:])) == b""  # type: ignore[arg-type]
         assert unpack_report(pack_report(None)) is None
+
+    def test_stay_in_order_however_long_a_look_at_the_clocks_takes(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        1. A thread looks at one. 2. Another goes on. 3. It looks at the other. An older report is
+        no news.
+        """
+        wall, waits = reports.time.time, [0.0]
+        monkeypatch.setattr(reports.time, "time", lambda: wall() - waits[0])
+        monkeypatch.setattr(reports, "_offsets", [])
+        now = clock.monotonic()
+        packed = []
+        for number, wait in enumerate((0.0, 0.5)):
+            waits[0] = wait
+            packed.append(pack_report((number, 2, None, now - 1.0 + number / 1000, 0, now - 2.0)))
+        ats = []
+        for data, wait in zip(packed, (-0.5, 0.5), strict=True):
+            waits[0] = wait
+            report = unpack_report(data)
+            assert report is not None
+            ats.append(report[3])
+        assert ats[0] < ats[1]
+        waits[0] = 3600.0  # it was set
+        report = unpack_report(pack_report((1, 2, None, now, 0, now)))
+        assert report is not None
+        assert abs(report[3] - now) < 0.1
 
     def test_that_come_before_they_are_listened_for_are_told(self, place: LocalPlace) -> None:
         """

@@ -40,9 +40,23 @@ MOST = 100
 # Characters of a message that travel.
 _MESSAGE = 1000
 
+# How far the clocks are apart, once that was looked at.
+_offsets: list[float] = []
+
 # Is called in the reactor thread, with what is to be told of each number, and with what is to be
 # called, in any thread, when it has been stored.
 Tell = Callable[[list[tuple[int, bytes]], Callable[[], object]], object]
+
+
+def _offset() -> float:
+    """
+    Return how far the wall clock is ahead of the monotonic one. The same each time, unless it is
+    set: a thread may be kept waiting between the two looks, and reports are to stay in their order.
+    """
+    found = time.time() - clock.monotonic()
+    if not _offsets or abs(found - _offsets[-1]) > 1.0:
+        _offsets[:] = [found]
+    return _offsets[-1]
 
 
 def pack_report(reported: Reported | None) -> bytes:
@@ -53,7 +67,7 @@ def pack_report(reported: Reported | None) -> bytes:
         return b""
     done, total, message, at, first, began = reported
     # By the wall clock, for the monotonic one is another on another machine.
-    when = time.time() - (clock.monotonic() - at)
+    when = at + _offset()
     text = None if message is None else str(message)[:_MESSAGE]
     with suppress(TypeError, ValueError):
         return json.dumps([done, total, text, when, first, at - began], default=float).encode()
@@ -68,7 +82,7 @@ def unpack_report(data: bytes) -> Reported | None:
         return None
     with suppress(TypeError, ValueError, RecursionError):  # of another version, say
         done, total, message, when, first, span = json.loads(data)
-        at = clock.monotonic() - max(time.time() - when, 0.0)
+        at = min(when - _offset(), clock.monotonic())
         return done, total, message, at, first, at - span
     return None
 
