@@ -24,6 +24,7 @@ import threading
 from _thread import TIMEOUT_MAX, get_ident
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
@@ -244,6 +245,9 @@ class Bridge:
         self.on_fork: Callable[[], object] = int
         # One more in each forked child: an object with a lower number is a parent's.
         self.generation: int = 0
+        # What the parent's operations are held by, in a forked child. They end in the parent: one
+        # that is dropped is closed, and its `finally` blocks would run in the child, too.
+        self._inherited: list[object] = []
         # The calls, and what was posted: Call and _Posted.
         self._queue: deque[Any] = deque()
         # How many of those may wait before further calls are refused; None for any number.
@@ -639,11 +643,22 @@ class Bridge:
         self._queue = deque()
         self.handoff.after_fork_in_child(self._queue)
         for call in self.calls_in_flight():
-            call.after_fork_in_child(refusal(call.name))
+            self._inherited.append(call.after_fork_in_child(refusal(call.name)))
         ident = get_ident()
         self.waits.release_own(ident)  # where a signal handler has forked
         for other in self.waits.keys() - {ident}:
             del self.waits[other]
+
+    def keep_inherited(self) -> None:
+        """
+        Have what is the parent's outlive a forked child, for its exit drops all that is held.
+        """
+        if self._inherited:
+            # One reference more than there are, for good. (PyPy drops nothing, and has none.)
+            with suppress(ImportError, AttributeError):
+                from ctypes import py_object, pythonapi
+
+                pythonapi.Py_IncRef(py_object(self._inherited))
 
     def close(self, refusal: Refusal) -> list[Deferred[Any]]:
         """

@@ -450,6 +450,7 @@ class EventLoop:
         process when one ends that has threads, and the process goes on without it.
         """
         self.bridge.notice_fork()
+        self.bridge.keep_inherited()
         # The reactor's thread and its pool's are daemons, so Python has first waited for the
         # program's own threads, which were served as ever.
         self._is_exiting = True
