@@ -43,8 +43,8 @@ def is_cancellation(error: BaseException, *, of_reactor: bool = False, depth: in
     wrapped: list[object]
     if isinstance(error, FirstError):
         wrapped = [error.subFailure]
-    elif _is_group(error):
-        wrapped = [cast("Any", Failure)(each) for each in cast("Any", error).exceptions]
+    elif group := exceptions_of(error):
+        wrapped = [cast("Any", Failure)(each) for each in group]
     else:
         try:
             wrapped = list(getattr(error, "reasons", ()))
@@ -64,6 +64,10 @@ def is_cancellation(error: BaseException, *, of_reactor: bool = False, depth: in
     )
 
 
-def _is_group(error: BaseException) -> bool:
+def exceptions_of(error: BaseException) -> tuple[BaseException, ...]:
+    """
+    Return what an exception group has; of any other error nothing, whatever it calls exceptions.
+    """
     # Groups are new in Python 3.11; this one looks so that 3.10 has no need of the name.
-    return any(kind.__name__ == "BaseExceptionGroup" for kind in type(error).__mro__)
+    is_group = any(kind.__name__ == "BaseExceptionGroup" for kind in type(error).__mro__)
+    return cast("Any", error).exceptions if is_group else ()

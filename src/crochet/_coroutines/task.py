@@ -33,7 +33,7 @@ from typing import Any, cast
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from .cancellation import is_cancellation
+from .cancellation import exceptions_of, is_cancellation
 from .deferreds import Driver, TaskFactory, accept_deferreds, set_traceback, traceback_of
 
 
@@ -117,8 +117,8 @@ def _answer(
     if operation.is_cancelled and is_cancellation(error):
         if isinstance(error, TaskCancelledError):
             error = CancelledError(*error.args)
-        elif hasattr(error, "exceptions"):
-            error = CancelledError(str(error))  # a task group has its own way to say it
+        elif exceptions_of(error):
+            error = CancelledError(*error.args[:1])  # a task group has its own way to say it
     set_traceback(error, traceback)
     operation.errback(Failure(error, type(error), traceback))  # type: ignore[no-untyped-call]
     del error, traceback

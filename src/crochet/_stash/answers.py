@@ -39,6 +39,9 @@ MAX_SIZE = 8 * 2**20
 _TEXT = 20_000
 _LEAST = 12 * _TEXT + 1000
 
+# Of errors whose classes refuse to have attributes set, too: see set_traceback.
+_set_cause = vars(BaseException)["__cause__"].__set__
+
 
 class Codec:
     """
@@ -170,7 +173,7 @@ class Codec:
                 error = None
         if error is None:
             error = _errors.RemoteError(text.strip(), name.replace(":", "."))
-        error.__cause__ = _errors.RemoteTraceback(frames)
+        _set_cause(error, _errors.RemoteTraceback(frames))
         return error
 
     def _found(self, name: str) -> type[BaseException] | None:

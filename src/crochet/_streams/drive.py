@@ -24,7 +24,7 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from .. import _errors
-from .._coroutines.cancellation import is_cancellation
+from .._coroutines.cancellation import exceptions_of, is_cancellation
 from .pipe import Pipe
 
 _log = Logger(namespace="crochet")
@@ -117,7 +117,7 @@ def _is_end(error: BaseException) -> bool:
     Tell whether an error says no more than that the body was to end.
     """
     # A task group around a `yield` wraps what comes there.
-    group = cast("tuple[BaseException, ...]", getattr(error, "exceptions", ()))
+    group = exceptions_of(error)
     if isinstance(error, (GeneratorExit, CancelledError, TaskCancelledError)):
         return True
     return is_cancellation(error) or (bool(group) and all(map(_is_end, group)))
