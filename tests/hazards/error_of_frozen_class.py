@@ -1,5 +1,5 @@
 """
-An exception whose class refuses to have attributes set gets to the caller, from any kind of body.
+An error whose class refuses to have attributes set comes out of streams, contexts and gather().
 """
 
 import asyncio

@@ -23,7 +23,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 
 import crochet
 from crochet import DeadlockError, ReactorStopped, TimeoutError
-from crochet._core.deadline import get_bound
+from crochet._core.deadline import begin_block, get_bound
 from crochet._core.decorators import WaitedFunction
 from crochet._core.run_in_caller import run_in_caller
 from crochet._streams.context import Contexting
@@ -437,6 +437,36 @@ class TestTheEnd:
     """
     The exit runs once, however the block is left.
     """
+
+    def test_in_any_order(self, either: Any) -> None:
+        """
+        Nothing of a block is left in the context, where it would have each later wait look at it.
+        """
+        contexts = [either.context(BOUND)(noted)([]) for _ in range(3)]
+        for context in contexts:
+            context.__enter__()
+        for index in (1, 0, 2):
+            contexts[index].__exit__(None, None, None)
+        assert get_bound() is None
+
+    def test_interrupted_as_it_is_begun(self, either: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        1. The block has begun. 2. A signal's exception ends the enter, and so the context. 3. The
+        next wait is none of its business.
+        """
+
+        def begin(*args: Any) -> None:
+            begin_block(*args)
+            raise KeyboardInterrupt
+
+        notes: list[object] = []
+        monkeypatch.setattr("crochet._streams.context.begin_block", begin)
+        context = either.context(BOUND)(noted)(notes)
+        with pytest.raises(KeyboardInterrupt):
+            context.__enter__()
+        wait_until(lambda: notes[-1] == "exit", "the exit")
+        turn(either)
+        assert either.wait_for(BOUND)(int)() == 0
 
     def test_in_another_thread(self, either: Any) -> None:
         """

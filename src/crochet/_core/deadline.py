@@ -118,7 +118,8 @@ def end_block(held: Hold) -> None:
         held.release()
     bound = _bound.get()
     if bound is not None and bound.held == ref(held):
-        _bound.set(bound.outer)  # where nothing is bounded waits are faster
+        # Where nothing is bounded waits are faster; blocks may be left in any order.
+        _bound.set(None if bound.outer is None else bound.outer.lasting())
 
 
 def keep_in(context: Context, end: float) -> None:

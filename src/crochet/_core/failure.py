@@ -35,9 +35,9 @@ Uncollected = dict[int, "weakref.ref[StoredError]"]
 
 
 # As set_traceback.
-_set_context = vars(BaseException)["__context__"].__set__
-_set_cause = vars(BaseException)["__cause__"].__set__
-_set_suppress = vars(BaseException)["__suppress_context__"].__set__
+set_context = vars(BaseException)["__context__"].__set__
+set_cause = vars(BaseException)["__cause__"].__set__
+set_suppress = vars(BaseException)["__suppress_context__"].__set__
 
 
 class _Unreported:
@@ -194,7 +194,7 @@ class StoredError:
         finally:
             # `raise` has just made the exception that the taker was handling, if any, part of
             # this one's history. It is not, and the next taker must not see it.
-            _set_context(error, context)
+            set_context(error, context)
             __tracebackhide__ = True
             del error, context
             self = cast("Any", None)  # of arguments that are missing IPython complains
@@ -203,9 +203,9 @@ class StoredError:
         spare = _faithful_copy(self._error)
         if spare is None:
             return self._error
-        _set_cause(spare, self._cause)
-        _set_context(spare, self._context)
-        _set_suppress(spare, self._suppress)
+        set_cause(spare, self._cause)
+        set_context(spare, self._context)
+        set_suppress(spare, self._suppress)
         set_traceback(spare, self._traceback)
         original = self._error
         # Two takers may both have made a copy. The one that empties the slot leaves its copy behind

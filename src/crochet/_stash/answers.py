@@ -27,6 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .. import _errors
+from .._core.failure import set_cause
 from .numbers import State
 from .serializer import JsonSerializer, Serializer, name_of_class
 
@@ -38,9 +39,6 @@ MAX_SIZE = 8 * 2**20
 # Characters of a text that travel: its beginning and its end. Two of them, at six bytes each.
 _TEXT = 20_000
 _LEAST = 12 * _TEXT + 1000
-
-# Of errors whose classes refuse to have attributes set, too: see set_traceback.
-_set_cause = vars(BaseException)["__cause__"].__set__
 
 
 class Codec:
@@ -173,7 +171,7 @@ class Codec:
                 error = None
         if error is None:
             error = _errors.RemoteError(text.strip(), name.replace(":", "."))
-        _set_cause(error, _errors.RemoteTraceback(frames))
+        set_cause(error, _errors.RemoteTraceback(frames))
         return error
 
     def _found(self, name: str) -> type[BaseException] | None:

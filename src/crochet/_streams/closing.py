@@ -68,7 +68,11 @@ class Closer(Closed):
 
     def __del__(self) -> None:
         if not sys.is_finalizing() and hasattr(self, "call"):  # or else it is half made
-            self.close_soon()
+            try:
+                self.close_soon()
+            except BaseException:
+                self.close_soon()  # a signal handler's, which Python drops
+                raise
 
 
 def _end_in_reactor(pipe: Pipe, call: Call) -> None:

@@ -51,9 +51,9 @@ from .._core.decorators import (
     progress_option,
     take_out,
 )
-from .._core.failure import StoredError
+from .._core.failure import StoredError, set_context
 from .._core.progress import OnProgress
-from .._coroutines.cancellation import is_cancellation
+from .._coroutines.cancellation import exceptions_of, is_cancellation
 from .._coroutines.deferreds import set_traceback
 from .._errors import ContextEnded, ReactorStopped, Reason
 from .._threads import clock
@@ -63,9 +63,6 @@ from .consumer import Consumer, ItemWait
 from .pipe import Pipe, StreamCall
 
 T_co = TypeVar("T_co", covariant=True)
-
-# In a forked child, what holds bodies of the parent's: dropped, they would exit here, too.
-_inherited: list[Pipe] = []
 
 
 class ContextPipe(Pipe):
@@ -151,10 +148,8 @@ def _is_only(error: BaseException, own: BaseException) -> bool:
     """
     Tell whether an error is *own*, or a group of nothing else: a task group makes it one.
     """
-    group = cast("tuple[BaseException, ...]", getattr(error, "exceptions", ()))
-    return error is own or (
-        type(group) is tuple and bool(group) and all(_is_only(each, own) for each in group)
-    )
+    group = exceptions_of(error)
+    return error is own or (bool(group) and all(_is_only(each, own) for each in group))
 
 
 def _add_history(raised: BaseException, error: BaseException) -> None:
@@ -166,12 +161,15 @@ def _add_history(raised: BaseException, error: BaseException) -> None:
         known.add(id(last))
         last = last.__context__
     if id(last) not in known:
-        last.__context__ = error
+        set_context(last, error)
 
 
 class _Block:
     """
     A ``with`` block, whose waits are to end when its context does.
+
+    It has no destructor, which would take a signal's exception for its own, and Python drops those:
+    a block that nobody can end any more, for this was dropped, has ended.
     """
 
     __slots__ = ("held",)
@@ -180,16 +178,16 @@ class _Block:
         self.held = new_hold()  # locked in the block
 
     def begin(self, ended: list[None], name: str) -> None:
+        """
+        Have the waits of this thread end when the context does, of which *ended* tells.
+        """
         begin_block(self.held, partial(_interrupt, ended, get_ident(), name))
 
     def end(self) -> None:
+        """
+        Leave them alone. Nothing comes of a second time.
+        """
         end_block(self.held)
-
-    def __del__(self) -> None:
-        # A signal's exception may have kept the block from being left, or this from being made.
-        held = getattr(self, "held", None)
-        if held is not None and held.locked():
-            held.release()
 
 
 def _interrupt(ended: list[None], ident: int, name: str) -> None:
@@ -240,7 +238,6 @@ class ContextConsumer(Consumer):
         pipe, bridge = self.pipe, self.bridge
         bridge.notice_fork()
         if pipe.generation != bridge.generation:  # it is the parent's, and exits there
-            _inherited.append(pipe)
             return False
         pipe.error = error
         pipe.is_left = True  # before the ticket is looked for; see the head of this file
@@ -319,6 +316,8 @@ class ReactorContext(Generic[T_co]):
             value = cast("T_co", consumer.take(limit))
             self._block.begin(ended, name)
         except BaseException:
+            # Before it ends by that: a signal's exception may have come when the block had begun.
+            self._block.end()
             consumer.close_soon()
             raise
         finally:
