@@ -577,6 +577,9 @@ else:  # to type checkers it is more than a function
           so is a generator;
         - an async context manager that a method returns, even one that could be awaited, is for one
           ``with`` block, as of :func:`context_in_reactor`;
+        - of what had to be awaited first, an async generator is a :class:`Stream`, too, as is an
+          async iterator that has nothing else; and an async context manager that has nothing else,
+          as those of ``@asynccontextmanager``, is for one ``with`` block;
         - attributes are read, set and deleted; one that is a coroutine is waited for;
         - an object that is an async context manager is one for ``with``, any number of times; one
           that is iterable, async or not, is for ``for``;

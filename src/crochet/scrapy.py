@@ -72,8 +72,9 @@ def crawl(
 
     Raises:
         ImportError: Scrapy is not installed.
-        TypeError: *timeout*, *buffersize* or *grace* is not a number.
-        ValueError: one of them is negative, or NaN; or *spider* is no class.
+        TypeError: *timeout*, *buffersize* or *grace* is not a number, or *spider* is neither a
+            class of spiders nor a name.
+        ValueError: one of them is negative, or NaN.
         KeyError: there is no spider of that name.
         RuntimeError: :func:`crochet.setup` has not been called. (By the stream: ``TWISTED_REACTOR``
             names another reactor.)

@@ -185,6 +185,18 @@ class TestOverflow:
             Channel(0)
         with pytest.raises(ValueError, match='"error" or "drop_oldest", not'):
             Channel(overflow="drop")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="a whole number of items, not None"):
+            Channel(None)  # type: ignore[arg-type]
+
+    def test_what_it_is_given_is_looked_at(self) -> None:
+        """
+        Where it is given, and not when it is of use.
+        """
+        channel = Channel[int]()
+        with pytest.raises(TypeError, match="fails with an exception or a Failure, not 'late'"):
+            channel.fail("late")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="a function without arguments, not None"):
+            channel.on_close(None)  # type: ignore[arg-type]
 
 
 class TestClosing:

@@ -124,7 +124,7 @@ class TestRefusals:
             ((-1,), ValueError, r"iterate_in_reactor\(\) cannot wait for -1 s"),
             (("1",), TypeError, "a timeout is a number of seconds"),
             ((1, -1), ValueError, "a buffer cannot hold -1 items"),
-            ((1, 0.5), TypeError, "float"),
+            ((1, 0.5), TypeError, "whole number of items, not 0.5"),
             ((1, 0, -1), ValueError, "give a grace from 0 seconds up"),
         ],
     )

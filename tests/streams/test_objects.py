@@ -46,6 +46,21 @@ class Bare:
         return "awaited"
 
 
+class Countdown(AsyncIterator[int]):
+    """
+    An async iterator, and nothing else.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._left = number + 1
+
+    async def __anext__(self) -> int:
+        self._left -= 1
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left
+
+
 class Lease(Bare):
     """
     What can be awaited, or entered.
@@ -154,6 +169,22 @@ class Client:
 
     def returned_items(self) -> AsyncIterator[int]:
         return self.items(2)
+
+    async def awaited_items(self) -> AsyncIterator[int]:
+        await succeed(None)
+        return self.items(2)
+
+    def deferred_items(self) -> Deferred[AsyncIterator[int]]:
+        return succeed(self.items(2))
+
+    async def awaited_iterator(self) -> AsyncIterator[int]:
+        return Countdown(2)
+
+    async def awaited_context(self) -> Any:
+        return self.connect()
+
+    async def awaited_client(self) -> Any:
+        return Client()
 
     def drawn(self) -> Iterator[int]:
         try:
@@ -395,6 +426,19 @@ class TestManyValues:
             assert type(items) is Stream
             assert list(items) == [0, 1]
         assert unwrap(client).notes == ["closed"] * 2
+
+    def test_what_was_awaited_first_is_one_too(self, client: Any) -> None:
+        """
+        A generator, and an iterator or context that is nothing else; others are handed out.
+        """
+        for items in (client.awaited_items(), client.deferred_items()):
+            assert type(items) is Stream
+            assert list(items) == [0, 1]
+        assert list(client.awaited_iterator()) == [2, 1]
+        with client.awaited_context() as cursor:
+            assert isinstance(unwrap(cursor), Cursor)
+        assert unwrap(client).notes == ["closed", "closed", "left"]
+        assert type(client.awaited_client()) is Client
 
     def test_a_stream_that_is_left_closes_its_generator(self, either: Any, client: Any) -> None:
         """

@@ -537,16 +537,18 @@ class TestErrors:
         assert run(
             """
             for spider, options in [
-                ("books", {}), (Books(), {}), (Books, {"buffersize": -1}), (Books, {"timeout": -1}),
+                ("books", {}), (Books(), {}), (dict, {}), (Books, {"buffersize": -1}),
+                (Books, {"timeout": -1}),
             ]:
                 try:
                     crawl(spider, **{"timeout": BOUND, **options})
-                except (KeyError, ValueError) as error:
-                    print(type(error).__name__, str(error)[:40])
+                except (KeyError, TypeError, ValueError) as error:
+                    print(type(error).__name__, str(error).split("are of, ")[-1][:40])
             """
         ) == [
             "KeyError 'Spider not found: books'",
-            "ValueError The crawler_or_spidercls argument cannot",
+            "TypeError not an instance of 'Books'. Arguments fo",
+            "TypeError not 'dict', which is derived from no scr",
             "ValueError a buffer cannot hold -1 items: give a bu",
             "ValueError crawl() cannot wait for -1 s: give a tim",
         ]

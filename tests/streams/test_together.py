@@ -96,6 +96,22 @@ class TestGather:
         fire(either, deferreds[1], 1)
         assert gather(tuple(results), BOUND, False) == [0, 1]
 
+    def test_lets_an_exception_of_a_signal_through(
+        self, either: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Where an answer is there already no callback is called, of which errors are logged.
+        """
+        results, deferreds = started(either, 2)
+        fire(either, deferreds[0], 1)
+        fire(either, deferreds[1], 2)
+
+        def interrupted(*args: Any) -> None:
+            raise OSError("a signal handler's")
+
+        monkeypatch.setattr("crochet._streams.together._note", interrupted)
+        assert gather(tuple(results), BOUND, False) == [1, 2]
+
     def test_takes_results_only(self, either: Any) -> None:
         """
         Not a list of them, say.
@@ -103,7 +119,12 @@ class TestGather:
         with pytest.raises(TypeError, match=r"not 'list': write gather\(\*results\)"):
             gather(([],), 0, False)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=r"not 'int': write as_completed\(results\)"):
-            next(as_completed([7], 0))  # type: ignore[list-item]
+            as_completed([7], 0)  # type: ignore[list-item]
+        results, _ = started(either, 1)
+        with pytest.raises(TypeError, match=r"write as_completed\(\[result, \.\.\.\]\)"):
+            as_completed(results[0], 0)
+        with pytest.raises(TypeError, match="number of seconds"):
+            as_completed(results, "soon")  # type: ignore[arg-type]
 
     def test_is_not_for_the_reactor_thread(self, either: Any) -> None:
         """

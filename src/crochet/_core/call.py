@@ -172,6 +172,12 @@ class Call:
             return "queued"
         return "runs" if self.running is None else "started, and waits for its Deferred"
 
+    def is_refused(self, value: object) -> bool:
+        """
+        Tell whether a value is nothing to answer with: only the reactor thread could use it.
+        """
+        return type(value) is AsyncGeneratorType
+
     def start(self, queue: deque[Any], handoff: Handoff | None = None) -> None:
         """
         Run the body, in the caller's context, and answer with what comes of it. Reactor thread.
@@ -215,7 +221,7 @@ class Call:
                 if not is_answer:
                     value = follow(value, context)
                     is_answer = not is_a(Deferred, value)
-                    if type(value) is AsyncGeneratorType:
+                    if self.is_refused(value):
                         raise _errors.async_generator_returned(self.name)
                 if is_answer:
                     self.answer(value, handoff)
@@ -366,12 +372,13 @@ class Call:
         self.answer(StoredError(self.name, error, None, self.bridge.uncollected, is_collected=True))
         return running
 
-    def after_fork_in_child(self, error: BaseException) -> None:
+    def after_fork_in_child(self, error: BaseException) -> Deferred[Any] | None:
         """
-        Answer the call in a forked child: the waiters and callbacks are the parent's.
+        Answer the call in a forked child: the waiters and callbacks are the parent's. Return the
+        Deferred, which holds the body.
         """
         self.callbacks.clear()
-        self.end(error)
+        return self.end(error)
 
     def withdraw(self) -> bool:
         """
@@ -468,6 +475,20 @@ def _call_back(callback: partial[Any], name: str) -> None:
         _log.failure("Error in a done callback of {name}()", name=name)
 
 
+class AdoptedCall(Call):
+    """
+    A call whose answer is not handed out as it is.
+    """
+
+    __slots__ = ()
+
+    def is_refused(self, value: object) -> bool:
+        """
+        Tell that nothing is: something is made of it in the waiting thread.
+        """
+        return False
+
+
 def _settle(value: object, handed_over: CellType) -> object:
     """
     Answer with what a Deferred fired with, and leave a value to its other callbacks.
@@ -483,7 +504,7 @@ def _settle(value: object, handed_over: CellType) -> object:
                 reason = _errors.no_exception(call.name, reason)
             call.fail(reason, failure.tb)
             return None
-        if type(value) is AsyncGeneratorType:
+        if call.is_refused(value):
             call.fail(_errors.async_generator_returned(call.name), None)
             return None
         call.answer(value)

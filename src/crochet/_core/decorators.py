@@ -27,7 +27,7 @@ from .. import _errors
 from .._threads import clock, timeouts
 from .._threads.timeouts import Seconds, seconds
 from .bridge import Bridge
-from .call import ABANDONED, Call, remember_call
+from .call import ABANDONED, AdoptedCall, Call, remember_call
 from .deadline import end_of, get_bound, get_end, keep_in
 from .progress import OnProgress
 from .result import EventualResult
@@ -120,6 +120,7 @@ class Decorators:
     ) -> Callable[..., object]:
         bridge = self._bridge
         first = min(options.limit, timeouts.LONGEST)
+        kind = Call if options.adopt is None else AdoptedCall
 
         def wait_for_reactor(*args: object, **kwargs: object) -> object:
             if get_ident() == bridge.reactor_thread and bridge.is_reactor_thread():
@@ -133,7 +134,7 @@ class Decorators:
                 patience = min(first, left)
                 keep_in(context, end)
             waiter = bridge.new_waiter()
-            call = Call(bridge, name, (function, args, kwargs, context), {waiter: None})
+            call = kind(bridge, name, (function, args, kwargs, context), {waiter: None})
             try:
                 return run_and_wait(call, waiter, patience, options)
             finally:

@@ -78,9 +78,14 @@ class Adopting:
             return value
         if isinstance(value, Given):
             return value.value if value.become is None else value.become(value.value)
-        if kind is AsyncGeneratorType:
+        if issubclass(kind, self._wrap):
+            return self._proxy(value)
+        # What had to be awaited first.
+        if kind is AsyncGeneratorType or _is_nothing_but(kind, "__anext__"):
             return self._to_stream(value)
-        return self._proxy(value) if issubclass(kind, self._wrap) else value
+        if _is_nothing_but(kind, "__aenter__", "__aexit__"):
+            return self._to_context(value)
+        return value
 
     def prepare(self, value: object) -> object:
         """
@@ -129,6 +134,17 @@ class Adopting:
 
     def _to_context(self, value: Any) -> object:
         return self._context(partial(_Entered, value, self.adopt))
+
+
+_OF_GENERATORS = ("aclose", "asend", "athrow")
+
+
+def _is_nothing_but(kind: type, *names: str) -> bool:
+    """
+    Tell whether a class has these, and nothing public. What has more may be wanted for that.
+    """
+    has_all = all(hasattr(kind, name) for name in names)
+    return has_all and all(name.startswith("_") or name in _OF_GENERATORS for name in dir(kind))
 
 
 def is_awaited(value: object) -> bool:

@@ -17,7 +17,6 @@ from __future__ import annotations
 from _thread import get_ident
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from operator import index
 from typing import Any, Generic, Literal, SupportsIndex, TypeVar, final
 
 from twisted.internet.defer import Deferred
@@ -27,6 +26,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer  # type: ignore[import-untyped, unused-ignore]
 
 from .. import _errors
+from .iterating import whole_size
 from .pause import TaskPause, new_pause
 
 _log = Logger(namespace="crochet")
@@ -79,7 +79,7 @@ class Channel(AsyncIterator[T], Generic[T]):
         *,
         overflow: Literal["error", "drop_oldest"] = "error",
     ) -> None:
-        self._size = index(buffersize)
+        self._size = whole_size(buffersize)
         if self._size < 1:
             raise ValueError(
                 f"a channel cannot hold {self._size} items: give a buffersize from 1 up, the "
@@ -153,9 +153,18 @@ class Channel(AsyncIterator[T], Generic[T]):
         happens. It can be used as an errback, and as a callback for a lost connection.
 
         Call it from the reactor thread. Never blocks.
+
+        Raises:
+            TypeError: *error* is neither an exception nor a Failure of one.
         """
         failure: Any = error
-        self._end(failure.value if isinstance(error, Failure) else error)
+        cause: object = failure.value if isinstance(error, Failure) else error
+        if not isinstance(cause, BaseException):
+            raise TypeError(
+                f"a channel fails with an exception or a Failure, not {cause!r}. Without an error "
+                "it ends by finish()"
+            )
+        self._end(cause)
 
     def _end(self, error: BaseException | None) -> None:
         if not self._has_ended:
@@ -172,7 +181,12 @@ class Channel(AsyncIterator[T], Generic[T]):
         unsubscribing. At once, if that was so before. What it raises is logged.
 
         Call it from the reactor thread. Never blocks.
+
+        Raises:
+            TypeError: *function* cannot be called.
         """
+        if not callable(function):
+            raise TypeError(f"on_close() takes a function without arguments, not {function!r}")
         if self._is_closed:
             _call(function)
         elif not self._has_ended:

@@ -87,8 +87,11 @@ def crawled(
     Begin a crawl, for *caller*; see :func:`crochet.scrapy.crawl`.
     """
     # Here, and not in the reactor thread: it takes long.
+    from scrapy import Spider
     from scrapy.crawler import CrawlerRunner
 
+    if not isinstance(spider, str) and Spider not in getattr(spider, "__mro__", ()):
+        raise _errors.no_spider(spider)
     runner: Any = CrawlerRunner(cast("Any", settings))
     crawler = runner.create_crawler(spider)
     options = options._replace(make=partial(Crawl, crawler=crawler))

@@ -60,17 +60,30 @@ def options_of(
         of: the function that it was given to, for the texts of errors.
 
     Raises:
-        TypeError: one of them is no number.
+        TypeError: one of them is no number, or no whole one where it has to be.
         ValueError: one of them is negative, or NaN.
     """
     limit, patience = limit_of(timeout, of=of), limit_of(grace, "a grace", of)
-    size = index(buffersize)
+    size = whole_size(buffersize)
     if size < 0:
         raise ValueError(
             f"a buffer cannot hold {size} items: give a buffersize from 0 up, the number of "
             "items that the body may be ahead"
         )
     return StreamOptions(limit, patience, size)
+
+
+def whole_size(buffersize: SupportsIndex) -> int:
+    """
+    Return a number of items as an int, or raise TypeError.
+    """
+    try:
+        return index(buffersize)
+    except TypeError:
+        raise TypeError(
+            f"a buffersize is a whole number of items, not {buffersize!r}: there is no buffer "
+            "without a limit"
+        ) from None
 
 
 class Iterating:

@@ -61,6 +61,8 @@ class Objects:
         limits = {
             name: limit_of(each, of="blocking") for name, each in dict(timeouts or {}).items()
         }
+        if inspect.isclass(wrap):
+            raise TypeError(f"wrap has several classes, not {wrap!r}: write wrap=[...]")
         wrap = tuple(wrap)
         for each in wrap:
             if not inspect.isclass(each):

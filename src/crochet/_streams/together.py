@@ -56,7 +56,10 @@ def _answered(calls: list[Call], timeout: Seconds) -> Iterator[int]:
     left = dict(enumerate(calls))
     for number, call in left.items():
         call.bridge.notice_fork()
-        call.add_callback(partial(_note, noted, waiter, number))
+        if call.outcome is PENDING:
+            call.add_callback(partial(_note, noted, waiter, number))
+        else:  # a callback called here would have what a signal handler raises logged, and lost
+            noted.append(number)
     while left:
         waiter.clear()
         answered = pop_first(noted)
@@ -92,11 +95,17 @@ def as_completed(
     results: Iterable[EventualResult[Any]], timeout: Seconds
 ) -> Iterator[EventualResult[Any]]:
     """
-    Yield results as they are answered; see :func:`crochet.as_completed`.
+    Return an iterator over results as they are answered; see :func:`crochet.as_completed`.
     """
+    if type(cast("object", results)) is EventualResult:
+        raise TypeError(
+            "as_completed() takes several results, and this is one: write "
+            "as_completed([result, ...]), or result.wait()"
+        )
     given = list(results)
-    for number in _answered(_calls_of(given, "as_completed(results)"), timeout):
-        yield given[number]
+    # Here, and not when the first is asked for: what is wrong is wrong now.
+    calls, limit = _calls_of(given, "as_completed(results)"), seconds(timeout)
+    return (given[number] for number in _answered(calls, limit))
 
 
 def gather(
