@@ -265,6 +265,7 @@ def bench(session: nox.Session) -> None:
         session,
         f"Twisted>={TWISTED}",
         *peers,
+        "culsans==0.11.0",
         "uvloop; platform_system != 'Windows'",
         "--group",
         "bench",

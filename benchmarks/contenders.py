@@ -322,6 +322,34 @@ class Synchronicity(Contender):
         return self._synchronizer.wrap(numbers)(number)
 
 
+class Culsans(Asyncio):
+    """
+    A queue with one side for a loop and one for threads, filled by what runs the generator.
+    """
+
+    key, title = "culsans", "culsans.Queue"
+    distributions = ("culsans",)
+
+    def start(self) -> None:
+        import culsans
+
+        super().start()
+        self._make_queue = culsans.Queue
+
+    def stream(self, number: int, ahead: int) -> Iterator[int]:
+        made = self._make_queue(ahead)
+
+        async def fill() -> None:
+            put = made.async_q.put
+            async for each in numbers(number):
+                await put(each)
+
+        asyncio.run_coroutine_threadsafe(fill(), self._loop)
+        get = made.sync_q.get
+        for _ in range(number):
+            yield get()
+
+
 class Queues(Contender):
     """
     Two threads, with two ``SimpleQueue``s that are played to and fro for each item, or one
@@ -453,6 +481,7 @@ CONTENDERS: dict[str, type[Contender]] = {
         Asgiref,
         _form(Asgiref, "asgiref-uvloop", "asgiref async_to_sync (uvloop)", "asgiref", "uvloop"),
         Synchronicity,
+        Culsans,
         Queues,
         ReactorFloor,
         Floor,

@@ -48,8 +48,9 @@ def stream(contender: Contender, now: Clock, items: int) -> dict[str, Any]:
 
 @measure(
     (40, 12, 1),
-    WHO,
+    (*WHO, "culsans"),
     Bar("floor", "ours / two threads and a queue.Queue(64)", 1.5, bottom="queues"),
+    Bar("culsans", "ours / culsans", 1.0, bottom="culsans"),
     Bar(
         "synchronicity",
         "synchronicity / ours",

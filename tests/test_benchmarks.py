@@ -36,7 +36,7 @@ BOUND = 240
 
 CONTENDERS = ["crochet", "twisted", "asyncio", "reactor-floor", "crochet-asyncio", "queues"]
 # Of bars: whom they need may be missing.
-_PERHAPS_ABSENT = ("2.1.1", "crochet-uvloop", "floor", "synchronicity")
+_PERHAPS_ABSENT = ("2.1.1", "crochet-uvloop", "floor", "synchronicity", "culsans")
 CONTENDERS += ["floor"] if hasattr(os, "eventfd") else []
 CONTENDERS += ["crochet-uvloop"] if importlib.util.find_spec("uvloop") else []
 
