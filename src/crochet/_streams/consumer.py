@@ -20,7 +20,7 @@ from __future__ import annotations
 import sys
 from _thread import get_ident
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from .. import _errors
 from .._core.bridge import Bridge
@@ -121,14 +121,15 @@ class Consumer:
             self._told: Reported | None = None
             self._tells_at = 0.0
 
-    def begin(self) -> None:
+    def begin(self, at_end: partial[Any] | None = None) -> None:
         """
-        Have the body begin. Blocks never.
+        Have the body begin, and *at_end* called in the end; by default, what releases a coroutine
+        that awaits an item. Blocks never.
         """
         try:
             # This also has the bridge hold the call, and so the driver: in a garbage collection
             # that finds it together with the stream Python would close the body, anywhere.
-            self.call.add_callback(partial(self.pipe.release))
+            self.call.add_callback(at_end or partial(self.pipe.release))
             self.bridge.submit(self.call)
         except BaseException:
             self.close_soon()

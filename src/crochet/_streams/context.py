@@ -31,7 +31,6 @@ from __future__ import annotations
 import inspect
 from _thread import get_ident
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from math import inf
@@ -40,7 +39,7 @@ from typing import Any, Generic, NamedTuple, NoReturn, TypeVar, cast, final
 
 from .. import _errors
 from .._core.bridge import Bridge
-from .._core.call import Call, Work
+from .._core.call import Work
 from .._core.deadline import begin_block, end_block, end_of, get_bound, get_end, keep_in
 from .._core.decorators import (
     WaitedFunction,
@@ -112,8 +111,12 @@ async def _drive(
     Call a function, and enter and exit what it returns.
     """
     own: BaseException | None = None
+    manager: Any
     try:
-        async with await _manager(name, function(*args, **kwargs)) as value:
+        manager = function(*args, **kwargs)
+        if not _is_manager(manager):
+            manager = await _manager(name, manager)
+        async with manager as value:
             pipe.enter(value)
             del value
             while not pipe.is_left:
@@ -139,9 +142,13 @@ async def _manager(name: str, value: object) -> Any:
     """
     while not hasattr(type(value), "__aenter__") and isinstance(value, Awaitable):
         value = await cast("Awaitable[object]", value)
-    if not (hasattr(type(value), "__aenter__") and hasattr(type(value), "__aexit__")):
+    if not _is_manager(value):
         raise _errors.no_async_context(name, value)
     return value
+
+
+def _is_manager(value: object) -> bool:
+    return hasattr(type(value), "__aenter__") and hasattr(type(value), "__aexit__")
 
 
 def _is_only(error: BaseException, own: BaseException) -> bool:
@@ -200,7 +207,9 @@ def _interrupt(ended: list[None], ident: int, name: str) -> None:
             del error  # its traceback holds this frame
 
 
-def _note_end(ended: list[None], call: Call, ident: int) -> None:
+def _note_end(ended: list[None], call: StreamCall, ident: int) -> None:
+    if cast("ContextPipe", call.pipe).is_left:
+        return  # the thread has left the block, and waits for this, if for anything
     outcome = call.outcome
     if type(outcome) is StoredError and isinstance(outcome.error, ReactorStopped):
         return  # waits learn of it themselves
@@ -245,15 +254,18 @@ class ContextConsumer(Consumer):
             pipe.ask()
             self.closer.disarm()  # only now: what has not been told yet would not be
             return False
-        soonest = clock.monotonic() + self.grace
-        with suppress(StopIteration):  # which says that it has ended
-            if end_of(get_bound()) < soonest:
-                # A deadline that is over may have ended the block. The exit has what cleanup has.
-                context = copy_context()
-                keep_in(context, soonest)
-                context.run(self.take, self.limit)
-            else:
+        bound, context = get_bound(), None
+        if bound is not None and end_of(bound) < (soonest := clock.monotonic() + self.grace):
+            # A deadline that is over may have ended the block. The exit has what cleanup has.
+            context = copy_context()
+            keep_in(context, soonest)
+        try:
+            if context is None:
                 self.take(self.limit)
+            else:
+                context.run(self.take, self.limit)
+        except StopIteration:
+            pass  # it has ended
         return pipe.is_suppressed
 
 
@@ -311,8 +323,7 @@ class ReactorContext(Generic[T_co]):
         self._consumer = consumer
         ended = self._ended
         try:
-            call.add_callback(partial(_note_end, ended, call, get_ident()))
-            consumer.begin()
+            consumer.begin(partial(_note_end, ended, call, get_ident()))
             value = cast("T_co", consumer.take(limit))
             self._block.begin(ended, name)
         except BaseException:
