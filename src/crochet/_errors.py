@@ -908,6 +908,19 @@ def no_tqdm() -> ImportError:
     return ImportError("progress_bar() needs tqdm: install crochet[progress]")
 
 
+def no_spider(spider: object) -> TypeError:
+    """
+    Build the error of a crawl by what is not a spider's class.
+    """
+    text = f"an instance of {type(spider).__qualname__!r}"
+    if isinstance(spider, type):
+        text = f"{spider.__qualname__!r}, which is derived from no scrapy.Spider"
+    return TypeError(
+        "crawl() takes a class of spiders, or the name of one in the project that settings are of, "
+        f"not {text}. Arguments for the spider come after it"
+    )
+
+
 def other_reactor_for_scrapy(wanted: str, running: str) -> RuntimeError:
     """
     Build the error of a crawl whose settings ask for a reactor that does not run.
