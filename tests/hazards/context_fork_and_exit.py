@@ -25,7 +25,7 @@ PROGRAM = """
             with context():
                 crochet.wait_for(timeout=60)(Deferred)()
         except crochet.ReactorStopped:
-            os.write(1, b"stopped ")
+            pass  # of a daemon thread nobody knows whether it gets as far as this
 
     if {in_block}:
         entered = context()
@@ -50,7 +50,7 @@ async def context():
 
 def hazard():
     check_exits(PROGRAM.format(in_block=True), says="exit ")
-    check_exits(PROGRAM.format(in_block=False), says="exit stopped", in_order=False)
+    check_exits(PROGRAM.format(in_block=False), says="exit")
     crochet.setup()
 
     entered = context()

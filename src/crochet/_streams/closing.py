@@ -20,7 +20,7 @@ from __future__ import annotations
 import sys
 
 from .._core.bridge import Bridge
-from .._core.call import PENDING, Call
+from .._core.call import ABANDONED, PENDING, Call
 from .pipe import Pipe
 
 
@@ -71,7 +71,10 @@ class Closer(Closed):
             try:
                 self.close_soon()
             except BaseException:
-                self.close_soon()  # a signal handler's, which Python drops
+                # A signal handler's, which Python drops. Or there is no stack left: then the watch
+                # does it, see Call.cancel_abandoned().
+                self.call.cancel_requested = ABANDONED
+                self.close_soon()
                 raise
 
 
