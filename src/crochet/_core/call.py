@@ -27,7 +27,7 @@ from enum import Enum
 from functools import partial
 from sys import _getframe
 from types import AsyncGeneratorType, CellType, CodeType, CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from weakref import ref
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -123,6 +123,9 @@ class Call:
         "work",
     )
 
+    # Else an async generator is refused: only the reactor thread could use it.
+    is_adopted: ClassVar[bool] = False
+
     def __init__(
         self, bridge: Bridge, name: str, work: Work, callbacks: dict[Callback, None]
     ) -> None:
@@ -172,12 +175,6 @@ class Call:
             return "queued"
         return "runs" if self.running is None else "started, and waits for its Deferred"
 
-    def is_refused(self, value: object) -> bool:
-        """
-        Tell whether a value is nothing to answer with: only the reactor thread could use it.
-        """
-        return type(value) is AsyncGeneratorType
-
     def start(self, queue: deque[Any], handoff: Handoff | None = None) -> None:
         """
         Run the body, in the caller's context, and answer with what comes of it. Reactor thread.
@@ -221,7 +218,7 @@ class Call:
                 if not is_answer:
                     value = follow(value, context)
                     is_answer = not is_a(Deferred, value)
-                    if self.is_refused(value):
+                    if is_answer and not self.is_adopted and is_a(AsyncGeneratorType, value):
                         raise _errors.async_generator_returned(self.name)
                 if is_answer:
                     self.answer(value, handoff)
@@ -477,16 +474,12 @@ def _call_back(callback: partial[Any], name: str) -> None:
 
 class AdoptedCall(Call):
     """
-    A call whose answer is not handed out as it is.
+    A call whose answer is not handed out as it is: the waiting thread makes something of it.
     """
 
     __slots__ = ()
 
-    def is_refused(self, value: object) -> bool:
-        """
-        Tell that nothing is: something is made of it in the waiting thread.
-        """
-        return False
+    is_adopted = True
 
 
 def _settle(value: object, handed_over: CellType) -> object:
@@ -504,7 +497,8 @@ def _settle(value: object, handed_over: CellType) -> object:
                 reason = _errors.no_exception(call.name, reason)
             call.fail(reason, failure.tb)
             return None
-        if call.is_refused(value):
+        kind = type(value)
+        if kind is AsyncGeneratorType and not call.is_adopted:
             call.fail(_errors.async_generator_returned(call.name), None)
             return None
         call.answer(value)
