@@ -49,6 +49,11 @@ if TYPE_CHECKING:
 
 _log = Logger(namespace="crochet")
 
+try:
+    import ctypes as _ctypes  # here: a forked child is to import nothing
+except ImportError:  # Python was built without it
+    _ctypes = None  # type: ignore[assignment]
+
 # Builds the error by which a call to the function of that name is refused.
 Refusal = Callable[[str], Exception]
 # The same, or makes it possible to accept the call, and returns None.
@@ -654,11 +659,10 @@ class Bridge:
         Have what is the parent's outlive a forked child, for its exit drops all that is held.
         """
         if self._inherited:
-            # One reference more than there are, for good. (PyPy drops nothing, and has none.)
-            with suppress(ImportError, AttributeError):
-                from ctypes import py_object, pythonapi
-
-                pythonapi.Py_IncRef(py_object(self._inherited))
+            # One reference more than there are, for good. PyPy drops nothing, and counts none.
+            with suppress(AttributeError):
+                ctypes: Any = _ctypes
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._inherited))
 
     def close(self, refusal: Refusal) -> list[Deferred[Any]]:
         """

@@ -136,7 +136,8 @@ class Adopting:
         return self._context(partial(_Entered, value, self.adopt))
 
 
-_OF_GENERATORS = ("aclose", "asend", "athrow")
+# Those that an async generator has are for whoever drives it.
+_OF_GENERATORS = frozenset(dir(AsyncGenerator))
 
 
 def _is_nothing_but(kind: type, *names: str) -> bool:
