@@ -69,7 +69,7 @@ _GRACE = 8.0
 # What is in place of a lease when its owner has ended, for so many seconds.
 _GONE, _GONE_STAYS = b"0", 86_400.0
 
-# Seconds that one command may take, and that it and its repetition may take to be carried out.
+# Seconds that one command may take, and its repetition as many once more.
 _TIMEOUT = 5.0
 
 # A command that takes longer, in seconds, says that the server was busy or stopped.
@@ -486,7 +486,9 @@ class RedisStash(SharedStash):
         return row._replace(state="lost") if self._is_gone(row.owner) else row
 
     def _claim_in_time(self, uid: int, mark: str, client: Any) -> Any:
-        times = int(_LINGERS * 1000), int(_TAKEN_STAYS * 1000), self._now() + 1.8 * _TIMEOUT
+        # A little before this gives up.
+        latest = self._now() + 1.8 * _TIMEOUT
+        times = int(_LINGERS * 1000), int(_TAKEN_STAYS * 1000), latest
         told = self._token, self._channel_of(""), f"F{uid}"
         names = map(_name_of, self._keys)
         return _run(client, _CLAIM, self._key_of(uid), mark, *times, *told, *names)
