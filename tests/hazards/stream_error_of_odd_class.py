@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from _operations import check_alive
 from _verdict import PATIENCE, check, judge, outcome_of
-from twisted.internet.defer import fail, succeed
+from twisted.internet.defer import succeed
 
 import crochet
 
@@ -32,20 +32,10 @@ class Entered:
     async def __aexit__(self, *error): ...
 
 
-@crochet.wait_for(timeout=PATIENCE / 3)
-async def at_once(error):
-    raise error
-
-
-@crochet.wait_for(timeout=PATIENCE / 3)
+@crochet.run_in_reactor
 async def later(error):
     await _turn()
     raise error
-
-
-@crochet.wait_for(timeout=PATIENCE / 3)
-def deferred(error):
-    return fail(error)
 
 
 def stream(error):
@@ -76,7 +66,7 @@ def enter(error):
 
 
 def gathered(error):
-    crochet.gather(crochet.run_in_reactor(later.__wrapped__)(error), timeout=PATIENCE / 3)
+    crochet.gather(later(error), timeout=PATIENCE / 3)
 
 
 async def _turn():
@@ -88,7 +78,7 @@ async def _turn():
 
 
 def check_all():
-    ways = (at_once, later, deferred, stream, context, enter, gathered)
+    ways = (stream, context, enter, gathered)
     wrong = []
     for way in ways:
         for error in (Frozen("of a body"), Sealed("of a body")):
