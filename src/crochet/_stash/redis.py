@@ -100,8 +100,8 @@ _MOST_UNSENT = 10_000
 # Looks at a row that nobody has taken, with when it expires; and may take it. (No state is secret:
 # "p" is for pending.) One that is signed with a key which the taker does not have stays for others.
 # The mark is the taker's own, for redis-py sends a command again whose reply was lost. A server
-# was stopped does what it was sent when it goes on: not to take for one who has given up. The owner
-# is told that it need not keep it.
+# that was stopped carries out what it was sent once it goes on; so it is told until when, or it
+# would take for a process that has given up. The owner is told that it need not keep the result.
 _CLAIM = """
 local names = {'data', 'taken', 'state', 'aliased', 'report', 'signer'}
 local found = redis.call('HMGET', KEYS[1], unpack(names))
