@@ -370,7 +370,9 @@ class TestAnswers:
         deferred: Any = Deferred()
         result = call_for(stepped, deferred)
         stepped.reactor.turn()
-        deferred._callbacks.clear()  # an exception has come in between
+        state = vars(deferred)
+        name = "_callbacks" if "_callbacks" in state else "callbacks"  # up to Twisted 24.10
+        state[name].clear()  # an exception has come in between
         deferred.callback(7)
         assert not result.done()
         assert result.wait(1) == 7
