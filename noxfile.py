@@ -202,7 +202,7 @@ def hazards(session: nox.Session) -> None:
     Try what can go wrong, here and with other bridges, and write the tables of it.
     """
     python = here(session, *CORE)
-    columns = {"crochet": other(session, CROCHET), "asyncio": python}
+    columns = {"crochet": other(session, CROCHET), "asyncio.run": python, "asyncio": python}
     columns |= {bridge.partition("==")[0]: other(session, bridge) for bridge in BRIDGES}
     command = [python, "-m", "tests.hazards", "--bound", "60", "--jobs", "4"]
     for name, bridge in columns.items():

@@ -222,25 +222,26 @@ class Anyio(Bridge):
         return stepped(body(), self.call)
 
 
-class Asgiref(Bridge):
+class LoopPerCall(Bridge):
     """
-    asgiref's ``async_to_sync``: called from plain blocking code it runs a loop for each call.
+    What makes a loop for each call, and ends it with that.
     """
 
     keeps_a_loop = False
     can_stop = False
     can_submit = False
 
-    def title(self) -> str:
-        return f"asgiref {version('asgiref')}"
+    def wrap(self, body: Body) -> Call:
+        """
+        Make a function that runs a body in a loop of its own, and waits.
+        """
+        raise NotImplementedError
 
     def blocking(self, body: Body, timeout: float | None = None) -> Call:
-        from asgiref.sync import async_to_sync
-
         async def limited() -> Any:
             return await asyncio.wait_for(body(), timeout)
 
-        return async_to_sync(body if timeout is None else limited)
+        return self.wrap(body if timeout is None else limited)
 
     def items(self, body: Items) -> Iterator[Any]:
         # Each call has a loop of its own, so the generator has to end within one.
@@ -248,6 +249,32 @@ class Asgiref(Bridge):
             return [item async for item in body()]
 
         yield from self.call(collect)
+
+
+class AsyncioRun(LoopPerCall):
+    """
+    ``asyncio.run()`` for each call.
+    """
+
+    def title(self) -> str:
+        return f"asyncio.run (Python {platform.python_version()})"
+
+    def wrap(self, body: Body) -> Call:
+        return lambda: asyncio.run(body())
+
+
+class Asgiref(LoopPerCall):
+    """
+    asgiref's ``async_to_sync``: called from plain blocking code it runs a loop for each call.
+    """
+
+    def title(self) -> str:
+        return f"asgiref {version('asgiref')}"
+
+    def wrap(self, body: Body) -> Call:
+        from asgiref.sync import async_to_sync
+
+        return async_to_sync(body)
 
 
 class Synchronicity(Bridge):
@@ -290,6 +317,7 @@ class Synchronicity(Bridge):
 
 BRIDGES: dict[str, type[Bridge]] = {
     "crochet": Crochet,
+    "asyncio.run": AsyncioRun,
     "asyncio": Asyncio,
     "anyio": Anyio,
     "asgiref": Asgiref,

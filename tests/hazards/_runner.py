@@ -20,7 +20,7 @@ from typing import NamedTuple
 HERE = Path(__file__).resolve().parent
 
 # What questions can be put to, see _bridges.py. Of the first is the API that the others ask about.
-BRIDGES = ("crochet", "asyncio", "anyio", "asgiref", "synchronicity")
+BRIDGES = ("crochet", "asyncio.run", "asyncio", "anyio", "asgiref", "synchronicity")
 
 # With which a verdict begins.
 KINDS = ("ok ", "BREACH ", "hangs ", "n/a ")

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import _thread
 import sys
+import threading
 
 import pytest
 
-from crochet._threads.threads import in_subinterpreter
+from crochet._threads.threads import in_subinterpreter, start_thread
 from support.programs import run_python
 
 
@@ -74,3 +75,18 @@ class TestSubinterpreter:
         monkeypatch.delattr(_thread, "_is_main_interpreter", raising=False)
         monkeypatch.setitem(sys.modules, "_xxsubinterpreters", None)
         assert not in_subinterpreter()
+
+
+def test_is_joined_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Who waits in one does not see a signal that came right before it.
+    """
+    may_end, waits = threading.Event(), list[float | None]()
+    thread = start_thread(may_end.wait, "joined")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", lambda thread, timeout: waits.append(timeout))
+        thread.join(0.35)
+    assert waits == pytest.approx([0.1, 0.1, 0.1, 0.05])
+    may_end.set()
+    thread.join()
+    assert not thread.is_alive()

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable
 from random import random
 from typing import Any, TypeVar
 
+from .timeouts import LONGEST
+
 T = TypeVar("T")
 
 # From how many waiting threads on the ends of waits are spread, and by how many seconds for each
@@ -130,8 +132,10 @@ class Latch:
         """
         Block until it is open, for so many seconds at most. Tell whether it is.
         """
-        if not self._lock.acquire(True, seconds):
-            return False
+        while not self._lock.acquire(True, min(seconds, LONGEST)):
+            seconds -= LONGEST
+            if seconds <= 0:
+                return False
         self.open()
         return True
 

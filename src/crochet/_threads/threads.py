@@ -10,18 +10,37 @@ import threading
 from collections.abc import Callable
 from contextvars import Context
 from importlib import import_module
+from math import inf
 from types import FrameType
 from typing import cast
 
+from .timeouts import LONGEST
+
 # Starts a daemon thread of that target and name.
 StartThread = Callable[[Callable[[], object], str], threading.Thread]
+
+
+class _Thread(threading.Thread):
+    """
+    A thread that is waited for in slices: see LONGEST.
+    """
+
+    def join(self, timeout: float | None = None) -> None:
+        """
+        Wait for its end, for *timeout* seconds at most.
+        """
+        left = inf if timeout is None else timeout
+        super().join(min(left, LONGEST))
+        while self.is_alive() and left > LONGEST:
+            left -= LONGEST
+            super().join(min(left, LONGEST))
 
 
 def start_thread(target: Callable[[], object], name: str) -> threading.Thread:
     """
     Start a daemon thread, in an empty context.
     """
-    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread = _Thread(target=target, name=name, daemon=True)
     # Python 3.14 can start a thread in a copy of this one's context (-X thread_inherit_context):
     # a deadline would bound whatever the new thread waits for, and what it holds would live on.
     Context().run(thread.start)
