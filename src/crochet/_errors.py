@@ -13,10 +13,20 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+# An exception's class may refuse to have attributes set, as a frozen dataclass does, or make its
+# own of them. The interpreter itself gets and sets these all the same.
+_slot = vars(BaseException)["__traceback__"]
+traceback_of: Callable[[BaseException], TracebackType | None] = _slot.__get__
+set_traceback: Callable[[BaseException, TracebackType | None], None] = _slot.__set__
+set_context = vars(BaseException)["__context__"].__set__
+set_cause = vars(BaseException)["__cause__"].__set__
+set_suppress = vars(BaseException)["__suppress_context__"].__set__
 
 
 class Place(NamedTuple):

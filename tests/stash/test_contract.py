@@ -364,6 +364,24 @@ def test_what_a_signal_keeps_from_its_waiter_stays(shared: Place) -> None:
     assert elsewhere.take(uid).wait(BOUND) == 7
 
 
+def claim_late(process: Any) -> tuple[Event, Event]:
+    """
+    Have what its store claims be handed over late. Return what says that it has claimed something,
+    and what is to be set for it to go on.
+    """
+    has_claimed, is_late = Event(), Event()
+    claim = process.stash._store_claim
+
+    def claim_and_wait(*args: Any, **kwargs: Any) -> Any:
+        row = claim(*args, **kwargs)
+        has_claimed.set()
+        assert is_late.wait(BOUND)
+        return row
+
+    process.stash._store_claim = claim_and_wait
+    return has_claimed, is_late
+
+
 def test_what_comes_after_a_deadline_stays(shared: Place) -> None:
     """
     The store has begun to look for it, and takes its time: who has given up has not taken it.
@@ -372,14 +390,7 @@ def test_what_comes_after_a_deadline_stays(shared: Place) -> None:
     result = here.call(lambda: 7)
     here.settle(result)
     uid = result.stash()
-    is_late, claim = Event(), there.stash._store_claim
-
-    def claim_late(*args: Any, **kwargs: Any) -> Any:
-        row = claim(*args, **kwargs)
-        assert is_late.wait(BOUND)
-        return row
-
-    there.stash._store_claim = claim_late
+    _, is_late = claim_late(there)
     with deadline(0.05), pytest.raises(_errors.TimeoutError, match="Nothing was taken"):
         there.take(uid)
     del there.stash._store_claim
@@ -396,16 +407,7 @@ def test_what_is_cancelled_while_it_is_looked_for_stays(shared: Place) -> None:
     result = here.call(lambda: 7)
     here.settle(result)
     uid = result.stash()
-    is_late, claim = Event(), there.stash._store_claim
-
-    def claim_late(*args: Any, **kwargs: Any) -> Any:
-        row = claim(*args, **kwargs)
-        has_claimed.set()
-        assert is_late.wait(BOUND)
-        return row
-
-    has_claimed = Event()
-    there.stash._store_claim = claim_late
+    has_claimed, is_late = claim_late(there)
 
     async def collect(uid: int) -> Any:
         return await there.take(uid)

@@ -24,7 +24,7 @@ from typing import Any, NoReturn, cast
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .._coroutines.deferreds import set_traceback
+from .._errors import set_cause, set_context, set_suppress, set_traceback
 from .._threads.primitives import claim
 
 _log = Logger(namespace="crochet")
@@ -32,12 +32,6 @@ _log = Logger(namespace="crochet")
 # The errors that nobody has taken yet. Weak references: to be listed keeps nothing alive. Keyed
 # by id, so that entering and leaving are single dict operations that run no Python code.
 Uncollected = dict[int, "weakref.ref[StoredError]"]
-
-
-# As set_traceback.
-set_context = vars(BaseException)["__context__"].__set__
-set_cause = vars(BaseException)["__cause__"].__set__
-set_suppress = vars(BaseException)["__suppress_context__"].__set__
 
 
 class _Unreported:

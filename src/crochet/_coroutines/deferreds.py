@@ -24,21 +24,15 @@ from asyncio import CancelledError as TaskCancelledError
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
-from types import TracebackType
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from .._errors import set_traceback
 from .cancellation import is_cancellation
 
 Wakeup = Callable[[Any], object]
-
-# An exception's class may refuse to have attributes set, as a frozen dataclass does, or make its
-# own of them. The interpreter itself gets and sets this all the same.
-_slot = vars(BaseException)["__traceback__"]
-traceback_of: Callable[[BaseException], TracebackType | None] = _slot.__get__
-set_traceback: Callable[[BaseException, TracebackType | None], None] = _slot.__set__
 
 
 class Awaited:

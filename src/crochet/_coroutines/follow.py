@@ -19,7 +19,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.python.failure import Failure
 
 from .. import _errors
-from .deferreds import traceback_of
+from .._errors import traceback_of
 from .task import start_task
 
 # The ids of the types that most bodies return, and that are not to be followed. To be looked up

@@ -33,8 +33,9 @@ from typing import Any, cast
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from .._errors import set_traceback, traceback_of
 from .cancellation import exceptions_of, is_cancellation
-from .deferreds import Driver, TaskFactory, accept_deferreds, set_traceback, traceback_of
+from .deferreds import Driver, TaskFactory, accept_deferreds
 
 
 class _Body(Driver):

@@ -27,7 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .. import _errors
-from .._core.failure import set_cause
+from .._errors import set_cause
 from .numbers import State
 from .serializer import JsonSerializer, Serializer, name_of_class
 

@@ -50,11 +50,10 @@ from .._core.decorators import (
     progress_option,
     take_out,
 )
-from .._core.failure import StoredError, set_context
+from .._core.failure import StoredError
 from .._core.progress import OnProgress
 from .._coroutines.cancellation import exceptions_of, is_cancellation
-from .._coroutines.deferreds import set_traceback
-from .._errors import ContextEnded, ReactorStopped, Reason
+from .._errors import ContextEnded, ReactorStopped, Reason, set_context, set_traceback
 from .._threads import clock
 from .._threads.primitives import claim, discard, new_hold
 from .._threads.timeouts import Seconds
