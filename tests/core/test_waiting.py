@@ -301,8 +301,7 @@ class TestLongWaits:
         Than the same wait of another thread, so that not all of them end at once.
         """
         waiter = waits()
-        others = {-number: Waiter() for number in range(1, 4 * CROWD)}
-        stepped.bridge.waits.update(others)
+        stepped.bridge.waits.update({Waiter(): (-number, None) for number in range(4 * CROWD)})
         with pytest.raises(TimeoutError, match="in 5 s"):
             _ask(stepped, kind, int)
         assert sum(waiter.waits) > 5.0001
@@ -785,7 +784,8 @@ class TestListed:
     """
 
     def _seen(self, process: FakeProcess) -> Waiter | None:
-        return process.bridge.waits.get(get_ident())
+        waiter, _ = process.bridge.waits.by_thread().get(get_ident(), (None, None))
+        return waiter
 
     @pytest.mark.parametrize("kind", ["wait_for", "wait"])
     def test_while_it_blocks(self, stepped: FakeProcess, waits: Any, kind: str) -> None:
@@ -795,9 +795,8 @@ class TestListed:
         seen: list[tuple[object, str]] = []
 
         def meanwhile(timeout: float) -> None:
-            listed = self._seen(stepped)
-            assert listed is not None
-            seen.append((listed, listed.call.name))
+            [(listed, call)] = stepped.bridge.waits.by_thread().values()
+            seen.append((listed, call.name))
             stepped.reactor.turn()
 
         waiter = waits(meanwhile)
@@ -853,13 +852,13 @@ class TestListed:
         assert at > 20
 
     def _in_a_wait(self, process: FakeProcess, act: Callable[[], object]) -> None:
-        outer, ident = Waiter(), get_ident()
-        process.bridge.waits.enter(ident, outer, "a call")
+        waits, outer = process.bridge.waits, Waiter()
+        waits[outer] = get_ident(), "a call"
         try:
             act()
         finally:
-            assert process.bridge.waits[ident] is outer
-            process.bridge.waits.leave(ident, outer)
+            assert list(waits) == [outer]
+            waits.clear()
 
     def test_nested_in_a_signal_handler(self, stepped: FakeProcess, waits: Any) -> None:
         """
@@ -872,18 +871,16 @@ class TestListed:
             inner = FakeWaiter(lambda timeout: look_and_turn())
             stepped.bridge.new_waiter = lambda: inner
             assert stepped.wait_for(5)(lambda: 8)() == 8
-            seen.extend([inner, self._seen(stepped)])
+            seen.append([self._seen(stepped), inner])
 
         def look_and_turn() -> None:
-            listed = self._seen(stepped)
-            assert listed is not None
-            seen.extend([listed, listed.outer])
+            seen.append([self._seen(stepped), *stepped.bridge.waits])
             stepped.reactor.turn()
 
         waiter = waits(handle)
         assert stepped.wait_for(5)(lambda: 7)() == 7
-        inner = seen[0]
-        assert seen == [inner, waiter, inner, waiter]
+        inner = seen[1][1]
+        assert seen == [[inner, waiter, inner], [waiter, inner]]
         assert stepped.bridge.waits == {}
 
     def test_nested_in_a_task(self, stepped: FakeProcess, waits: Any) -> None:
@@ -894,9 +891,7 @@ class TestListed:
         seen: list[object] = []
 
         def look_and_turn(timeout: float) -> None:
-            listed = self._seen(stepped)
-            assert listed is not None
-            seen.extend([listed.call.name, listed.outer])
+            seen.append([call.name for _, call in stepped.bridge.waits.values()])
             stepped.reactor.turn()
 
         def task() -> None:
@@ -913,7 +908,7 @@ class TestListed:
         deferred: Deferred[int] = Deferred()
         waiter = waits(meanwhile)
         assert stepped.wait_for(5)(Deferred.addCallback)(deferred, int) == 7
-        assert seen == ["complex", None, "Deferred.addCallback", None]
+        assert seen == [["complex"], ["Deferred.addCallback"]]
         assert stepped.bridge.waits == {}
 
     @pytest.mark.parametrize("depth", [1, 2])
@@ -926,7 +921,7 @@ class TestListed:
         """
         ended: list[int] = []
         other = Waiter()
-        stepped.bridge.waits.enter(-7, other, None)
+        stepped.bridge.waits[other] = -7, None
 
         def nested(level: int) -> None:
             def meanwhile(timeout: float) -> None:
@@ -1082,7 +1077,7 @@ class TestTasks:
 
         thread = Background(wait)
         wait_until(lambda: bool(running.bridge.waits), "nobody waits")
-        [waiter] = running.bridge.waits.copy().values()
+        [waiter] = running.bridge.waits.copy()
         waiter.put(self._refuse)
         with pytest.raises(self.Refused):
             thread.outcome()

@@ -125,7 +125,7 @@ class TestCircles:
         (wait,) = blocked.waits
         assert (wait.ident, wait.name) == (caller.ident, "Scene.fetch")
         assert wait.reactor_thread == scene.bridge.reactor_thread
-        assert wait.waiter is scene.bridge.waits[caller.ident or 0]
+        assert wait.waiter is next(iter(scene.bridge.waits))
         text = blocked.text
         assert text.startswith("The reactor thread waits in test_deadlock.py:"), text
         assert " for the end of thread " in text
@@ -391,7 +391,7 @@ class TestOthers:
         call = call_of(scene.calls.run_in_reactor(scene.fetch)())
         with self.waiting(scene, call) as ident:
             scene.seen(_is_circle)
-            scene.bridge.waits.leave(ident, scene.bridge.waits[ident])
+            scene.bridge.waits.clear()
             assert wait_of(ident, scene.bridge) is None
             assert blocked_in(ident, scene.bridge) is None
 
@@ -427,17 +427,17 @@ class TestOthers:
         with self.waiting(scene, call) as ident:
             scene.seen(_is_circle)
             waits = scene.bridge.waits
-            first, other = waits[ident], scene.bridge.new_waiter()
+            other = scene.bridge.new_waiter()
             look = _deadlock.frames_of_threads
 
             def look_and_begin_another() -> dict[int, FrameType]:
-                waits.leave(ident, first)
-                waits.enter(ident, other, call)
+                waits.clear()
+                waits[other] = ident, call
                 return look()
 
             def look_and_end() -> dict[int, FrameType]:
                 frames = look()
-                waits.leave(ident, first)
+                waits.clear()
                 return frames
 
             between = look_and_begin_another if when == "before" else look_and_end
@@ -460,7 +460,7 @@ class TestOthers:
         is_listed = threading.Event()
 
         def wait() -> None:
-            waits.enter(threading.get_ident(), waiter, call)
+            waits[waiter] = threading.get_ident(), call
             is_listed.set()
             (block or (lambda waiter: waiter.wait(BOUND)))(waiter)
 

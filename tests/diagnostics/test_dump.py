@@ -122,8 +122,8 @@ class TestText:
         result = running.run_in_reactor(lambda: None)()
         other = Background(wait_for_call, result)
         idle = Background(go_on.wait, BOUND)
-        waits = running.bridge.waits
-        wait_until(lambda: {waiter.thread.ident, other.thread.ident} <= {*waits}, "nobody waits")
+        idents = {waiter.thread.ident, other.thread.ident}
+        wait_until(lambda: idents <= {*running.bridge.waits.by_thread()}, "nobody waits")
         state, *threads = _sections(_text_of(running))
         go_on.set()
         for background in (waiter, other, idle):
@@ -377,7 +377,7 @@ class TestAtAnyTime:
             assert is_blocked.wait(BOUND)
             may_call.set()
             bridge = crochet._event_loop.bridge
-            while thread.ident not in bridge.waits:
+            while thread.ident not in bridge.waits.by_thread():
                 is_blocked.wait(0.001)
             signal.signal(signal.SIGUSR1, lambda *_: dump())
             os.kill(os.getpid(), signal.SIGUSR1)

@@ -28,6 +28,7 @@ from crochet._core.decorators import WaitedFunction
 from crochet._core.run_in_caller import run_in_caller
 from crochet._streams.context import Contexting
 from crochet._threads import timeouts
+from crochet._threads.primitives import Waits
 from support.memory import cycles_of
 from support.process import LoggedFailures
 from support.stepping import BOUND, Background, wait_until
@@ -805,17 +806,17 @@ class TestAContextThatDies:
         """
         die: Deferred[None] = Deferred()
         result = on_asyncio.run_in_reactor(Deferred)()
-        enter = type(on_asyncio.bridge.waits).enter
 
-        def late_enter(waits: Any, ident: int, waiter: Any, call: Any) -> None:
-            if not die.called:
-                on_asyncio.reactor.callFromThread(die.callback, None)
-                wait_until(lambda: len(on_asyncio.bridge.in_flight) == 1, "its end")
-            enter(waits, ident, waiter, call)
+        class Late(Waits):
+            def __setitem__(self, waiter: Any, wait: Any) -> None:
+                if not die.called:
+                    on_asyncio.reactor.callFromThread(die.callback, None)
+                    wait_until(lambda: len(on_asyncio.bridge.in_flight) == 1, "its end")
+                super().__setitem__(waiter, wait)
 
         with pytest.raises(BaseException, match="TaskGroup"):
             with on_asyncio.context(BOUND)(self.dying(die))():
-                monkeypatch.setattr(type(on_asyncio.bridge.waits), "enter", late_enter)
+                monkeypatch.setattr(on_asyncio.bridge, "waits", Late())
                 result.wait()
         assert not result.done()
         result.cancel()

@@ -58,7 +58,7 @@ class TestHeartbeat:
             yield await waited
 
         beats = either.iterate(0.001)(body)().with_heartbeat(0.01, "beat")
-        assert next(beats) == 1
+        assert next(item for item in beats if item != "beat") == 1  # on a busy machine, after some
         assert [next(beats), next(beats), next(beats)] == ["beat"] * 3
         assert asked == [1]
         either.wait_for(BOUND)(lambda: waited.callback(2))()

@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -386,126 +385,69 @@ class TestWaits:
     Who waits for what.
     """
 
-    def test_lists_a_thread_while_it_waits(self) -> None:
+    def test_has_the_innermost(self) -> None:
         """
-        With the call, which is forgotten afterwards.
+        Of a thread that waits in the middle of a wait; and the outer one again after that, also if
+        that was taken out meanwhile, for a task, and entered again.
         """
-        waits, waiter, call = Waits(), Waiter(), object()
-        waits.enter(1, waiter, call)
-        assert (waits, waiter.call, waiter.outer) == ({1: waiter}, call, None)
-        waits.leave(1, waiter)
-        assert (waits, waiter.call) == ({}, None)
-
-    def test_is_left_by_who_has_not_entered(self) -> None:
-        """
-        Or left already, as one does that is not sure: nothing happens to another wait.
-        """
-        waits, outer = Waits(), Waiter()
-        waits.enter(1, outer, "a call")
-        left = Waiter()
-        waits.leave(1, left)
-        waits.enter(1, left, "another")
-        for _ in range(2):
-            waits.leave(1, left)
-        assert (waits, outer.call) == ({1: outer}, "a call")
+        waits, waiters = Waits(), [Waiter() for _ in range(3)]
+        other = Waiter()
+        waits[other] = 2, "another call"
+        for number, waiter in enumerate(waiters):
+            waits[waiter] = 1, number
+            assert waits.by_thread() == {1: (waiter, number), 2: (other, "another call")}
+        for inner, outer in ((2, 1), (1, 0)):
+            waits.pop(waiters[inner])
+            assert waits.by_thread()[1] == (waiters[outer], outer)
+        waits[waiters[0]] = waits.pop(waiters[0])
+        waits[waiters[1]] = 1, 1
+        assert waits.by_thread()[1] == (waiters[1], 1)
 
     def test_are_spread_where_many_wait(self) -> None:
         """
         Each by another time, within bounds: were all of them over at once, each thread would keep
         the others from going on.
         """
-        waiter = Waiter()
-        few = Waits(dict.fromkeys(range(CROWD), waiter))
+        few = Waits({Waiter(): (number, None) for number in range(CROWD)})
         assert few.spread() == 0
-        many = Waits(dict.fromkeys(range(2 * CROWD), waiter))
+        many = Waits({Waiter(): (number, None) for number in range(2 * CROWD)})
         spreads = {many.spread() for _ in range(50)}
         assert len(spreads) > 40
         assert min(spreads) >= 0
         assert max(spreads) <= 0.0005 * CROWD
 
-    def test_may_be_entered_again(self) -> None:
-        """
-        By one that has run a task meanwhile.
-        """
-        waits, waiter = Waits(), Waiter()
-        for _ in range(2):
-            waits.enter(1, waiter, "a call")
-            assert (waits, waiter.outer) == ({1: waiter}, None)
-            waits.leave(1, waiter)
-            assert waits == {}
-
-    def test_has_the_innermost(self) -> None:
-        """
-        Of a thread that waits in the middle of a wait, and the outer one again after that.
-        """
-        waits, waiters = Waits(), [Waiter() for _ in range(3)]
-        for waiter in waiters:
-            waits.enter(1, waiter, "a call")
-            assert waits == {1: waiter}
-        assert [waiter.outer for waiter in waiters] == [None, *waiters[:2]]
-        for inner, outer in ((2, 1), (1, 0)):
-            waits.leave(1, waiters[inner])
-            assert waits == {1: waiters[outer]}
-
     def test_releases_all_of_one_thread(self) -> None:
         """
-        And no other's.
+        In a forked child, and forgets those of the others.
         """
         waits = Waits()
         outer, inner, other = (Waiter() for _ in range(3))
-        waits.enter(1, outer, "a call")
-        waits.enter(2, other, "a call")
-        waits.enter(1, inner, "a call")
-        waits.release_own(1)
-        waits.release_own(3)
+        for waiter, ident in ((outer, 1), (other, 2), (inner, 1)):
+            waits[waiter] = ident, "a call"
+        waits.after_fork_in_child(1)
         assert [each.empty() for each in (outer, inner, other)] == [False, False, True]
-
-    @pytest.mark.parametrize("is_nested", [False, True])
-    def test_keeps_no_entry_of_who_leaves_after_an_interruption(self, *, is_nested: bool) -> None:
-        """
-        At each step of entering or leaving: who leaves then, or once more, finds its outer wait.
-        """
-
-        def interrupt() -> None:
-            raise KeyboardInterrupt("Ctrl-C")
-
-        for at in itertools.count():
-            waits, outer, waiter = Waits(), Waiter(), Waiter()
-            if is_nested:
-                waits.enter(1, outer, "a call")
-            before = waits.copy()
-
-            def wait(waits: Waits = waits, waiter: Waiter = waiter) -> None:
-                waits.enter(1, waiter, "a call")
-                waits.leave(1, waiter)
-
-            steps = Steps(at, interrupt, primitives.__file__)
-            with suppress(KeyboardInterrupt):
-                steps.run(wait)
-            waits.leave(1, waiter)
-            assert waits == before, f"after an interruption at step {at}"
-            if not steps.is_over:
-                break
-        assert at > 20
+        assert list(waits) == [outer, inner]
+        waits.after_fork_in_child(3)
+        assert waits == {}
 
     def test_is_read_by_others(self) -> None:
         """
-        While threads come and go: each copy has entries of threads that do wait.
+        While threads come and go: each look has entries of threads that do wait.
         """
         waits, is_over = Waits(), threading.Event()
 
         def come_and_go(index: int) -> None:
             while not is_over.is_set():
                 waiter = Waiter()
-                waits.enter(index, waiter, "a call")
-                waits.leave(index, waiter)
+                waits[waiter] = index, "a call"
+                waits.pop(waiter, None)
 
         threads = [Background(come_and_go, index) for index in range(3)]
         try:
             for _ in range(2000):
-                copied = waits.copy()
-                assert copied.keys() <= {0, 1, 2}
-                assert all(type(each) is Waiter for each in copied.values())
+                seen = waits.by_thread()
+                assert seen.keys() <= {0, 1, 2}
+                assert all(type(waiter) is Waiter for waiter, _ in seen.values())
         finally:
             is_over.set()
         for thread in threads:

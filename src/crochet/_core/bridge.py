@@ -283,14 +283,6 @@ class Bridge:
             return None
         return call
 
-    def awaited_by(self, ident: int) -> Call | None:
-        """
-        Return the call that a thread waits for, if it has no answer yet. From any thread.
-        """
-        waiter = self.waits.get(ident)
-        call: Call | None = None if waiter is None else waiter.call
-        return None if call is None or call.outcome is not PENDING else call
-
     def calls_in_flight(self) -> set[Call]:
         """
         Return the calls accepted and not yet answered. From any thread; blocks never.
@@ -649,10 +641,7 @@ class Bridge:
         self.handoff.after_fork_in_child(self._queue)
         for call in self.calls_in_flight():
             self._inherited.append(call.after_fork_in_child(refusal(call.name)))
-        ident = get_ident()
-        self.waits.release_own(ident)  # where a signal handler has forked
-        for other in self.waits.keys() - {ident}:
-            del self.waits[other]
+        self.waits.after_fork_in_child(get_ident())
 
     def keep_inherited(self) -> None:
         """

@@ -324,18 +324,18 @@ class Call:
 
     def _stored(self, error: BaseException, traceback: TracebackType | None) -> StoredError:
         error = explained(error, self.name)
-        is_expected = self._is_expected(error)
+        is_expected = self.cancel_requested and self._is_expected(error)
         uncollected = self.bridge.uncollected
-        return StoredError(self.name, error, traceback, uncollected, is_collected=is_expected)
+        return StoredError(self.name, error, traceback, uncollected, is_collected=bool(is_expected))
 
     def _is_expected(self, error: BaseException) -> bool:
         """
-        Tell whether an error is no news: it comes of a cancellation, or of the reactor's end, which
-        those who wait have learned of.
+        Tell whether the error of a call that was cancelled is no news: it comes of that, or of the
+        reactor's end, which those who wait have learned of.
         """
         before = self.outcome
         by_end = type(before) is StoredError and isinstance(before.error, _errors.ReactorStopped)
-        return self.cancel_requested and is_cancellation(error, of_reactor=by_end)
+        return is_cancellation(error, of_reactor=by_end)
 
     def add_callback(self, callback: partial[Any]) -> None:
         """

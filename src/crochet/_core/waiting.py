@@ -91,10 +91,10 @@ def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptio
         options: what the wait ends by.
     """
     bridge = call.bridge
-    waits, ident = bridge.waits, get_ident()
+    waits = bridge.waits
     try:
         bridge.submit(call)
-        waits.enter(ident, waiter, call)
+        waits[waiter] = get_ident(), call
         if len(waits) > CROWD:
             patience += waits.spread()
         task = waiter.wait(patience)
@@ -105,7 +105,7 @@ def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptio
         if outcome is PENDING or options.progress is not None:
             outcome = _wait_on(call, waiter, options, task)
             handoff.wake_next(waiter)
-        waits.leave(ident, waiter)  # in the try: if a signal interrupts it, what is below does it
+        waits.pop(waiter, None)  # in the try: if a signal interrupts it, what is below does it
     except BaseException:
         call.cancel_requested = True  # so that it never starts, were there no stack left to do more
         try:
@@ -116,6 +116,7 @@ def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptio
                 cancel_interrupted(call, waiter, options)
             finally:
                 call.cancel_requested = ABANDONED
+                waits.pop(waiter, None)
             raise
         raise
     finally:
@@ -286,18 +287,19 @@ def _entered(call: Call, waiter: Waiter, block: Callable[[], object]) -> None:
     bridge, ident = call.bridge, get_ident()
     if ident == bridge.reactor_thread:
         raise _errors.in_reactor_thread(call.name)
+    waits = bridge.waits
     handoff = bridge.handoff
     call.callbacks[waiter] = None
     try:
-        bridge.waits.enter(ident, waiter, call)
+        waits[waiter] = ident, call
         block()
         # A thread that polls must not leave a waiter behind each time.
         call.callbacks.pop(waiter, None)
         if handoff.turns:
             handoff.wake_next(waiter)
-        bridge.waits.leave(ident, waiter)  # in here, as above
+        waits.pop(waiter, None)  # in here, as above
     except BaseException:
-        bridge.waits.leave(ident, waiter)
+        waits.pop(waiter, None)
         call.callbacks.pop(waiter, None)
         handoff.release_all()  # others may wait for this one to wake them
         raise
@@ -324,9 +326,9 @@ def _block_and_tell(
         reported = call.reported
         if reported is not told:
             told = reported
-            call.bridge.waits.leave(get_ident(), waiter)  # it is at work for a while
+            call.bridge.waits.pop(waiter, None)  # it is at work for a while
             progress(progress_of(reported) or Progress())
-            call.bridge.waits.enter(get_ident(), waiter, call)
+            call.bridge.waits[waiter] = get_ident(), call
         if is_over:
             return
         _block(call, waiter, min(end, now + INTERVAL), warns_at, task)
@@ -371,10 +373,10 @@ def _block(
     bridge = call.bridge
     while call.outcome is PENDING:
         if task is not None:
-            bridge.waits.leave(get_ident(), waiter)  # it is at work for a while
+            bridge.waits.pop(waiter, None)  # it is at work for a while
             task()
             task = None
-            bridge.waits.enter(get_ident(), waiter, call)
+            bridge.waits[waiter] = get_ident(), call
         now = clock.monotonic()
         if now >= end:
             return
@@ -397,7 +399,7 @@ def _give_up(call: Call, waiter: Waiter, options: WaitOptions, limit: Limit) -> 
     bridge = call.bridge
     was_queued = call.is_queued
     reason = bridge.explain(call)  # before it is cancelled: then it waits on nothing
-    bridge.waits.leave(get_ident(), waiter)
+    bridge.waits.pop(waiter, None)
     if _withdrawn(call):
         return _errors.never_started(call.name, limit, reason)
     if was_queued:
@@ -456,7 +458,7 @@ def cancel_interrupted(
         if waiter is None or options is None:
             call.cancel()
         elif not call.cancel_delivered:
-            bridge.waits.leave(get_ident(), waiter)
+            bridge.waits.pop(waiter, None)
             is_accepted = ref(call) in bridge.in_flight  # or else it was refused, or answered
             was_running = not _withdrawn(call)
             started = call.started is not None

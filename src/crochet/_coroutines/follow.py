@@ -126,7 +126,7 @@ def explained(error: BaseException, name: str) -> BaseException:
     """
     Return the error of a body, or one that says more, if it wanted asyncio where there is none.
     """
-    if not wants_asyncio(error):
+    if not isinstance(error, RuntimeError) or not wants_asyncio(error):
         return error
     better = _errors.needs_asyncio(name, error)
     better.__cause__ = error

@@ -34,7 +34,7 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple, cast
 
 from .._core.bridge import Bridge
-from .._core.call import Call
+from .._core.call import PENDING, Call
 from .._threads.primitives import Waiter
 from .._threads.threads import frames_of_threads, known_name
 from .frames import MACHINERY, is_ours, line_in, owner_of, place_of_frame
@@ -128,7 +128,7 @@ def blocked_in(
         reads_source: look for locks, too. Whoever does that over and over, with a thread that is
             at work, keeps the source of all that it does in memory.
     """
-    waits = bridge.waits.copy()  # before the frames
+    waits = bridge.waits.by_thread()  # before the frames
     if frames is None:
         frames = frames_of_threads()
     frames.pop(get_ident(), None)  # this one leads back here, and waits for nobody
@@ -186,8 +186,8 @@ def wait_of(ident: int, bridge: Bridge) -> Wait | None:
     """
     Return the wait that a thread is in, for a call that has no answer yet; or None.
     """
-    waiter, call = bridge.waits.get(ident), bridge.awaited_by(ident)
-    if waiter is None or call is None or waiter.call is not call:
+    waiter, call = bridge.waits.by_thread().get(ident, (None, None))
+    if waiter is None or call is None or call.outcome is not PENDING:
         return None
     return Wait(ident, call.name, waiter, bridge.reactor_thread)
 
@@ -271,7 +271,7 @@ def _quoted(ident: int | None) -> str:
 def _link_of(
     ident: int,
     frames: dict[int, FrameType],
-    waits: dict[int, Waiter],
+    waits: dict[int, tuple[Waiter, Any]],
     bridge: Bridge,
     reads_source: bool,
 ) -> _Link | None:
@@ -283,7 +283,7 @@ def _link_of(
         return None
     if is_ours(innermost.f_code.co_filename):  # and not the program's
         wait = wait_of(ident, bridge)
-        if wait is None or waits.get(ident) is not wait.waiter:
+        if wait is None or ident not in waits or waits[ident][0] is not wait.waiter:
             return None
         what = f"for {wait.name}()"
         return _Link(what, place_of(innermost), to=wait.reactor_thread, wait=wait)

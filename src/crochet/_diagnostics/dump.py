@@ -25,7 +25,7 @@ from typing import Protocol, cast
 
 from .. import _errors
 from .._core.bridge import Bridge
-from .._core.call import Call
+from .._core.call import PENDING, Call
 from .._threads.threads import frames_of_threads, name_of_thread
 
 # How much is shown: calls in flight, threads, frames of each, characters of a line and of it all.
@@ -104,19 +104,19 @@ def _compose(bridge: Bridge, page: _Page, frames: dict[int, FrameType]) -> None:
     page.extend(f"  {_describe(call)}" for call in islice(calls, _CALLS))
     if len(calls) > _CALLS:
         page.add(f"  ... and {len(calls) - _CALLS} more")
-    awaited = {ident: bridge.awaited_by(ident) for ident in frames}
+    waits = bridge.waits.by_thread().items()
+    awaited = {ident: call for ident, (_, call) in waits if call.outcome is PENDING}
 
     def rank(ident: int) -> int:
-        return 0 if ident == reactor_thread else 1 if awaited[ident] else 2
+        return 0 if ident == reactor_thread else 1 if ident in awaited else 2
 
     idents = sorted(frames, key=rank)
     for ident in idents[:_THREADS]:
         notes = [name_of_thread(ident)]
         if ident == reactor_thread:
             notes.append("the reactor's")
-        call = awaited[ident]
-        if call is not None:
-            notes.append(f"waits for {call.name}()")
+        if ident in awaited:
+            notes.append(f"waits for {awaited[ident].name}()")
         if ident == get_ident():
             notes.append("called dump()")
         page.add("")

@@ -164,7 +164,8 @@ class PoolGrowth:
         """
         Count the workers that are in waits of ours.
         """
-        return sum(thread.ident in self._waits for thread in list(pool.threads))
+        waiting = self._waits.by_thread()
+        return sum(thread.ident in waiting for thread in list(pool.threads))
 
     def _grow_in_reactor(self, pool: Any, number: int) -> None:
         # Another look may have asked for the same before this was called.

@@ -201,12 +201,12 @@ class Consumer:
         if not is_open or self.call.outcome is not PENDING or not is_plain:
             return self._wait_on(ItemWait(limit), None, is_beat)
         # Mostly the item is there before anything else need be known.
-        began, ident = clock.monotonic(), get_ident()
+        began = clock.monotonic()
         patience = timeouts.LONGEST
         pipe.ask()
-        bridge.waits.enter(ident, waiter, self.call)
+        bridge.waits[waiter] = get_ident(), self.call
         task = waiter.wait(limit if limit < patience else patience)
-        bridge.waits.leave(ident, waiter)
+        bridge.waits.pop(waiter, None)
         is_there = pipe.items and pipe.half < 0 and not pipe.is_closed
         if task is None and is_there and bridge.mark[0] and not self._is_parents():
             return pipe.items.popleft()
@@ -243,12 +243,12 @@ class Consumer:
             if now >= warns_at:
                 warns_at = wait.end
                 bridge.diagnosis.warn_if_in_loop(self.name)
-            bridge.waits.enter(ident, waiter, call)
+            bridge.waits[waiter] = ident, call
             patience = bridge.look_up(wait.end - now)
             if self.progress is not None and patience > INTERVAL:
                 patience = INTERVAL
             task = waiter.wait(patience)  # in slices: see LONGEST
-            bridge.waits.leave(ident, waiter)
+            bridge.waits.pop(waiter, None)
 
     def _tell(self, progress: OnProgress, now: float, *, is_last: bool) -> None:
         """
@@ -359,7 +359,7 @@ class Consumer:
         """
         call, bridge = self.call, self.bridge
         try:
-            bridge.waits.leave(get_ident(), self.waiter)
+            bridge.waits.pop(self.waiter, None)
             was_open = call.outcome is PENDING
             has_begun, has_ended = self.end(CANCEL_DELIVERY)
             self.waiter.clear()

@@ -213,7 +213,7 @@ def _note_end(ended: list[None], call: StreamCall, ident: int) -> None:
     if type(outcome) is StoredError and isinstance(outcome.error, ReactorStopped):
         return  # waits learn of it themselves
     ended.append(None)  # before looking who waits; see the head of this file
-    waiter = call.bridge.waits.get(ident)
+    waiter, _ = call.bridge.waits.by_thread().get(ident, (None, None))
     if waiter is not None:
         waiter.put(None)
 

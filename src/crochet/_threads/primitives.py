@@ -52,16 +52,9 @@ class Waiter:
 
     Why not a ``SimpleQueue``? Up to CPython 3.12 its ``get()`` with a timeout waits for ever once a
     signal handler has taken longer than was left of that.
-
-    Attributes:
-        call: what is waited for; set while the thread waits.
-        outer: the same thread's wait that this one has interrupted, if any.
     """
 
-    __slots__ = ("_lock", "_tasks", "call", "outer")
-
-    call: Any
-    outer: Waiter | None
+    __slots__ = ("_lock", "_tasks")
 
     def __init__(self) -> None:
         self._tasks: list[Task] = []  # any thread appends, the one that waits takes out
@@ -140,34 +133,21 @@ class Latch:
         return True
 
 
-class Waits(dict[int, Waiter]):
+class Waits(dict[Waiter, tuple[int, Any]]):
     """
-    Who waits for what: the innermost wait of each thread, by the thread's ident.
+    Who waits for what: the ident of a thread, and the call, by the thread's waiter.
 
-    Each thread writes its own entry only, any may read: ``get()`` and ``copy()`` are one step. A
-    thread is listed right before it blocks, so what is read says that it is about to, or does.
+    A thread enters its own waiter right before it blocks, and takes it out after that; so what is
+    read says that it is about to, or does. A thread that waits in the middle of a wait, in a signal
+    handler, has two: entered later, the innermost is behind the other. To enter, to take out and to
+    copy are one step each, so any thread may read a copy.
     """
 
-    def enter(self, ident: int, waiter: Waiter, call: Any) -> None:
+    def by_thread(self) -> dict[int, tuple[Waiter, Any]]:
         """
-        Note that this thread waits at *waiter* for a call.
+        Return the innermost wait of each thread, by its ident: the waiter, and the call.
         """
-        waiter.outer = self.get(ident)
-        waiter.call = call  # from here on leave() acts
-        self[ident] = waiter
-
-    def leave(self, ident: int, waiter: Waiter) -> None:
-        """
-        Note that it does no more, if it did.
-        """
-        if getattr(waiter, "call", None) is None:
-            return
-        outer = waiter.outer
-        if outer is None:
-            self.pop(ident, None)
-        else:
-            self[ident] = outer
-        waiter.call = None  # which has the waiter
+        return {ident: (waiter, call) for waiter, (ident, call) in self.copy().items()}
 
     def spread(self) -> float:
         """
@@ -179,14 +159,16 @@ class Waits(dict[int, Waiter]):
         """
         return max(0, len(self) - CROWD) * _SPREAD * random()
 
-    def release_own(self, ident: int) -> None:
+    def after_fork_in_child(self, ident: int) -> None:
         """
-        Release all waits of this thread, should this be a signal handler in the middle of one.
+        Release all waits of this thread, should this be a signal handler in the middle of one, and
+        forget the others: there are none of those threads.
         """
-        waiter = self.get(ident)
-        while waiter is not None:
-            waiter.put(None)
-            waiter = waiter.outer
+        for waiter, (owner, _) in self.copy().items():
+            if owner == ident:
+                waiter.put(None)
+            else:
+                self.pop(waiter, None)
 
 
 def claim(owner: object, slot: str) -> bool:
