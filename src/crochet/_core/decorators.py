@@ -333,6 +333,9 @@ def name_of_function(function: object) -> str:
 
 _new = partial.__new__
 
+# What a partial consists of.
+_PARTS = {"func", "args", "keywords"}
+
 
 class WaitedFunction(partial[object]):
     """
@@ -369,7 +372,10 @@ class WaitedFunction(partial[object]):
         return getattr(self.func, name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        setattr(self.func, name, value)
+        if name in _PARTS:  # a partial written in Python sets its own, PyPy's does
+            super().__setattr__(name, value)
+        else:
+            setattr(self.func, name, value)
 
     def __delattr__(self, name: str) -> None:
         delattr(self.func, name)

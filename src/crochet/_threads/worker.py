@@ -224,8 +224,8 @@ class Worker(Generic[T]):
                 if wait is None:
                     wait = 0.0 if ends else self._lingers
                 try:
-                    # Up to CPython 3.12 a timeout of zero may last for ever.
-                    item = self._inbox.get(wait != 0, wait)
+                    # Up to CPython 3.12 a timeout of zero may last for ever; PyPy refuses it.
+                    item = self._inbox.get(wait != 0, wait or None)
                 except Empty:
                     if is_idle and self._has_left(shift):
                         break
