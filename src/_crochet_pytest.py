@@ -344,13 +344,8 @@ def crochet_session(pytestconfig: pytest.Config) -> Iterator[None]:
     from crochet import _event_loop
 
     was_set_up = _event_loop._is_set_up
-    if not was_set_up and pytestconfig.pluginmanager.has_plugin("twisted"):
-        pytest.fail(
-            "pytest-twisted runs every test of this session on the reactor, in the main thread, "
-            "and crochet needs it for a thread of its own. Run one of the two: with -p no:twisted, "
-            "or with -p no:crochet",
-            pytrace=False,
-        )
+    if not was_set_up:
+        _refuse_pytest_twisted(pytestconfig)
     _set_up(_reactor_setting(pytestconfig) or getattr(pytestconfig, _ASKED, None))
     yield
     if not was_set_up:  # else it is the program's
@@ -399,6 +394,7 @@ def crochet_clock(request: pytest.FixtureRequest) -> Iterator[CrochetClock]:
     from crochet.testing._clock import clocked
     from crochet.testing._leaks import LeakCheck
 
+    _refuse_pytest_twisted(request.config)
     _collect_garbage(request.config)
     clocks: list[CrochetClock] = []
     leaks = LeakCheck(_event_loop.bridge, lambda: clocks[0])
@@ -407,6 +403,16 @@ def crochet_clock(request: pytest.FixtureRequest) -> Iterator[CrochetClock]:
         leaks.begin()
         yield clock
         _finish(request, leaks)
+
+
+def _refuse_pytest_twisted(config: pytest.Config) -> None:
+    if config.pluginmanager.has_plugin("twisted"):
+        pytest.fail(
+            "pytest-twisted runs every test of this session on the reactor, in the main thread, "
+            "and crochet needs it for a thread of its own, or keeps it still for crochet_clock. "
+            "Run one of the two: with -p no:twisted, or with -p no:crochet",
+            pytrace=False,
+        )
 
 
 def _collect_garbage(config: pytest.Config) -> None:

@@ -450,7 +450,7 @@ def report_progress(done: float, total: float | None = None, message: str | None
 
     Raises:
         TypeError: *done* or *total* is not a number.
-        ValueError: one of them is below zero.
+        ValueError: one of them is below zero, or NaN.
 
     Example:
         >>> @run_in_reactor

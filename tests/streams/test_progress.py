@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+import math
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -202,14 +203,16 @@ class TestReporting:
         with pytest.raises(TimeoutError, match=r"It had reported 2 of 4 \(50%\)"):
             next(stream)
 
-    @pytest.mark.parametrize("given", [(-1, None, None), (1, -1, None)])
+    @pytest.mark.parametrize(
+        "given", [(-1, None, None), (1, -1, None), (math.nan, 1, None), (1, math.nan, None)]
+    )
     def test_refuses_numbers_below_zero(self, either: Any, given: Any) -> None:
         """
         Where they come from.
         """
         with pytest.raises(ValueError, match="give numbers from 0 up"):
             either.wait_for(BOUND)(report)(either.bridge, *given)
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="give numbers, or None for no total"):
             either.wait_for(BOUND)(report)(either.bridge, "1", None, None)
 
     def test_takes_eight_bytes_of_a_pending_call(self) -> None:

@@ -1247,11 +1247,14 @@ def test_plain():
 @pytest.mark.crochet
 async def test_ours():
     pass
+
+def test_with_a_clock(crochet_clock):
+    pass
 """,
             beside=("twisted",),
         )
-        result.assert_outcomes(passed=2, errors=1)
-        result.stdout.fnmatch_lines(["pytest-twisted runs every test of this session*"])
+        result.assert_outcomes(passed=2, errors=2)
+        result.stdout.fnmatch_lines(["pytest-twisted runs every test of this session*"] * 2)
 
 
 def test_the_how_to_page(pytester: pytest.Pytester) -> None:

@@ -36,7 +36,13 @@ def report(bridge: Bridge, done: float, total: float | None, message: str | None
     call = call_here(bridge)
     if call is None:
         return
-    if done < 0 or (total is not None and total < 0):
+    try:
+        is_number = done >= 0 and (total is None or total >= 0)  # which NaN is not
+    except TypeError:
+        raise TypeError(
+            f"progress cannot be {done!r} of {total!r}: give numbers, or None for no total"
+        ) from None
+    if not is_number:
         raise ValueError(f"progress cannot be {done} of {total}: give numbers from 0 up")
     now = clock.monotonic()
     before: Reported | None = call.reported
