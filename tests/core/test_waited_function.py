@@ -26,6 +26,7 @@ import pytest
 
 from crochet._core import decorators as _decorators
 from crochet._core.decorators import WaitedFunction
+from support.programs import run_python
 
 
 def with_limit(limit: float | None) -> Callable[..., Any]:
@@ -364,3 +365,35 @@ def test_a_call_is_not_seen_in_tracebacks() -> None:
         names = [entry.name for entry in caught.traceback]
         assert names[-1] == "failing"
         assert Path(_decorators.__file__) not in {entry.path for entry in caught.traceback}
+
+
+def test_where_partials_and_queues_are_written_in_python() -> None:
+    """
+    As PyPy's are: a partial sets its own attributes, and a queue refuses a timeout of zero.
+    """
+    finished = run_python(
+        """
+        import sys, types
+
+        for name in ("functools", "queue"):
+            sys.modules[f"_{name}"] = None
+            sys.modules.pop(name, None)
+        import functools, queue
+
+        functools.partial.__class_getitem__ = classmethod(types.GenericAlias)  # which PyPy's has
+        assert queue.SimpleQueue is queue._PySimpleQueue
+        from crochet import running, wait_for
+
+        class Shop:
+            @wait_for(timeout=5.0)
+            def price(self, item):
+                return {"tea": 3}[item]
+
+        Shop.price.note = "in the reactor"
+        with running():
+            assert Shop().price("tea") == Shop().price.with_timeout(5.0)("tea") == 3
+        assert (Shop.price.note, vars(functools.partial).get("note")) == ("in the reactor", None)
+        """,
+        flags=(),
+    )
+    assert not finished.stderr  # where a thread that ends by an error says so
