@@ -22,13 +22,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextvars import Context
-from functools import partial
 from typing import Any, Protocol, cast
 
 from twisted.internet.interfaces import IReactorThreads
 
 from .._core.bridge import Bridge
-from .._errors import short
+from .._core.decorators import name_of_function
 from .._threads.threads import frames_of_threads
 from .reactor import Reactor
 
@@ -117,11 +116,8 @@ def work_in_pool(reactor: Any) -> list[str]:
             if frame.f_code.co_name == "callWithContext":
                 function = cast("object", frame.f_locals.get("func"))
             frame = frame.f_back
-        while isinstance(function, partial):
-            function = cast("object", function.func)
         if function is not None:
-            name = getattr(function, "__qualname__", None) or type(function).__qualname__
-            work.append(f"{short(str(name))}()")
+            work.append(f"{name_of_function(function)}()")
     waiting = pool.q.qsize()
     return [*work, f"{waiting} that had not begun"] if waiting else work
 
