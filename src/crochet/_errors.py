@@ -62,13 +62,6 @@ def _cell_of(file: str) -> str | None:
     return " ".join(named) if named else None
 
 
-def short(qualified_name: str) -> str:
-    """
-    Return a name without the function in which it was defined, which is of no use in a message.
-    """
-    return qualified_name.rpartition("<locals>.")[2]
-
-
 class TimeoutError(builtins.TimeoutError):
     """
     An operation has not answered in the time it was given.

@@ -21,7 +21,7 @@ from crochet import EventualResult, _errors
 from crochet._core.bridge import Bridge
 from crochet._core.call import PENDING
 from crochet._core.result import call_of
-from crochet._diagnostics import explain as _diagnosis
+from crochet._diagnostics import moments as _moments
 from crochet._diagnostics.deadlock import Blocked, Wait
 from crochet._diagnostics.explain import (
     BLOCKED,
@@ -32,12 +32,10 @@ from crochet._diagnostics.explain import (
     STOPPED,
     WAITING,
     Diagnosis,
-    copied,
     is_crash,
-    seconds_told,
 )
 from crochet._diagnostics.frames import Place
-from crochet._diagnostics.moments import Sight, sight_of
+from crochet._diagnostics.moments import Sight, seconds_told, sight_of
 from crochet._errors import Reason
 from crochet._stash.memory import MemoryStash
 from crochet._threads import clock
@@ -114,7 +112,7 @@ def bridge(monkeypatch: pytest.MonkeyPatch) -> OpenBridge:
     A bridge at 100 seconds past the clock's beginning. Its reactor thread is blocked in nothing.
     """
     monkeypatch.setattr(clock, "monotonic", lambda: 100.0)
-    monkeypatch.setattr(_diagnosis, "blocked_in", lambda *arguments: None)
+    monkeypatch.setattr(_moments, "blocked_in", lambda *arguments: None)
     return OpenBridge()
 
 
@@ -124,7 +122,7 @@ def stack(bridge: OpenBridge, monkeypatch: pytest.MonkeyPatch) -> list[Place]:
     The reactor thread's stack: that of one which polls, unless filled.
     """
     stack: list[Place] = []
-    monkeypatch.setattr(_diagnosis, "see", lambda frame, body: sight_of(tuple(stack), body))
+    monkeypatch.setattr(_moments, "above_the_reactor", lambda frame: tuple(stack))
     return stack
 
 
@@ -248,7 +246,7 @@ class TestABusyReactorThread:
         """
         It may end at that very moment.
         """
-        monkeypatch.setattr(_diagnosis, "see", lambda frame, body: Sight((), False, ""))
+        monkeypatch.setattr(_moments, "sight_of", lambda stack, body: Sight((), False, ""))
         reason = explain(bridge, queued(bridge, 95.0))
         assert reason.text == "The reactor thread has been busy for at least 5.0 s."
 
@@ -327,7 +325,7 @@ class TestWhatHasKeptTheReactorThread:
         bridge.last_drain = 99.9
         bridge.body_of = FakeCall("parse", 99.0, 99.9)
         blocked = Blocked("The reactor thread waits for the lock 'lock'.", False, [])
-        monkeypatch.setattr(_diagnosis, "blocked_in", lambda *arguments: blocked)
+        monkeypatch.setattr(_moments, "blocked_in", lambda *arguments: blocked)
         reason = explain(bridge, queued(bridge, 99.0))
         assert reason == (
             BUSY,
@@ -409,7 +407,7 @@ class TestAQueuedCall:
         """
         They are not all counted: that would cost each call of an outage a look at all others.
         """
-        monkeypatch.setattr(_diagnosis, "_QUEUED_SEEN", 3)
+        monkeypatch.setattr(_moments, "_QUEUED_SEEN", 3)
         bridge.last_drain = 99.9
         calls = [queued(bridge, 95.0) for _ in range(5)]
         assert explain(bridge, calls[2]).text == (
@@ -633,7 +631,7 @@ class TestABlockedReactorThread:
             asked.extend((ident, carrier))
             return Blocked("It waits for us.", False, [])
 
-        monkeypatch.setattr(_diagnosis, "blocked_in", blocked_in)
+        monkeypatch.setattr(_moments, "blocked_in", blocked_in)
         reason = explain(bridge, queued(bridge, 95.0))
         expected = "It waits for us. It has been busy for at least 5.0 s."
         assert reason == (BLOCKED, expected, PARSING, ())
@@ -655,7 +653,7 @@ class TestABlockedReactorThread:
         bridge.last_drain = 99.9
         waits = [Wait(1, "fetch", bridge.new_waiter(), 7)] * is_circle
         blocked = Blocked("It waits for us.", is_circle, waits)
-        monkeypatch.setattr(_diagnosis, "blocked_in", lambda *arguments: blocked)
+        monkeypatch.setattr(_moments, "blocked_in", lambda *arguments: blocked)
         reason = explain(bridge, queued(bridge, 95.0))
         assert reason.state == (BLOCKED if is_circle else QUEUED)
 
@@ -666,7 +664,7 @@ class TestABlockedReactorThread:
         One that polls is blocked in nothing.
         """
         asked: list[object] = []
-        monkeypatch.setattr(_diagnosis, "blocked_in", lambda *arguments: asked.append(arguments))
+        monkeypatch.setattr(_moments, "blocked_in", lambda *arguments: asked.append(arguments))
         assert explain(bridge, queued(bridge, 95.0)).state == QUEUED
         assert asked == []
         stack += PARSING
@@ -694,14 +692,14 @@ class TestACrowd:
             looks.append(None)
             return {7: sys._getframe()}
 
-        monkeypatch.setattr(_diagnosis, "frames_of_threads", current_frames)
+        monkeypatch.setattr(_moments, "frames_of_threads", current_frames)
         make = started if is_started else queued
         calls = [make(bridge, 95.0, *[96.0 + index / 1000] * is_started) for index in range(1000)]
         asked: list[object] = []
         now = 100.0
         monkeypatch.setattr(clock, "monotonic", lambda: now)
         monkeypatch.setattr(
-            _diagnosis, "blocked_in", lambda ident, carrier, frames: asked.append(len(frames))
+            _moments, "blocked_in", lambda ident, carrier, frames: asked.append(len(frames))
         )
         for call in calls:
             explain(bridge, call)
@@ -762,12 +760,12 @@ class TestExplaining:
         """
         Who asks is about to raise something more important.
         """
-        monkeypatch.setattr(_diagnosis, "see", lambda frame, body: Sight((), False, ""))
+        monkeypatch.setattr(_moments, "sight_of", lambda stack, body: Sight((), False, ""))
 
         def fail(ident: int, carrier: object, frames: object) -> None:
             raise ValueError("in here")
 
-        monkeypatch.setattr(_diagnosis, "blocked_in", fail)
+        monkeypatch.setattr(_moments, "blocked_in", fail)
         reason = explain(bridge, queued(bridge, 95.0))
         assert (reason.state, reason.text) == (QUEUED, "It has not started.")
         reason = explain(bridge, started(bridge, 95.0, 95.0))
@@ -789,25 +787,6 @@ class TestExplaining:
         """
         states = {BUSY, QUEUED, WAITING, BLOCKED, NOT_RUNNING, STOPPED, CRASHED}
         assert {page.stem for page in _PAGES.glob("*.md")} == states | {"index", "past-deadline"}
-
-    def test_copies_what_others_change(self) -> None:
-        """
-        Again, if that failed, and not for ever.
-        """
-
-        class Changing(deque[int]):
-            failures = 1
-
-            def copy(self) -> Any:
-                if self.failures:
-                    self.failures -= 1
-                    raise RuntimeError("deque mutated during iteration")
-                return super().copy()
-
-        changing = Changing((1, 2))
-        assert copied(changing.copy) == [1, 2]
-        changing.failures = 10
-        assert copied(changing.copy) == []
 
     @pytest.mark.parametrize(
         ("seconds", "text"),

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 
 import crochet
 from crochet import BlockingInLoopWarning, TimeoutError
-from crochet._diagnostics import explain as _explain
+from crochet._diagnostics.explain import Diagnosis
 from crochet._diagnostics.in_loop import warn_if_in_loop
 from crochet._threads import timeouts
 from support.process import FakeProcess
@@ -189,7 +189,7 @@ class TestWaits:
         What is told of them.
         """
         looks = Looks(clock)
-        monkeypatch.setattr(_explain, "warn_if_in_loop", looks)
+        monkeypatch.setattr(Diagnosis, "warn_if_in_loop", staticmethod(looks))
         return looks
 
     def test_once_each(self, stepped: FakeProcess, looks: Looks) -> None:
@@ -231,7 +231,7 @@ class TestWaits:
         def refuse(name: str) -> None:
             raise BlockingInLoopWarning(name)
 
-        monkeypatch.setattr(_explain, "warn_if_in_loop", refuse)
+        monkeypatch.setattr(Diagnosis, "warn_if_in_loop", staticmethod(refuse))
         ran: list[bool] = []
         with pytest.raises(BlockingInLoopWarning):
             stepped.wait_for(1.0)(lambda: ran.append(True))()

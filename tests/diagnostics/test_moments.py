@@ -7,14 +7,17 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 
+from crochet import _errors
+from crochet._core.bridge import Bridge
 from crochet._core.result import call_of
 from crochet._diagnostics import moments as _moments
-from crochet._diagnostics.frames import Place
-from crochet._diagnostics.moments import Moments, Sight, see, sight_of
+from crochet._diagnostics.frames import Place, above_the_reactor
+from crochet._diagnostics.moments import Moment, Moments, Sight, sight_of
+from crochet._stash.memory import MemoryStash
 from crochet._threads.primitives import Latch
 from support.process import FakeProcess, call_for
 from support.stepping import BOUND, Background
@@ -32,26 +35,34 @@ class Seen(NamedTuple):
     at: float
 
 
-class Looks:
+def no_bridge() -> Bridge:
+    """
+    Return one to no reactor.
+    """
+    return Bridge(_errors.not_set_up, MemoryStash())
+
+
+class Looks(Moments):
     """
     Counts them.
     """
 
     def __init__(self) -> None:
+        super().__init__(no_bridge())
         self.number = 0
         self.now = 100.0
         self.meanwhile: Callable[[], object] = int
 
-    def __call__(self) -> Seen:
+    def look(self) -> Moment:
         self.number += 1
         self.meanwhile()
-        return Seen(self.now)
+        return cast("Moment", Seen(self.now))
 
 
 @pytest.fixture
-def look() -> Looks:
+def moments() -> Looks:
     """
-    A look at 100 seconds past the clock's beginning.
+    Those of looks at 100 seconds past the clock's beginning.
     """
     return Looks()
 
@@ -61,24 +72,22 @@ class TestSharing:
     One looks for all.
     """
 
-    def test_lasts_for_as_long_as_is_asked(self, look: Looks) -> None:
+    def test_lasts_for_as_long_as_is_asked(self, moments: Looks) -> None:
         """
         A look that is too old is made again.
         """
-        moments: Moments[Seen] = Moments()
-        assert moments.get(99.9, 99.0, look).at == 100.0
-        look.now = 100.2
-        assert [moments.get(oldest, 99.0, look).at for oldest in (99.9, 100.0)] == [100.0, 100.0]
-        assert moments.get(100.1, 99.0, look).at == 100.2
-        assert look.number == 2
+        assert moments.get(99.9, 99.0).at == 100.0
+        moments.now = 100.2
+        assert [moments.get(oldest, 99.0).at for oldest in (99.9, 100.0)] == [100.0, 100.0]
+        assert moments.get(100.1, 99.0).at == 100.2
+        assert moments.number == 2
 
-    def test_is_waited_for(self, look: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_is_waited_for(self, moments: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
         """
         1. One looks. 2. Others come, find that it does, and wait. 3. It has looked, and they have
         what it has found, though each lets the next through.
         """
-        moments: Moments[Seen] = Moments()
-        others: list[Background[Seen]] = []
+        others: list[Background[Moment]] = []
         are_waiting = threading.Semaphore(0)
 
         class ToldLatch(Latch):
@@ -92,29 +101,28 @@ class TestSharing:
 
         def begin() -> None:
             for _ in range(3):
-                others.append(Background(moments.get, 99.9, 99.0, look))
+                others.append(Background(moments.get, 99.9, 99.0))
             for _ in range(3):
                 assert are_waiting.acquire(timeout=BOUND)
 
         monkeypatch.setattr(_moments, "Latch", ToldLatch)
-        look.meanwhile = begin
-        seen = moments.get(99.9, 99.0, look)
+        moments.meanwhile = begin
+        seen = moments.get(99.9, 99.0)
         assert [other.outcome() for other in others] == [seen] * 3
-        assert look.number == 1
+        assert moments.number == 1
 
-    def test_is_not_waited_for_if_an_older_one_will_do(self, look: Looks) -> None:
+    def test_is_not_waited_for_if_an_older_one_will_do(self, moments: Looks) -> None:
         """
         1. One looks, for the last look is somewhat old. 2. Another takes that for the time being.
         """
-        moments: Moments[Seen] = Moments()
-        first = moments.get(99.0, 99.0, look)
-        look.now = 105.0
-        others: list[Seen] = []
-        look.meanwhile = lambda: others.append(moments.get(104.9, 99.0, look))
-        assert moments.get(104.9, 99.0, look).at == 105.0
+        first = moments.get(99.0, 99.0)
+        moments.now = 105.0
+        others: list[Moment] = []
+        moments.meanwhile = lambda: others.append(moments.get(104.9, 99.0))
+        assert moments.get(104.9, 99.0).at == 105.0
         assert others == [first]
 
-    def test_outlasts_one_that_never_comes_back(self, look: Looks) -> None:
+    def test_outlasts_one_that_never_comes_back(self, moments: Looks) -> None:
         """
         1. A signal's exception takes it away before it can say so. 2. The next waits for a while,
         and then looks itself. 3. Nobody waits any more.
@@ -130,26 +138,26 @@ class TestSharing:
                 waits.append(seconds)
                 return super().wait(0)
 
-        moments: Moments[Seen] = Moments()
         moments._latch = Lost()
-        assert moments.get(99.9, 99.0, look).at == 100.0
+        assert moments.get(99.9, 99.0).at == 100.0
         assert waits == [0.25]
         assert moments._latch is None
-        assert look.number == 1
+        assert moments.number == 1
 
-    def test_outlasts_one_that_fails(self, look: Looks) -> None:
+    def test_outlasts_one_that_fails(self, moments: Looks) -> None:
         """
         The next looks again.
         """
-        moments: Moments[Seen] = Moments()
 
-        def fail() -> Seen:
+        def fail() -> None:
             raise ValueError("in here")
 
+        moments.meanwhile = fail
         with pytest.raises(ValueError, match="in here"):
-            moments.get(99.9, 99.0, fail)
+            moments.get(99.9, 99.0)
+        moments.meanwhile = int
         assert moments._latch is None
-        assert moments.get(99.9, 99.0, look).at == 100.0
+        assert moments.get(99.9, 99.0).at == 100.0
 
 
 class TestSpells:
@@ -161,7 +169,7 @@ class TestSpells:
         """
         In one function, at whatever line of it.
         """
-        moments: Moments[Any] = Moments()
+        moments = Moments(no_bridge())
         moments.note(10.0, 10.2, PARSING)
         moments.note(10.0, 10.3, FARTHER)
         (spell,) = moments.spells
@@ -171,7 +179,7 @@ class TestSpells:
         """
         Within one turn, and so for one call after the other.
         """
-        moments: Moments[Any] = Moments()
+        moments = Moments(no_bridge())
         moments.note(10.0, 10.2, PARSING)
         moments.note(10.0, 10.3, SAVING)
         assert [(spell.since, spell.until) for spell in moments.spells] == [
@@ -183,7 +191,7 @@ class TestSpells:
         """
         Even if the same function is called then.
         """
-        moments: Moments[Any] = Moments()
+        moments = Moments(no_bridge())
         moments.note(10.0, 10.2, PARSING)
         moments.note(10.5, 10.7, PARSING)
         assert [(spell.since, spell.until) for spell in moments.spells] == [
@@ -195,7 +203,7 @@ class TestSpells:
         """
         Not with the turn, in which many calls of the same function may have come and gone.
         """
-        moments: Moments[Any] = Moments()
+        moments = Moments(no_bridge())
         for started in (10.0, 10.1):
             body = call_of(call_for(running))
             body.started = started
@@ -209,7 +217,7 @@ class TestSpells:
         """
         There are not more of them the longer a process lives.
         """
-        moments: Moments[Any] = Moments()
+        moments = Moments(no_bridge())
         for at in range(1000):
             moments.note(at, at + 0.5, PARSING)
         assert len(moments.spells) == 100
@@ -234,7 +242,8 @@ class TestSight:
             __qualname__ = "sleep"
 
             def __call__(self) -> None:
-                seen.append(see(sys._getframe().f_back, running.bridge.body))
+                stack = above_the_reactor(sys._getframe().f_back)
+                seen.append(sight_of(stack, running.bridge.body))
 
         result = running.run_in_reactor(Sleep())()
         result.wait(BOUND)
@@ -247,7 +256,7 @@ class TestSight:
         """
         Is nowhere.
         """
-        assert see(None, None) == Sight((), True, "")
+        assert sight_of(above_the_reactor(None), None) == Sight((), True)
 
     def test_of_nothing_that_is_worth_telling(self) -> None:
         """

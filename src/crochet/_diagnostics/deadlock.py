@@ -37,7 +37,7 @@ from .._core.bridge import Bridge
 from .._core.call import PENDING, Call
 from .._threads.primitives import Waiter
 from .._threads.threads import frames_of_threads, known_name
-from .frames import MACHINERY, is_ours, line_in, owner_of, place_of_frame
+from .frames import MACHINERY, is_ours, owner_of, place_of_frame
 
 
 class Wait(NamedTuple):
@@ -236,10 +236,10 @@ def _outside_of_crochet(frame: FrameType | None) -> FrameType | None:
 
 
 def _source_of(frame: FrameType) -> str:
-    file = frame.f_code.co_filename
+    _, file, line = place_of_frame(frame)
     if file in linecache.cache:  # of a notebook's cell, say
-        return linecache.getline(file, line_in(frame)).strip()
-    return _line_of_file(file, line_in(frame))
+        return linecache.getline(file, line).strip()
+    return _line_of_file(file, line)
 
 
 # Not by linecache: it would keep whole files, of all that was ever slow. And not anew each time: to

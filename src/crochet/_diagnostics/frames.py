@@ -16,8 +16,7 @@ from types import CodeType, FrameType
 import twisted
 import zope.interface  # type: ignore[import-untyped]
 
-from .._errors import Place, short
-from .._threads.threads import frames_of_threads
+from .._errors import Place
 
 # How many frames of a thread are looked at, innermost first.
 _DEEPEST = 200
@@ -36,43 +35,17 @@ def line_of(code: CodeType, offset: int) -> int:
     return code.co_firstlineno
 
 
-def line_in(frame: FrameType) -> int:
-    """
-    Return the line that a frame is at, or the first of its code while it is at none: its thread
-    goes on, and not every instruction has a line.
-    """
-    return frame.f_lineno or frame.f_code.co_firstlineno or 1  # 0 is a module's, at its beginning
-
-
 def place_of_frame(frame: FrameType) -> Place:
     """
-    Return where a frame is.
+    Return where a frame is, or the first line of its code while it is at none: its thread goes on,
+    and not every instruction has a line.
     """
     code = frame.f_code
-    # co_qualname is there from 3.11 on.
-    name = short(getattr(code, "co_qualname", code.co_name))
-    return Place(name, code.co_filename, line_in(frame))
-
-
-def stack_of(ident: int) -> tuple[Place, ...]:
-    """
-    Return where a thread is, innermost first; nothing of one that has ended.
-
-    Call it from any thread. The thread goes on meanwhile, so that what is seen may never have been
-    at one moment; most threads worth looking at are stuck.
-    """
-    return stack_from(frames_of_threads().get(ident))
-
-
-def stack_from(frame: FrameType | None) -> tuple[Place, ...]:
-    """
-    Return where a thread is, innermost first, given its innermost frame.
-    """
-    places: list[Place] = []
-    while frame is not None and len(places) < _DEEPEST:
-        places.append(place_of_frame(frame))
-        frame = frame.f_back
-    return tuple(places)
+    # co_qualname is there from 3.11 on. The function in which one was defined is of no use in a
+    # message.
+    name = getattr(code, "co_qualname", code.co_name).rpartition("<locals>.")[2]
+    # A module's code begins at line 0.
+    return Place(name, code.co_filename, frame.f_lineno or code.co_firstlineno or 1)
 
 
 def _folder_of(file: str | None) -> str:
@@ -143,17 +116,22 @@ def told(stack: tuple[Place, ...]) -> str:
     return ", called by ".join(texts)
 
 
-def above_the_reactor(stack: tuple[Place, ...]) -> tuple[Place, ...]:
+def above_the_reactor(frame: FrameType | None) -> tuple[Place, ...]:
     """
-    Return the part of the reactor thread's stack that the reactor has called, innermost first.
+    Return what the reactor has called, innermost first, given the innermost frame of its thread.
 
-    Below it is what runs the reactor, which is the program's own main() after ``no_setup()``.
+    Below that is what runs the reactor, which is the program's own main() after ``no_setup()``. Of
+    a thread that runs none all is returned. The thread goes on meanwhile, so that what is seen may
+    never have been at one moment; most threads worth looking at are stuck.
     """
-    for index in range(len(stack) - 1, -1, -1):
-        place = stack[index]
-        if place.function.rpartition(".")[2] == "run" and place.file.startswith(_TWISTED):
-            return stack[:index]
-    return stack
+    places: list[Place] = []
+    end: int | None = None
+    while frame is not None and len(places) < _DEEPEST:
+        if frame.f_code.co_name == "run" and frame.f_code.co_filename.startswith(_TWISTED):
+            end = len(places)
+        places.append(place_of_frame(frame))
+        frame = frame.f_back
+    return tuple(places[:end])
 
 
 # What a reactor does while there is nothing to do: the modules in which it then is.
@@ -161,6 +139,7 @@ _POLLING = (
     os.path.join(_TWISTED, "internet", ""),
     os.path.join(_STDLIB, "selectors.py"),
     os.path.join(_STDLIB, "asyncio", ""),
+    _CROCHET,
 )
 
 
@@ -176,6 +155,4 @@ def is_polling(called: tuple[Place, ...]) -> bool:
         called: what the reactor has called, see ``above_the_reactor()``.
     """
     # (No generator: to drop one half-way runs code, and Python lets no signal out of that.)
-    return not [
-        place for place in called if not place.file.startswith(_POLLING) and not is_ours(place.file)
-    ]
+    return not [place for place in called if not place.file.startswith(_POLLING)]

@@ -27,9 +27,11 @@ from .._core.stash import StashStatus
 from .._errors import Place
 from .._reactor.reactor import Reactor
 from .._threads import clock
+from .._threads.primitives import entries_of
 from .._threads.threads import known_name
-from .explain import copied, is_crash, seconds_told
+from .explain import is_crash
 from .frames import line_of
+from .moments import seconds_told
 from .waits_on import awaits, told
 
 State = Literal[
@@ -251,7 +253,7 @@ def _kind(reactor: object) -> str:
 
 
 def _lag(bridge: Bridge) -> Lag | None:
-    lags = sorted(copied(bridge.lags.copy))
+    lags = sorted(entries_of(bridge.lags))
     if not lags:
         return None
     middle = len(lags) // 2

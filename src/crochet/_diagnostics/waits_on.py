@@ -32,7 +32,7 @@ from typing import Any, cast
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
-from .._errors import Place, short
+from .._errors import Place
 from .frames import is_ours, worth_telling
 
 # How many steps down are made at most, and how many are then told, of the first and of the last.
@@ -231,11 +231,11 @@ def _has(thing: object, name: str) -> bool:
 
 
 def _note(waiting: object, frame: str, code: CodeType, found: list[Place]) -> None:
-    if code.co_filename == defer.__file__ or is_ours(code.co_filename):
+    if _is_common(code):
         return  # Deferred.__await__() and its like, and what drives a stream
-    name = getattr(waiting, "__qualname__", code.co_name)
+    name = getattr(waiting, "__qualname__", code.co_name).rpartition("<locals>.")[2]
     line = getattr(getattr(waiting, frame), "f_lineno", None) or code.co_firstlineno
-    found.append(Place(short(name), code.co_filename, line))
+    found.append(Place(name, code.co_filename, line))
 
 
 def _contents(function: object) -> list[Any]:
@@ -257,32 +257,23 @@ _FRAME = re.compile(r' *File "(.+)", line (\d+), in (.+)')
 
 def _end(deferred: Any, canceller: object) -> Deferral:
     creator = getattr(getattr(deferred, "_debugInfo", None), "creator", None)
-    frames = [found for found in map(_FRAME.match, reversed(creator or ())) if found]
-    lines = worth_telling(tuple(Place(each[3], each[1], int(each[2])) for each in frames))
-    if lines:
-        return Made(*lines[0])
-    function = _function(canceller)
-    if function is None:
-        # Of the callbacks, those that are Twisted's own or ours are there for every operation.
-        # (No generator: to drop one half-way runs code, and Python lets no signal out of that.)
-        for callback, _ in _callbacks(deferred):
-            one = _function(callback)
-            if one and not _is_common(one):
-                function = one
-                break
-    if function is None:
-        return Deferral("", "", 0)
-    code = function.__code__
-    # The name of a lambda or of an inner function says little without the outer one's.
-    name = function.__qualname__.replace("<locals>.", "")
-    return Deferral(name, code.co_filename, code.co_firstlineno)
+    if creator:
+        frames = [found for found in map(_FRAME.match, reversed(creator)) if found]
+        lines = worth_telling(tuple(Place(each[3], each[1], int(each[2])) for each in frames))
+        if lines:
+            return Made(*lines[0])
+    # Of the callbacks, those that are Twisted's own or ours are there for every operation.
+    callbacks = [callback for callback, _ in _callbacks(deferred)]
+    for thing in (canceller, *callbacks):
+        function = getattr(thing, "__func__", thing)
+        if isinstance(function, FunctionType):
+            code = function.__code__
+            if thing is canceller or not _is_common(code):
+                # The name of a lambda or of an inner function says little without the outer one's.
+                name = function.__qualname__.replace("<locals>.", "")
+                return Deferral(name, code.co_filename, code.co_firstlineno)
+    return Deferral("", "", 0)
 
 
-def _function(thing: object) -> FunctionType | None:
-    function = getattr(thing, "__func__", thing)
-    return function if isinstance(function, FunctionType) else None
-
-
-def _is_common(function: FunctionType) -> bool:
-    file = function.__code__.co_filename
-    return file == defer.__file__ or is_ours(file)
+def _is_common(code: CodeType) -> bool:
+    return code.co_filename == defer.__file__ or is_ours(code.co_filename)

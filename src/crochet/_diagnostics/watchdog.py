@@ -39,8 +39,8 @@ from .._threads.clock import monotonic
 from .._threads.threads import StartThread, frames_of_threads
 from .._threads.worker import Worker
 from .deadlock import blocked_in, is_loop, place_of
-from .frames import line_in
-from .moments import see
+from .frames import above_the_reactor, place_of_frame
+from .moments import sight_of
 
 _log = Logger(namespace="crochet")
 
@@ -268,7 +268,8 @@ class Watchdog:
         ident = self._bridge.reactor_thread
         if ident is None:
             return
-        sight = see(frames_of_threads().get(ident), self._bridge.body)
+        stack = above_the_reactor(frames_of_threads().get(ident))
+        sight = sight_of(stack, self._bridge.body)
         # If it has not turned by now, that is what it has been at since.
         if not sight.is_idle and not self._has_turned():
             self._bridge.diagnosis.note(since, self._clock(), sight)
@@ -314,5 +315,7 @@ def stack_of(frame: FrameType, body: Call | None) -> str:
     if not frames:
         return "  (no Python code)"
     first = first or 0
-    stack = traceback.StackSummary.extract((each, line_in(each)) for each in frames[first:])
+    stack = traceback.StackSummary.extract(
+        (each, place_of_frame(each).line) for each in frames[first:]
+    )
     return "".join(stack.format()).rstrip()

@@ -28,7 +28,7 @@ from twisted.logger import Logger
 
 from .. import _errors
 from .._core.bridge import Bridge, Refusal
-from .._diagnostics.frames import above_the_reactor, stack_of, worth_telling
+from .._diagnostics.frames import above_the_reactor, worth_telling
 from .._diagnostics.watchdog import Watchdog
 from .._reactor.asyncio_loop import end_tasks, run_in_thread
 from .._reactor.children import ChildWatcher
@@ -274,8 +274,8 @@ class ReactorThread:
         """
         Tell whether the reactor thread is in code of the program, and not in Twisted's only.
         """
-        called = above_the_reactor(stack_of(self._ident or 0))
-        return bool(worth_telling(called))
+        frame = frames_of_threads().get(self._ident or 0)
+        return bool(worth_telling(above_the_reactor(frame)))
 
     def whereabouts(self) -> str:
         """

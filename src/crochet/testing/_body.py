@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from .._core.result import EventualResult, call_of
-from .._diagnostics.frames import OWN, above_the_reactor, owner_of, stack_of, told
+from .._diagnostics.frames import OWN, above_the_reactor, owner_of, told
 from .._diagnostics.waits_on import awaits
 from .._errors import TimeoutError
 from .._lifecycle.lifecycle import EventLoop
@@ -91,8 +91,8 @@ def _end(result: EventualResult[object]) -> bool:
 
 def _describe(loop: EventLoop, returned: list[object], result: EventualResult[object]) -> str:
     if not returned:
-        stack = above_the_reactor(stack_of(loop.bridge.reactor_thread or 0))
-        where = told(stack)
+        frame = frames_of_threads().get(loop.bridge.reactor_thread or 0)
+        where = told(above_the_reactor(frame))
         return (
             "It has not come back from its call, or has not been called yet: "
             + (f"the reactor thread is in {where}" if where else "the reactor thread is busy")
