@@ -20,9 +20,8 @@ numbers.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from twisted.internet.interfaces import IReactorThreads
 
@@ -35,22 +34,6 @@ from .reactor import Reactor
 MOST = 100
 
 
-class Pool(Protocol):
-    """
-    The reactor's thread pool, in which ``deferToThread()`` runs things.
-    """
-
-    threadFactory: Callable[..., threading.Thread]
-
-
-class ThreadedReactor(Protocol):
-    """
-    A reactor that has such a pool.
-    """
-
-    def getThreadPool(self) -> Pool: ...
-
-
 def use_daemon_threads(reactor: Reactor) -> None:
     """
     Keep idle workers of the reactor's thread pool from holding up the interpreter's exit.
@@ -59,8 +42,7 @@ def use_daemon_threads(reactor: Reactor) -> None:
     reactor, and with it the pool, would never be reached.
     """
     if IReactorThreads.providedBy(reactor):
-        pool = cast("ThreadedReactor", reactor).getThreadPool()
-        pool.threadFactory = _PoolThread
+        cast("Any", reactor).getThreadPool().threadFactory = _PoolThread
 
 
 class _PoolThread(threading.Thread):
