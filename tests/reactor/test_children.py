@@ -16,6 +16,7 @@ import json
 import os
 import pickle
 import queue
+import select
 import signal
 import subprocess
 import sys
@@ -407,7 +408,11 @@ def test_select_takes_no_high_descriptor(world: World, monkeypatch: pytest.Monke
     """
     Beyond FD_SETSIZE the select reactor gets a thread, and any other still the descriptor.
     """
-    monkeypatch.setattr(_children, "_SELECT_LIMIT", 0)
+
+    def refuse(*arguments: object) -> None:
+        raise ValueError("filedescriptor out of range in select()")
+
+    monkeypatch.setattr(select, "select", refuse)
     world.spawn(11)
     assert len(world.reactor.readers) == 1
     monkeypatch.setattr("twisted.internet.selectreactor.SelectReactor", FakeReactor)

@@ -26,7 +26,6 @@ import errno
 import functools
 import importlib
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -35,11 +34,9 @@ from twisted.logger import Logger
 from twisted.python.runtime import platform
 
 from .._threads.threads import StartThread
+from .restart import is_beyond_select, waits_by_select
 
 _log = Logger(namespace="crochet")
-
-# select() takes no descriptor from here on: FD_SETSIZE of Linux's C libraries.
-_SELECT_LIMIT = 1024
 
 # What Twisted's `Process.status` is as long as it knows none.
 _NO_STATUS = -1
@@ -135,16 +132,6 @@ def _wait_for_end(pid: int) -> int | _Status:
         return os.waitpid(pid, 0)[1]
     except ChildProcessError:
         return _Status.LOST
-
-
-def _is_beyond_select(reactor: object, fd: int) -> bool:
-    """
-    Tell whether the reactor waits with `select()`, and the descriptor is too high for it.
-    """
-    if fd < _SELECT_LIMIT:
-        return False
-    module = sys.modules.get("twisted.internet.selectreactor")  # there, if there is one of its
-    return module is not None and isinstance(reactor, module.SelectReactor)
 
 
 def _is_registered(module: Any, pid: int, process: object) -> bool:
@@ -331,7 +318,7 @@ class ChildWatcher:
         self._watches[pid] = watch
         try:
             watch.fd = _open_end(pid)
-            if _is_beyond_select(self._reactor, watch.fd):
+            if waits_by_select(self._reactor) and is_beyond_select(watch.fd):
                 raise OSError(errno.EMFILE, "too high a descriptor for select()")
             # An *internal* reader, as Twisted's SIGCHLD waker is: `reactor.removeAll()` in a
             # clean-reactor check neither finds it nor ends the watch. The reactor does not close

@@ -12,7 +12,6 @@ import select
 import sys
 from asyncio import BaseEventLoop
 from collections.abc import Callable
-from contextlib import suppress
 from functools import wraps
 from typing import Any
 
@@ -23,38 +22,49 @@ from .asyncio_loop import LoopFactory, loop_of, new_loop
 from .reactor import Reactor
 
 
-def refuse_beyond_select(reactor: Any) -> None:
+def waits_by_select(reactor: object) -> bool:
     """
-    Raise RuntimeError if a reactor waits by ``select()``, which does not take its descriptors.
+    Tell whether a reactor is of the kind that waits by ``select()``.
+    """
+    module = sys.modules.get("twisted.internet.selectreactor")  # there, if there is one of its
+    return module is not None and isinstance(reactor, module.SelectReactor)
+
+
+def is_beyond_select(number: int) -> bool:
+    """
+    Tell whether ``select()`` does not take a descriptor.
 
     On POSIX it takes none whose number is FD_SETSIZE or higher, 1,024 as a rule. Twisted drops such
     a one, and if it is its waker, nothing wakes the reactor any more.
     """
-    module = sys.modules.get("twisted.internet.selectreactor")  # there, if there is one of its
-    if module is None or not isinstance(reactor, module.SelectReactor):
+    try:
+        select.select([number], [], [], 0)
+    except ValueError:
+        return number >= 0  # else it is closed
+    except OSError:
+        pass  # likewise
+    return False
+
+
+def refuse_beyond_select(reactor: Any) -> None:
+    """
+    Raise RuntimeError if a reactor waits by ``select()``, which does not take its descriptors.
+    """
+    if not waits_by_select(reactor):
         return
     for number in [each.fileno() for each in (*reactor.getReaders(), *reactor.getWriters())]:
-        with suppress(OSError):  # closed
-            try:
-                select.select([number], [], [], 0)
-            except ValueError as error:
-                if number < 0:
-                    continue  # likewise
-                raise RuntimeError(
-                    f"the select reactor's descriptor has the number {number}, and select() takes "
-                    "only low ones: this process has opened about as many files. Close some, or "
-                    "call setup() before they are opened, or choose another reactor, such as "
-                    'setup(reactor="default")'
-                ) from error
+        if is_beyond_select(number):
+            raise RuntimeError(
+                f"the select reactor's descriptor has the number {number}, and select() takes "
+                "only low ones: this process has opened about as many files. Close some, or "
+                "call setup() before they are opened, or choose another reactor, such as "
+                'setup(reactor="default")'
+            )
 
 
 def make_runnable(reactor: Reactor, loop_factory: LoopFactory | None = None) -> None:
     """
     Revive a reactor that has run before, so that it can run again, or raise and say what to do.
-
-    Twisted starts a reactor only once (ReactorNotRestartable). But to initialize the object again,
-    in place, gives it a new poller, waker and thread pool and new lists of triggers and timers,
-    and every ``from twisted.internet import reactor`` in the program goes on referring to it.
 
     Args:
         reactor: does not run.
