@@ -42,7 +42,7 @@ from .._reactor.pool import is_pool_worker, work_in_pool
 from .._reactor.reactor import Reactor
 from .._threads.clock import monotonic
 from .._threads.fork_mark import ForkWatch, new_mark
-from .._threads.primitives import is_a_handlers
+from .._threads.primitives import discard, is_a_handlers
 from .._threads.threads import StartThread, in_subinterpreter, note_parents_threads
 from .._threads.timeouts import (
     DRAIN,
@@ -58,7 +58,7 @@ from .._threads.timeouts import (
 )
 from .fork import AtFork, ForkPause
 from .program_reactor import ProgramReactor
-from .reactor_thread import GRACE, ReactorThread, took
+from .reactor_thread import GRACE, ReactorThread
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -425,7 +425,7 @@ class EventLoop:
         return run.reactor if run and run.reactor.running else None
 
     def _prepare(self) -> None:
-        if took(self._hooks_ticket):
+        if discard(self._hooks_ticket, None):
             self._is_in_subinterpreter = in_subinterpreter()
             mark = new_mark()
             give_up = partial(self._after_fork_in_child, is_told=False)

@@ -38,7 +38,7 @@ from .._reactor.reactor import Reactor, Timer, call_from_thread_of, route_of
 from .._reactor.restart import finish_crash, release
 from .._reactor.wakeup import Wakeup, install_wakeup
 from .._threads.clock import monotonic
-from .._threads.primitives import Latch
+from .._threads.primitives import Latch, discard
 from .._threads.threads import StartThread, frames_of_threads
 from .._threads.timeouts import left_until
 
@@ -128,7 +128,7 @@ class ReactorThread:
             self.thread = start_thread(partial(self._run, ticket), "crochet-reactor")
             self._begin(then)
         except BaseException:
-            if took(ticket):
+            if discard(ticket, None):
                 self.has_begun = False
                 self._bridge.close(_errors.not_set_up)
                 self._bridge.refusal = refusal
@@ -155,7 +155,7 @@ class ReactorThread:
             self._left.open()
 
     def _run_in_thread(self, ticket: list[None]) -> None:
-        if not took(ticket):
+        if not discard(ticket, None):
             return
         self.thread = threading.current_thread()
         self._ident = self._bridge.reactor_thread = threading.get_ident()
@@ -284,17 +284,6 @@ class ReactorThread:
         thread = self.thread
         frame = frames_of_threads().get(thread.ident or 0) if thread else None
         return "".join(traceback.format_stack(frame)) if frame else "(nowhere)\n"
-
-
-def took(ticket: list[None]) -> bool:
-    """
-    Take the ticket, if it is still there.
-    """
-    try:
-        ticket.pop()
-    except IndexError:
-        return False
-    return True
 
 
 def all_ended(
