@@ -238,7 +238,6 @@ _RAW_ALLOWED = {
     ("_lifecycle.fork", "LockType"): "where threads stand while others fork",
     ("_lifecycle.fork", "allocate_lock"): "the same",
     # Tricks of a few lines, each with its own verdict.
-    ("_lifecycle.register", "pop()"): "hooks that others may take out meanwhile",
     ("_reactor.wakeup", "del"): "a descriptor that two close, of which one is a destructor",
     ("_logs.observer", "remove()"): "the standard library's list of handlers",
 }

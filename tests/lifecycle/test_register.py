@@ -7,6 +7,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 
 import pytest
@@ -27,7 +28,7 @@ class Hooks:
         self.after_main: list[Callable[[], object]] = []
         self.at_exit: list[Callable[[], object]] = []
         self.has_main_ended = False
-        monkeypatch.setattr(_registered, "_registered", [])
+        monkeypatch.setattr(_registered, "_registered", deque())
         monkeypatch.setattr(_registered, "_is_too_late", False)
         monkeypatch.setattr(threading, "_register_atexit", self._register)
         monkeypatch.setattr(atexit, "register", self.at_exit.append)
@@ -127,20 +128,6 @@ class TestOrder:
         monkeypatch.setattr(atexit, "register", lambda hook: None)
         register(called.append, "again")
         assert called == ["once", "again"]
-
-    def test_another_thread_may_take_the_last_one(self, hooks: Hooks) -> None:
-        """
-        1. The main thread sees an entry. 2. Another takes it. The main thread goes on.
-        """
-
-        class Taken(list):  # type: ignore[type-arg]
-            def __bool__(self) -> bool:
-                self.clear()
-                return True
-
-        _registered._registered = Taken()
-        register(pytest.fail, "called")
-        hooks.end_main()
 
     def test_python_without_the_hook(self, hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
         """

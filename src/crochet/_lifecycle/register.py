@@ -15,7 +15,7 @@ An entry and the moment from which on it is too late for every hook:
    itself if that is set.
 2. The main thread sets ``_is_too_late``, then calls what is there.
 
-So the main thread sees the entry, or the other one sees the flag. ``list.pop`` gives each
+So the main thread sees the entry, or the other one sees the flag, and ``pop_first()`` gives each
 entry to one of them. No lock: a fork could copy it locked.
 """
 
@@ -24,6 +24,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import ParamSpec
@@ -31,13 +32,15 @@ from typing import ParamSpec
 from twisted.logger import Logger
 
 from .._core.decorators import name_of_function
+from .._threads.primitives import pop_first
 
 P = ParamSpec("P")
 
 _log = Logger(namespace="crochet")
 
-# With the process that each was registered in: a forked child calls none of its parent's.
-_registered: list[tuple[int, Callable[[], object]]] = []
+# The last one first, with the process that each was registered in: a forked child calls none of its
+# parent's.
+_registered: deque[tuple[int, Callable[[], object]]] = deque()
 _is_too_late = False
 
 
@@ -57,7 +60,7 @@ def register(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
     Example:
         >>> register(print, "the main thread has ended")
     """
-    _registered.append((os.getpid(), partial(function, *args, **kwargs)))
+    _registered.appendleft((os.getpid(), partial(function, *args, **kwargs)))
     try:
         # Each time: whether another's hook is still to come, nobody can know without a lock.
         threading._register_atexit(_after_main)  # type: ignore[attr-defined]
@@ -80,11 +83,8 @@ def _at_exit() -> None:
 
 
 def _call_all() -> None:
-    while _registered:
-        try:
-            process, call = _registered.pop()
-        except IndexError:
-            return
+    while (entry := pop_first(_registered)) is not None:
+        process, call = entry
         if process != os.getpid():
             continue
         try:
