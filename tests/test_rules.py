@@ -235,8 +235,6 @@ _RAW_ALLOWED = {
     ("_lifecycle.lifecycle", "RLock"): "setup() and shutdown() by several threads, and within one",
     ("_lifecycle.lifecycle", "is_a_handlers"): "of that lock, which may not have been acquired",
     ("_lifecycle.lifecycle", "release()"): "the same",
-    ("_lifecycle.fork", "LockType"): "where threads stand while others fork",
-    ("_lifecycle.fork", "allocate_lock"): "the same",
     # Tricks of a few lines, each with its own verdict.
     ("_reactor.wakeup", "del"): "a descriptor that two close, of which one is a destructor",
     ("_logs.observer", "remove()"): "the standard library's list of handlers",

@@ -116,8 +116,8 @@ def test_lets_several_threads_fork_at_once(
     pause.after()
     calls.make_next()  # it does not stay, for this fork is over
     _, entrance, way_out = calls.calls[0]
-    assert entrance.locked()
-    assert way_out.locked()
+    assert not entrance.wait(0)
+    assert not way_out.wait(0)
 
 
 def test_of_a_fork_within_a_fork(pause: ForkPause, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,9 +131,9 @@ def test_of_a_fork_within_a_fork(pause: ForkPause, monkeypatch: pytest.MonkeyPat
     pause.before(calls)
     ways_out = [way_out for _, _, way_out in calls.calls]
     pause.after()
-    assert [way_out.locked() for way_out in ways_out] == [True, False]
+    assert [way_out.wait(0) for way_out in ways_out] == [False, True]
     pause.after()
-    assert [way_out.locked() for way_out in ways_out] == [False, False]
+    assert [way_out.wait(0) for way_out in ways_out] == [True, True]
 
 
 def test_nothing_to_end(pause: ForkPause, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +287,7 @@ class TestLogWriter:
             way_out.set()
             forking.outcome()
             assert handled == ["begins 1", "ends 1"]
-            pause._exits.popitem()[1][0][0].release()  # as after() does, in the thread that forks
+            pause._exits.popitem()[1][0][0].open()  # as after() does, in the thread that forks
         finally:
             bridge.stop(BOUND)
         assert handled == ["begins 1", "ends 1", "begins 2", "ends 2"]

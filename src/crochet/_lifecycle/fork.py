@@ -8,8 +8,8 @@ that it does, and each stays there until the fork is over: the reactor thread be
 the log writer between two records. In the middle of one, that holds the lock of the stream that it
 writes to, which ``logging`` does not know, and the child would hang as soon as it writes there.
 
-Each fork has its own locks, so that several threads may fork at once, one after another, and a fork
-in a signal handler that interrupts another is one more of them.
+Each fork has its own latches, so that several threads may fork at once, one after another, and a
+fork in a signal handler that interrupts another is one more of them.
 
 Threads: before(), after() and the hooks are the forking thread's; the others run ``_stay``.
 """
@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import os
 import sys
-from _thread import LockType, allocate_lock, get_ident
+from _thread import get_ident
 from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from .._threads.primitives import Latch
 
 if TYPE_CHECKING:
     from .._core.bridge import CallFromThread
@@ -106,7 +108,7 @@ class ForkPause:
 
     def __init__(self) -> None:
         # What lets them go on, for each fork, by the ident of the thread that forks.
-        self._exits: dict[int, list[list[LockType]]] = {}
+        self._exits: dict[int, list[list[Latch]]] = {}
 
     def before(self, *threads: CallFromThread) -> None:
         """
@@ -115,15 +117,15 @@ class ForkPause:
         Args:
             threads: what has each of them call something.
         """
-        exits: list[LockType] = []
+        exits: list[Latch] = []
         self._exits.setdefault(get_ident(), []).append(exits)
         for call_from_thread in threads:
-            has_come, may_go = _locked(), _locked()
+            has_come, may_go = Latch(), Latch()
             exits.append(may_go)
             call_from_thread(_stay, has_come, may_go)
             # One that does not come in time may be blocked by what this thread holds. What a signal
             # handler raises here is kept by at_fork().
-            has_come.acquire(True, _PATIENCE)
+            has_come.wait(_PATIENCE)
 
     def after(self) -> None:
         """
@@ -132,7 +134,7 @@ class ForkPause:
         exits = self._exits.get(get_ident())
         if exits:
             for may_go in exits.pop():
-                may_go.release()
+                may_go.open()
             if not exits:
                 self._exits.pop(get_ident(), None)
 
@@ -143,12 +145,6 @@ class ForkPause:
         self._exits.clear()
 
 
-def _stay(has_come: LockType, may_go: LockType) -> None:
-    has_come.release()
-    may_go.acquire(True, _STAY)  # not for ever, should nobody say that the fork is over
-
-
-def _locked() -> LockType:
-    lock = allocate_lock()
-    lock.acquire()
-    return lock
+def _stay(has_come: Latch, may_go: Latch) -> None:
+    has_come.open()
+    may_go.wait(_STAY)  # not for ever, should nobody say that the fork is over
