@@ -29,7 +29,7 @@ from .._reactor.forked import release_signals_in_child
 from .._reactor.reactor import Reactor, call_from_thread_of, route_of
 from .._reactor.restart import watch_runs
 from .._reactor.wakeup import Wakeup, install_wakeup
-from .reactor_thread import GRACE, all_ended
+from .reactor_thread import GRACE, end_operations
 
 
 class ProgramReactor:
@@ -108,9 +108,7 @@ class ProgramReactor:
         """
         Answer what is in flight, cancel what is running, and wait a moment for its cleanup.
         """
-        unfinished = self._bridge.close(_errors.stopped)
-        stored = self._bridge.stash.end_in_reactor()
-        return all_ended(unfinished, GRACE, self.reactor.callLater, stored)
+        return end_operations(self.reactor, self._bridge, _errors.stopped, GRACE)
 
     def _forget_in_reactor(self) -> None:
         # Waits in this thread are from now on refused because the reactor has ended, not because

@@ -34,7 +34,7 @@ from .._reactor.asyncio_loop import end_tasks, run_in_thread
 from .._reactor.children import ChildWatcher
 from .._reactor.forked import end_clone, release_in_child, stop_inherited_loop
 from .._reactor.pool import use_daemon_threads
-from .._reactor.reactor import Reactor, Timer, call_from_thread_of, route_of
+from .._reactor.reactor import Reactor, call_from_thread_of, route_of
 from .._reactor.restart import finish_crash, release
 from .._reactor.wakeup import Wakeup, install_wakeup
 from .._threads.clock import monotonic
@@ -169,8 +169,9 @@ class ReactorThread:
                 end_clone()  # an error of an event loop that was the parent's
             self._refusal = _errors.died(error)
             _log.failure("The reactor thread has ended with an error")
-            if not isinstance(error, ReactorAlreadyRunning):
-                self._crash_in_reactor()
+            # One whose run() was left by an exception says that it is running.
+            if self.reactor.running and not isinstance(error, ReactorAlreadyRunning):
+                self.reactor.crash()
         finally:
             if self._is_inherited:
                 end_clone()  # this is the child's only thread, and all that follows the parent's
@@ -186,18 +187,11 @@ class ReactorThread:
             finally:
                 self._on_end()
 
-    def _crash_in_reactor(self) -> None:
-        # A reactor whose run() was left by an exception says that it is running.
-        if self.reactor.running:
-            self.reactor.crash()
-
     def _end_in_reactor(self) -> Deferred[None] | None:
         """
         Answer what is in flight, cancel what is running, and wait a moment for its cleanup.
         """
-        unfinished = self._bridge.close(self._refusal)
-        stored = self._bridge.stash.end_in_reactor()
-        return all_ended(unfinished, self._grace, self.reactor.callLater, stored)
+        return end_operations(self.reactor, self._bridge, self._refusal, self._grace)
 
     def end(self, refusal: Refusal, grace: float, patience: float) -> bool:
         """
@@ -286,20 +280,19 @@ class ReactorThread:
         return "".join(traceback.format_stack(frame)) if frame else "(nowhere)\n"
 
 
-def all_ended(
-    unfinished: list[Deferred[object]],
-    grace: float,
-    call_later: Callable[..., Timer],
-    stored: Deferred[None] | None = None,
+def end_operations(
+    reactor: Reactor, bridge: Bridge, refusal: Refusal, grace: float
 ) -> Deferred[None] | None:
     """
-    Cancel operations, in the reactor thread, and return what fires when all have ended, and answers
-    are stored, or *grace* is over. None if there is nothing to wait for.
+    Close a bridge and cancel the operations, in the reactor thread, and return what fires when all
+    have ended, and answers are stored, or *grace* is over. None if there is nothing to wait for.
     """
+    unfinished = bridge.close(refusal)
+    stored = bridge.stash.end_in_reactor()
     if not unfinished and stored is None:
         return None
     ended: Deferred[None] = Deferred()
-    timer = call_later(grace, ended.callback, None)
+    timer = reactor.callLater(grace, ended.callback, None)
     left = len(unfinished) + (stored is not None)
 
     def one_ended(value: object) -> object:
