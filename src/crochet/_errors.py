@@ -12,7 +12,6 @@ import builtins
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -237,16 +236,9 @@ def crashed(name: str) -> ReactorStopped:
     )
 
 
-def died(error: BaseException) -> Callable[[str], ReactorStopped]:
-    """
-    Build what builds the error of a call that the reactor thread's failure overtook.
-    """
-    return partial(ended_with, error)
-
-
 def ended_with(error: BaseException, name: str) -> ReactorStopped:
     """
-    Build that error.
+    Build the error of a call that the reactor thread's failure overtook, or that came after it.
     """
     return ReactorStopped(
         f"{name}() cannot be answered: the reactor thread has ended with "

@@ -12,6 +12,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -79,7 +80,10 @@ class TestText:
             (_errors.stopped, "the reactor has stopped"),
             (_errors.shut_down, "shutdown() was called"),
             (_errors.exiting, "the interpreter is exiting"),
-            (_errors.died(ValueError()), "the reactor thread has ended with an error"),
+            (
+                partial(_errors.ended_with, ValueError()),
+                "the reactor thread has ended with an error",
+            ),
             (_errors.not_run_in_child, "this process was forked, and does not run the reactor"),
             (len, "this process was forked; the first call will start the reactor"),
         ],

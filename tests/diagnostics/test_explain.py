@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -582,7 +583,9 @@ class TestTheReactor:
             "The reactor has stopped, or is about to, and takes no more calls.",
         )
 
-    @pytest.mark.parametrize("refusal", [_errors.crashed, _errors.died(ValueError("no"))])
+    @pytest.mark.parametrize(
+        "refusal", [_errors.crashed, partial(_errors.ended_with, ValueError("no"))]
+    )
     def test_crashed(self, bridge: OpenBridge, refusal: Any) -> None:
         """
         Likewise.

@@ -12,6 +12,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -111,7 +112,7 @@ class TestState:
         """
         That is a crash, too.
         """
-        process.bridge.refuse(_errors.died(ValueError("no")))
+        process.bridge.refuse(partial(_errors.ended_with, ValueError("no")))
         assert process.loop.status().state == "crashed"
 
     def test_at_exit(self, process: FakeProcess) -> None:

@@ -167,7 +167,7 @@ class ReactorThread:
         except BaseException as error:
             if self._is_inherited:
                 end_clone()  # an error of an event loop that was the parent's
-            self._refusal = _errors.died(error)
+            self._refusal = partial(_errors.ended_with, error)
             _log.failure("The reactor thread has ended with an error")
             # One whose run() was left by an exception says that it is running.
             if self.reactor.running and not isinstance(error, ReactorAlreadyRunning):
