@@ -80,11 +80,7 @@ def pytest_pycollect_makeitem() -> Generator[None, Any, None]:
     Claim marked tests, before any other plugin has seen them.
     """
     outcome = yield
-    if outcome.excinfo is None:
-        _claim_all(outcome.get_result())
-
-
-def _claim_all(made: object) -> None:
+    made = None if outcome.excinfo else outcome.get_result()
     for item in cast("list[object]", made) if isinstance(made, list) else [made]:
         _claim(item)
 
@@ -361,6 +357,7 @@ def crochet_reactor(
     """
     from crochet import _event_loop
     from crochet.testing import CrochetReactor
+    from crochet.testing._body import stacks
     from crochet.testing._leaks import LeakCheck
 
     if "crochet_clock" in request.fixturenames:
@@ -370,16 +367,11 @@ def crochet_reactor(
             pytrace=False,
         )
 
-    def whereabouts() -> str:
-        from crochet.testing._body import stacks
-
-        return stacks()
-
     marker = request.node.get_closest_marker("crochet")
     # An earlier test may have shut it down.
     _set_up(_terms(request.node, marker)[2] if marker is not None else None)
     _collect_garbage(request.config)
-    leaks = LeakCheck(_event_loop.bridge, _event_loop.running_reactor, whereabouts)
+    leaks = LeakCheck(_event_loop.bridge, _event_loop.running_reactor, stacks)
     leaks.begin()
     yield CrochetReactor(leaks)
     _finish(request, leaks)
