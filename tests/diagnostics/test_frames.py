@@ -4,6 +4,7 @@ Places in code: where a call was made, where a coroutine waits, what a thread is
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
@@ -260,3 +261,18 @@ class TestTheReactorThread:
         assert names["main"]() == reactors
         assert names["mainLoop"]()[:2] == reactors
         assert names["mainLoop"]()[2].function.endswith("test_is_not_below_what_runs_the_reactor")
+
+    def test_is_not_below_asyncios_loop(self) -> None:
+        """
+        Which the program may run instead of the reactor.
+        """
+
+        async def look() -> tuple[Place, ...]:
+            return above_the_reactor(frame_here())
+
+        def names_seen(loop: asyncio.AbstractEventLoop) -> list[str]:
+            seen = loop.run_until_complete(look())
+            loop.close()
+            return [each.function.rpartition(".")[2] for each in seen if each.file == __file__]
+
+        assert names_seen(asyncio.new_event_loop()) == ["look"]

@@ -22,7 +22,7 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from crochet import DeadlockError
 from crochet._core.decorators import Decorators
 from crochet._diagnostics import watchdog as _watch
-from crochet._diagnostics.deadlock import Blocked, Wait, is_loop
+from crochet._diagnostics.deadlock import Blocked, Wait
 from crochet._diagnostics.explain import Diagnosis
 from crochet._diagnostics.watchdog import Watchdog, stack_of
 from crochet._threads import worker as _worker
@@ -610,14 +610,14 @@ class TestStalls:
         def callback() -> None:
             here: Any = sys._getframe()
             stacks.append(stack_of(here, None))
-            while not is_loop(here):
+            while here.f_code.co_name != "run":
                 here = here.f_back
             stacks.append(stack_of(here, None))
             reactor.stop()
 
         reactor.run(installSignalHandlers=False)
-        assert stacks[0].count("File ") == 1
         assert "in callback" in stacks[0]
+        assert "in test_stack_ends" not in stacks[0]
         assert stacks[1] == "  (no Python code)"
 
 

@@ -25,7 +25,6 @@ import inspect
 import linecache
 import queue
 import re
-import sys
 import threading
 from _thread import RLock, get_ident
 from functools import lru_cache
@@ -37,7 +36,7 @@ from .._core.bridge import Bridge
 from .._core.call import PENDING, Call
 from .._threads.primitives import Waiter
 from .._threads.threads import frames_of_threads, known_name
-from .frames import MACHINERY, is_ours, owner_of, place_of_frame
+from .frames import above_the_reactor, is_ours, place_of_frame, worth_telling
 
 
 class Wait(NamedTuple):
@@ -80,8 +79,6 @@ class _Link(NamedTuple):
 _REMEDY = "Blocking code in the reactor thread belongs in a thread, with deferToThread()."
 
 _JOIN = threading.Thread.join.__code__
-# What runs a reactor's loop, or asyncio's, and whose it is.
-_LOOPS = {"mainLoop": "twisted", "_run_once": "asyncio"}
 _IMPORT = cast("Any", importlib)._bootstrap._ModuleLock.acquire.__code__
 # By module and name, for importing those would add hooks to a program that does not use them.
 _RESULT = ("concurrent.futures._base", "result")
@@ -106,7 +103,6 @@ _LOCKS_IN_SOURCE = (
     r"(?:\bwith|,)\s+(?P<name>[\w.]+)\s*(?=[,:]|as\b)|\b(?P<acquired>[\w.]+)\.acquire\((?P<args>.?)"
 )
 _OWNER = r"owner=(\d+)"
-_NOT_THE_PROGRAM = {*sys.stdlib_module_names, "crochet", "twisted"}
 
 
 def blocked_in(
@@ -201,38 +197,15 @@ def place_of(frame: FrameType | None, body: Call | None = None) -> str:
         frame: the innermost.
         body: the call in whose body it is, to be named for want of any.
     """
-    found: FrameType | None = None
-    owner = MACHINERY
-    here = frame
-    # A function of C or of a library is called by us or by the loop: what is above is the place
-    # where the program runs the reactor.
-    while here is not None and not is_loop(here):
-        if _package_of(here) not in _NOT_THE_PROGRAM:
-            whose = owner_of(here.f_code.co_filename)
-            if whose < owner:
-                found, owner = here, whose
-        here = here.f_back
-    if body is not None and found is None:
+    # A function of C or of a library is called by us or by the loop: what is below that is the
+    # place where the program runs the reactor.
+    stack = above_the_reactor(frame)
+    lines = worth_telling(stack)
+    if not lines and body is not None:
         return f"{body.name}()"
-    found = found or _outside_of_crochet(frame) or frame
-    if found is None:
-        return "an unknown place"
-    place = place_of_frame(found)
-    return str(place._replace(function=found.f_code.co_name))
-
-
-def is_loop(frame: FrameType) -> bool:
-    """
-    Tell whether a frame is what calls the reactor's callbacks.
-    """
-    name = frame.f_code.co_name
-    return name in _LOOPS and _package_of(frame) == _LOOPS[name]
-
-
-def _outside_of_crochet(frame: FrameType | None) -> FrameType | None:
-    while frame is not None and is_ours(frame.f_code.co_filename):
-        frame = frame.f_back
-    return frame
+    for place in lines or [each for each in stack if not is_ours(each.file)] or stack:
+        return str(place._replace(function=place.function.rpartition(".")[2]))
+    return "an unknown place"
 
 
 def _source_of(frame: FrameType) -> str:
@@ -253,10 +226,6 @@ def _line_of_file(file: str, number: int) -> str:
     except OSError:
         pass  # it has no source that could be read, and is told without
     return ""
-
-
-def _package_of(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def _name_of(ident: int, bridge: Bridge) -> str:

@@ -116,6 +116,10 @@ def told(stack: tuple[Place, ...]) -> str:
     return ", called by ".join(texts)
 
 
+# What runs a reactor's loop, or asyncio's, and where it is.
+_LOOPS = {"run": _TWISTED, "_run_once": os.path.join(_STDLIB, "asyncio", "")}
+
+
 def above_the_reactor(frame: FrameType | None) -> tuple[Place, ...]:
     """
     Return what the reactor has called, innermost first, given the innermost frame of its thread.
@@ -127,7 +131,8 @@ def above_the_reactor(frame: FrameType | None) -> tuple[Place, ...]:
     places: list[Place] = []
     end: int | None = None
     while frame is not None and len(places) < _DEEPEST:
-        if frame.f_code.co_name == "run" and frame.f_code.co_filename.startswith(_TWISTED):
+        folder = _LOOPS.get(frame.f_code.co_name)
+        if folder is not None and frame.f_code.co_filename.startswith(folder):
             end = len(places)
         places.append(place_of_frame(frame))
         frame = frame.f_back

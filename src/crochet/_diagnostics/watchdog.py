@@ -38,7 +38,7 @@ from .._reactor.pool import PoolGrowth
 from .._threads.clock import monotonic
 from .._threads.threads import StartThread, frames_of_threads
 from .._threads.worker import Worker
-from .deadlock import blocked_in, is_loop, place_of
+from .deadlock import blocked_in, place_of
 from .frames import above_the_reactor, place_of_frame
 from .moments import sight_of
 
@@ -305,9 +305,7 @@ def stack_of(frame: FrameType, body: Call | None) -> str:
     Return the stack of a reactor's callback, without the loop's frames and ours above it.
     """
     frames = [each for each, _ in traceback.walk_stack(frame)]
-    # A program that runs the reactor itself is above the loop, too.
-    frames = frames[: next((index for index, each in enumerate(frames) if is_loop(each)), None)]
-    frames.reverse()
+    frames = frames[: len(above_the_reactor(frame))][::-1]
     names = [str(each.f_globals.get("__name__", "")).partition(".")[0] for each in frames]
     first = next((index for index, name in enumerate(names) if name not in _LOOP), None)
     if first is None and body is not None:
