@@ -136,7 +136,9 @@ class ThreadCheck:
 
     def _checked(self, method: Any, name: str) -> Callable[..., object]:
         def checked(*args: object, **kwargs: object) -> object:
-            if name != "callWhenRunning" or not _is_twisteds_pool(sys._getframe(1)):
+            # The reactor makes its thread pool for whoever first needs it.
+            caller = sys._getframe(1).f_code.co_name
+            if (name, caller) != ("callWhenRunning", "_initThreadPool"):
                 self._refuse(f"reactor.{name}")
             return method(*args, **kwargs)
 
@@ -180,13 +182,6 @@ class ThreadCheck:
 
 def _nobody() -> None:
     return None
-
-
-def _is_twisteds_pool(caller: FrameType) -> bool:
-    """
-    Tell whether the reactor makes its thread pool, which it does for whoever first needs it.
-    """
-    return caller.f_code.co_name == "_initThreadPool"
 
 
 def _line_of(frame: FrameType | None) -> str:

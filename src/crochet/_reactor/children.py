@@ -138,10 +138,6 @@ def _is_registered(module: Any, pid: int, process: object) -> bool:
     return module.reapProcessHandlers.get(pid) is process
 
 
-def _get_unknown_reason(pid: int, status: int) -> ExitStatusUnknown:
-    return ExitStatusUnknown(pid)
-
-
 class _Watch:
     """
     One child that is watched, and the reactor's reader if a descriptor is what watches it.
@@ -389,7 +385,11 @@ class ChildWatcher:
             return
         self._module.unregisterReapProcessHandler(pid, process)
         if isinstance(status, _Status):
+
+            def unknown(status: int) -> ExitStatusUnknown:
+                return ExitStatusUnknown(pid)
+
             # Twisted asks for the reason twice: now, and when the pipes have closed.
-            process._getReason = functools.partial(_get_unknown_reason, pid)
+            process._getReason = unknown
             status = _NO_STATUS
         process.processEnded(status)
