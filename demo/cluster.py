@@ -37,7 +37,7 @@ from crochet import setup, shutdown, wait_for
 
 from . import origin
 from .origin import HOST, start_origin
-from .tour import PATIENCE, Surprise, Visitor, expect
+from .tour import PATIENCE, Surprise, Visitor, expect, take
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -240,14 +240,7 @@ def seen_elsewhere(
     """
     Look at a job, in other workers than that which runs it, until it *is_there*.
     """
-    end = time.monotonic() + PATIENCE
-    while True:
-        job = next(each for each in elsewhere(visitor, owner, visitor.jobs) if each["id"] == job_id)
-        if is_there(job):
-            return job
-        if not job["running"] or time.monotonic() > end:
-            raise Surprise(f"the job is {job['state']} at {job['received']} bytes: {job['error']}")
-        time.sleep(0.05)
+    return visitor.watch(job_id, is_there, lambda: elsewhere(visitor, owner, visitor.jobs))
 
 
 def workers_of(visitor: Visitor, number: int) -> set[int]:
@@ -386,11 +379,7 @@ def take_the_tour(site: Cluster, steps: tuple[Step, ...]) -> bool:
     visitor = site.visitor()
     all_went_well = True
     for step in steps:
-        try:
-            outcome, mark = step(visitor, site), "ok"
-        except (Surprise, OSError) as problem:
-            outcome, mark, all_went_well = str(problem), "FAILED", False
-        print(f"{mark:6} {step.__name__.replace('_', ' ')}: {outcome}", flush=True)
+        all_went_well = take(step, visitor, site) and all_went_well
         with suppress(Surprise, OSError):
             for job in visitor.jobs():
                 if job["running"]:

@@ -86,18 +86,25 @@ class Visitor:
                 if kind == "data":
                     yield from json.loads(data)["jobs"]
 
-    def watch(self, job_id: str, is_there: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    def watch(
+        self,
+        job_id: str,
+        is_there: Callable[[dict[str, Any]], bool],
+        ask: Callable[[], list[dict[str, Any]]] | None = None,
+    ) -> dict[str, Any]:
         """
-        Look at a job again and again, as a visitor without script does, until it *is_there*.
+        Look at a job again and again, as a visitor without script does, until it *is_there*; by
+        *ask*, if not by `jobs()`.
         """
         deadline = time.monotonic() + PATIENCE
         while True:
-            job = next(job for job in self.jobs() if job["id"] == job_id)
+            job = next(job for job in (ask or self.jobs)() if job["id"] == job_id)
             if is_there(job):
                 return job
             if not job["running"] or time.monotonic() > deadline:
-                raise Surprise(f"the job is {job['state']} at {job['received']} bytes")
-            time.sleep(0.1)
+                state = f"{job['state']} at {job['received']} bytes"
+                raise Surprise(f"the job is {state}: {job['error'] or 'no error'}")
+            time.sleep(0.05)
 
     def watch_end(self, job_id: str, state: str) -> dict[str, Any]:
         """
@@ -146,14 +153,20 @@ def run(site: str, origin: str) -> bool:
     **Blocks** for as long as the downloads take, which is a few seconds.
     """
     visitor = Visitor(site, origin)
-    all_went_well = True
-    for step in STEPS:
-        try:
-            outcome, mark = step(visitor), "ok"
-        except (Surprise, OSError) as problem:
-            outcome, mark, all_went_well = str(problem), "FAILED", False
-        print(f"{mark:6} {step.__name__.replace('_', ' ')}: {outcome}", flush=True)
-    return all_went_well
+    outcomes = [take(step, visitor) for step in STEPS]
+    return all(outcomes)
+
+
+def take(step: Callable[..., str], *arguments: object) -> bool:
+    """
+    Take a step, print it with what came of it, and say whether it went well.
+    """
+    try:
+        outcome, mark = step(*arguments), "ok"
+    except (Surprise, OSError) as problem:
+        outcome, mark = str(problem), "FAILED"
+    print(f"{mark:6} {step.__name__.replace('_', ' ')}: {outcome}", flush=True)
+    return mark == "ok"
 
 
 def open_the_page(visitor: Visitor) -> str:
