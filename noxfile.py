@@ -34,7 +34,7 @@ VERSIONS = nox.project.python_versions(PROJECT)
 
 # What the suite needs. Without one of the groups it would skip what that one is for.
 CORE = ("test", "notebook")
-ALL = (*CORE, "demo", "examples", "docs", "bench")
+ALL = (*CORE, "demo", "examples", "docs")
 
 # The tests that are run, or left out, somewhere: no other file lists any. Folders will do as well.
 # AROUND are slow, and hardly depend on the Python that they run on.
@@ -267,8 +267,6 @@ def bench(session: nox.Session) -> None:
         *peers,
         "culsans==0.11.0",
         "uvloop; platform_system != 'Windows'",
-        "--group",
-        "bench",
     )
     told = session.run("python", "-c", "import twisted; print(twisted.__version__)", silent=True)
     peer = other(session, CROCHET, f"Twisted=={str(told).strip()}")
