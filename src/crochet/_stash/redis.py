@@ -1,8 +1,8 @@
 """
 A stash for processes on any machines, on a server of Redis or Valkey.
 
-The hash of a result is its row; a publish is a hint to read it again. What must always hold, beside
-what shared.py says:
+The hash of a result is its row, with the number in braces, so that a cluster has all of it in one
+place; a publish is a hint to read it again. What must always hold, beside what shared.py says:
 
 1. Nothing that comes from the server is parsed before its HMAC was found right. It is over the
    number, the state, the expiry and the body: so no row can be altered, or stand for another. (How
@@ -18,8 +18,6 @@ what shared.py says:
 Threads: the worker, which alone gives commands, and a listener, which alone reads what is
 published. It is there while a stashed result is pending or waited for, and has a connection of its
 own. Both are ended by stop().
-
-Each key of a result has its number in braces, so that a cluster has it in one place.
 """
 
 from __future__ import annotations

@@ -12,14 +12,6 @@ the consumer of a stream does: see consumer.py and pipe.py. What must always hol
    unless the exit suppresses it or raises another one.
 4. Where the context ends first, the next wait that its thread begins or is in, is ended, once.
 
-The pause ends only when the block is left, though a thread that looks for the item may take the
-ticket that is put down right before it:
-
-1. The body puts down the ticket, then looks at ``is_left``, and pauses.
-2. The thread that leaves sets ``is_left``, then takes the ticket, if it is there, and resumes.
-
-Verdict: one of them sees what the other did. A body that was resumed too early begins at 1 again.
-
 Of 4: the answer of the call leaves a note, then wakes the thread if it is listed in
 ``bridge.waits``; a wait is listed, then looks for the note, and does so before it begins anything.
 
@@ -94,7 +86,7 @@ class ContextPipe(Pipe):
         Tell that it was entered. Reactor thread only; blocks never.
         """
         self.is_entered = True
-        self.pauses.append(None)  # see the head of this file
+        self.pauses.append(None)  # see _drive()
         self.items.append(value)
         self.release()
 
@@ -118,10 +110,12 @@ async def _drive(
         async with manager as value:
             pipe.enter(value)
             del value
+            # 1. The ticket has been put down, and then this looks at is_left, and pauses.
             while not pipe.is_left:
                 await pipe.pause()
+                # A thread that looks for the item may take the ticket: then begin at 1 again.
                 if not pipe.is_left:
-                    pipe.pauses.append(None)  # before looking
+                    pipe.pauses.append(None)
             own = pipe.error
             # Here, for in a coroutine of its own StopIteration would become another error.
             if own is not None:
@@ -248,7 +242,9 @@ class ContextConsumer(Consumer):
         if pipe.generation != bridge.generation:  # it is the parent's, and exits there
             return False
         pipe.error = error
-        pipe.is_left = True  # before the ticket is looked for; see the head of this file
+        # 2. Set before the ticket is looked for, which resumes the body: so that finds one of the
+        # two as it comes to pause; see _drive().
+        pipe.is_left = True
         if get_ident() == bridge.reactor_thread:
             pipe.ask()
             self.closer.disarm()  # only now: what has not been told yet would not be

@@ -8,15 +8,9 @@ What must always hold:
 3. A consumer waits only while there is no item, and somebody is to release it.
 
 The driver puts the ticket down before the last item that there is room for; a consumer that takes
-items, or finds none, looks for it afterwards:
-
-1. The driver puts down the ticket, then appends the item, then looks whether that is gone already.
-   If it is, and it gets the ticket back, it goes on.
-2. The consumer takes an item, or finds none, then looks for the ticket. If it gets it, it has the
-   reactor thread resume the driver.
-
-Verdict: one of them sees what the other did, and the ticket is one person's. By the time the
-reactor thread comes to resume it, the driver has paused: both are in that thread.
+items, or finds none, looks for it afterwards. One of them sees what the other did, and the ticket
+goes to one. By the time the reactor thread comes to resume it, the driver has paused: both are in
+that thread.
 
 Threads: put(), pause() and resume() are the reactor thread's; the rest is the consumer's, of whom
 there is one at a time (``free``). ``is_closed`` may be set by any thread. No locks: single
@@ -109,11 +103,12 @@ class Pipe:
         items = self.items
         is_full = len(items) + 1 >= self.size  # nobody else appends
         if is_full:
-            self.pauses.append(None)  # before the item; see the head of this file
+            self.pauses.append(None)  # 1. before the item; see ask()
         items.append(item)
         self.handed_over += 1
         if self.wake is not None:  # after appending
             self.release()
+        # 2. The item may be gone already: if this gets the ticket back, it goes on.
         if is_full and not (len(items) <= self.half and discard(self.pauses, None)):
             self._breath = _BATCH
             return True
@@ -155,7 +150,8 @@ class Pipe:
 
     def ask(self) -> None:
         """
-        Have the driver go on, if it pauses. For the consumer; blocks never.
+        Have the driver go on, if it pauses. For the consumer, after it has taken an item or found
+        none; blocks never.
         """
         if self.pauses and discard(self.pauses, None):
             try:
