@@ -188,7 +188,9 @@ class EventLoop:
         self._prepare()  # before there is a lock that a forked child would find held
         with self._setup_lock:
             if self._is_set_up:
-                self._check(choice)
+                running = self._reactor
+                if running is not None:  # else it has ended just now
+                    choice.check(running, self._loop_factory)
                 return
             if self._is_starting:
                 return
@@ -221,11 +223,6 @@ class EventLoop:
 
     def _make_watchdog(self, reactor: Reactor) -> Watchdog:
         return self._new_watchdog(reactor, self.bridge, self._start_thread, self._stall_warning)
-
-    def _check(self, choice: Choice) -> None:
-        reactor = self._reactor
-        if reactor is not None:  # else it has ended just now
-            choice.check(reactor, self._loop_factory)
 
     def _start(self, with_logs: bool, choice: Choice) -> None:
         if self._is_exiting:
