@@ -81,23 +81,12 @@ class Made(Deferral):
         return f"a Deferred made in {Place.__str__(self)}"
 
 
-class Gathering(Place):
+class Number(Place):
     """
-    A ``DeferredList``, and the result of ``gatherResults()``: several Deferreds.
+    How many Deferreds of a ``DeferredList``, or of ``gatherResults()``, have not fired: the chain
+    goes on with the first of them. Or how much of a very long chain is left out.
 
-    The function tells how many of them have not fired, in words; there is no file. The chain goes
-    on with the first of them.
-    """
-
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        return self.function
-
-
-class Omission(Place):
-    """
-    The middle of a very long chain, which is left out; the function tells how much, in words.
+    The function tells it in words; there is no file.
     """
 
     __slots__ = ()
@@ -125,7 +114,7 @@ def awaits(operation: object) -> tuple[Place, ...]:
             seen.add(id(here))
             here = _next(here, found)
     if len(found) > 2 * _TOLD:
-        omitted = Omission(f"{len(found) - 2 * _TOLD} more", "", 0)
+        omitted = Number(f"{len(found) - 2 * _TOLD} more", "", 0)
         found[_TOLD:-_TOLD] = [omitted]
     return tuple(found)
 
@@ -180,7 +169,7 @@ def _below_deferred(deferred: Any, found: list[Place]) -> object:
     gathered: Any = getattr(deferred, "_deferredList", None)
     if gathered is not None:
         left = [one for one in gathered if not one.called or one.paused]
-        found.append(Gathering(f"{len(left)} of {len(deferred.resultList)} Deferreds", "", 0))
+        found.append(Number(f"{len(left)} of {len(deferred.resultList)} Deferreds", "", 0))
         return cast("object", next(iter(left), None))
     found.append(_end(deferred, canceller))
     return None
