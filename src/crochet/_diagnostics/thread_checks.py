@@ -30,6 +30,7 @@ from twisted.internet.defer import Deferred, getDebugging, setDebugging
 
 from .. import _errors
 from .._core.bridge import Bridge
+from .._reactor.reactor import METHODS
 from .._threads.threads import name_of_thread
 from .frames import is_ours
 from .in_loop import wants_debug
@@ -39,11 +40,9 @@ from .in_loop import wants_debug
 # out of the reactor beforehand has the unwrapped one. Transports use them in the end: to write to
 # one from another thread is seen as reactor.addWriter().
 _REACTOR = (
-    *("callLater", "callWhenRunning", "stop", "crash", "spawnProcess"),
-    *("addReader", "addWriter", "removeReader", "removeWriter"),
-    *("connectTCP", "connectSSL", "connectUNIX", "connectUNIXDatagram"),
-    *("listenTCP", "listenSSL", "listenUNIX", "listenUNIXDatagram", "listenUDP"),
-    *("listenMulticast", "adoptStreamPort", "adoptStreamConnection", "adoptDatagramPort"),
+    *METHODS,
+    *("crash", "addReader", "addWriter", "removeReader", "removeWriter"),
+    *("connectUNIXDatagram", "listenUNIXDatagram"),
 )
 # What makes a Deferred the reactor's, if done in its thread: to make it, to give it a callback or
 # to await it there, which is the same. One that no reactor thread has touched may be fired

@@ -20,25 +20,7 @@ from typing import Any
 
 from .._core.bridge import Bridge
 from .._core.decorators import Decorators
-
-# Those that return at once, and no Deferred.
-_METHODS = (
-    "adoptDatagramPort",
-    "adoptStreamConnection",
-    "adoptStreamPort",
-    "callLater",
-    "callWhenRunning",
-    "connectSSL",
-    "connectTCP",
-    "connectUNIX",
-    "listenMulticast",
-    "listenSSL",
-    "listenTCP",
-    "listenUDP",
-    "listenUNIX",
-    "spawnProcess",
-    "stop",
-)
+from .._reactor.reactor import METHODS
 
 
 class Carried:
@@ -56,7 +38,7 @@ class Carried:
         """
         Replace the methods, but for those that somebody else has replaced. Blocks never.
         """
-        for name in _METHODS:
+        for name in METHODS:
             method = getattr(self._reactor, name, None)
             if method is not None and name not in vars(self._reactor):
                 self._replaced[name] = carried = self._carry(method)

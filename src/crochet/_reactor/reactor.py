@@ -40,6 +40,16 @@ class Reactor(Protocol):
     def removeSystemEventTrigger(self, triggerID: object) -> None: ...
 
 
+# Its methods that programs call, and that are for its thread only. They return at once, and no
+# Deferred.
+METHODS = (
+    *("callLater", "callWhenRunning", "stop", "spawnProcess"),
+    *("connectTCP", "connectSSL", "connectUNIX"),
+    *("listenTCP", "listenSSL", "listenUNIX", "listenUDP", "listenMulticast"),
+    *("adoptStreamPort", "adoptStreamConnection", "adoptDatagramPort"),
+)
+
+
 def import_reactor() -> Reactor:
     """
     Return the process's reactor, installing the default one if the program has installed none.
