@@ -11,7 +11,6 @@ import datetime
 import http.client
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +27,8 @@ from twisted.internet.defer import succeed
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 
+from support.chromium import running_chromium
+
 pytest.importorskip("flask", reason="the demo needs flask, which is not installed")
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,14 +39,6 @@ from demo.bounds import Bounded  # noqa: E402
 from demo.tour import STEPS, Visitor  # noqa: E402 - the checkout is not installed, so see above
 
 BOUND = 60.0  # seconds; more than anything here takes. To reach it is a failure.
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-CHROMEDRIVER = shutil.which("chromedriver")
-CHROMIUM_OPTIONS = """
-    --headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run
-    --disable-background-networking --disable-component-update --disable-sync
-    --disable-dev-shm-usage --window-size=1100,900
-"""
 
 
 class Site(NamedTuple):
@@ -943,32 +936,10 @@ class Browser:
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """
-    Debian's Chromium, driven by the chromedriver that comes with it.
+    The browser of this module's tests.
     """
-    pytest.importorskip("selenium", reason="no browser tests: selenium is not installed")
-    missing = [
-        name
-        for name, path in [("chromium", CHROMIUM), ("chromium-driver", CHROMEDRIVER)]
-        if path is None
-    ]
-    if missing:
-        pytest.skip(f"no browser tests: {' and '.join(missing)} not installed (Debian packages)")
-    from selenium.webdriver import Chrome, ChromeOptions
-    from selenium.webdriver.chrome.service import Service
-
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM
-    for option in CHROMIUM_OPTIONS.split():
-        options.add_argument(option)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    # The path is given, so that selenium looks for no driver and downloads none.
-    chrome = Chrome(options=options, service=Service(CHROMEDRIVER))
-    try:
-        chrome.set_page_load_timeout(BOUND)
-        chrome.set_script_timeout(BOUND)
+    with running_chromium(tmp_path_factory.mktemp("chromium"), BOUND) as chrome:
         yield chrome
-    finally:
-        chrome.quit()
 
 
 @pytest.fixture
