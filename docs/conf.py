@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -48,6 +49,8 @@ html_css_files = ["crochet.css"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 # Headings are link targets by their text, as where Markdown is shown without Sphinx.
 myst_heading_anchors = 3
+# Dashes only. Quotes stay as they are typed: much of what is quoted is code, or an error's text.
+smartquotes_action = "D"
 
 # A link or a type that leads nowhere is a warning, and `make docs` takes that for an error.
 nitpicky = True
@@ -66,7 +69,12 @@ autodoc_typehints = "signature"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 72
 napoleon_numpy_docstring = False
-napoleon_custom_sections = [("The decorated function raises", "params_style")]
+napoleon_custom_sections = [
+    (f"The {what} raises", "params_style")
+    for what in ("decorated function", "iterator", "with statement")
+]
+strip_signature_backslash = True  # or a parameter's name loses the underscore that it ends with
+html_search_scorer = str(Path(__file__).with_name("search_order.js"))
 
 # What is copied is the code, without prompts and without what it prints.
 copybutton_prompt_text = r">>> |\.\.\. |\$ |In \[\d+\]: "
@@ -106,11 +114,34 @@ def _shorten(*arguments: Any) -> tuple[str | None, str | None]:
     """
     Say ``float`` for what can be made one, as type checkers do.
     """
-    signature, returned = (
-        text and re.sub(r"[~\w.]*SupportsFloat \| [~\w.]*SupportsIndex", "float", text)
-        for text in arguments[-2:]
-    )
-    return signature, returned
+
+    def shorten(text: str | None) -> str | None:
+        text = text and re.sub(r"[~\w.]*SupportsFloat \| [~\w.]*SupportsIndex", "float", text)
+        text = text and re.sub(r"\bSeconds\b", "float | None", text)
+        return text and text.replace("SupportsIndex", "int")
+
+    return shorten(arguments[-2]), shorten(arguments[-1])
+
+
+def _put_types_beside_names(*arguments: Any) -> None:
+    """
+    Show an attribute's type where its name is, and not in a field of its own.
+    """
+    lines = arguments[-1]
+    attribute = r"^(\.\. attribute:: \w+\n)(.*?)^(   :type: [^\n]*\n)"
+    lines[:] = re.sub(attribute, r"\1\3\2", "\n".join(lines), flags=re.M | re.S).split("\n")
+
+
+def _let_code_break(app: Any, page: str, template: str, context: dict[str, Any], _: object) -> None:
+    """
+    Let long names in code be broken after an underscore, a dot and the like, on a narrow screen.
+    """
+    for part in {"body", "title"} & {*context}:
+        context[part] = re.sub(
+            r'(?<=<span class="pre">)[^<]+',
+            lambda code: re.sub(r"(?<=[^\W_])([_./(=\[])(?=[^\W_])", r"\1<wbr>", code[0]),
+            context[part],
+        )
 
 
 def _check_the_end(app: object, error: Exception | None) -> None:
@@ -135,4 +166,6 @@ def setup(app: Any) -> None:
         analyzer.overloads.clear()
     app.add_node(graphviz, override=True, html=(_draw, None))
     app.connect("autodoc-process-signature", _shorten)
+    app.connect("autodoc-process-docstring", _put_types_beside_names, priority=900)
+    app.connect("html-page-context", _let_code_break)
     app.connect("build-finished", _check_the_end)

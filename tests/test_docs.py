@@ -22,7 +22,6 @@ import doctest
 import faulthandler
 import importlib.util
 import inspect
-import json
 import os
 import re
 import subprocess
@@ -33,11 +32,12 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote_plus, unquote
 
 import pytest
 
 import crochet
+from support.chromium import running_chromium
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -383,31 +383,39 @@ def test_the_changelog_knows_this_version() -> None:
     assert f"## [{crochet.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
-    Sphinx finds every page, every link and every documented object, and no reactor is installed.
+    The folder of the built site. Sphinx finds every page, every link and every documented object.
     """
     needed = ("sphinx", "furo", "myst_parser", "sphinx_copybutton", "sphinx_inline_tabs")
     for package in needed:
         pytest.importorskip(package, reason="building the site needs it")
-    options = ["-W", "--keep-going", "-q", "-b", "html", "-d", str(tmp_path / "doctrees")]
+    folder = tmp_path_factory.mktemp("site")
+    options = ["-W", "--keep-going", "-q", "-b", "html", "-d", str(folder / "doctrees")]
     result = subprocess.run(
-        [sys.executable, "-m", "sphinx", *options, str(DOCS), str(tmp_path / "html")],
+        [sys.executable, "-m", "sphinx", *options, str(DOCS), str(folder / "html")],
         capture_output=True,
         text=True,
         timeout=5 * BOUND,
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "EventualResult" in (tmp_path / "html" / "reference" / "api.html").read_text()
-    check_links(tmp_path / "html")
-    index = (tmp_path / "html" / "searchindex.js").read_text()
-    check_search(json.loads(index.removeprefix("Search.setIndex(").removesuffix(")")))
+    return folder / "html"
 
 
-def check_links(site: Path) -> None:
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """
-    Follow each link from a page of *site* to another, or to a place on one.
+    The browser that looks at it.
+    """
+    with running_chromium(tmp_path_factory.mktemp("chromium"), BOUND) as chrome:
+        yield chrome
+
+
+def test_the_links_of_the_site_lead_somewhere(site: Path) -> None:
+    """
+    Each from a page to another, or to a place on one.
     """
     texts = {path.resolve(): path.read_text() for path in site.rglob("*.html")}
     places = {path: {*re.findall(r' id="([^"]+)"', text), ""} for path, text in texts.items()}
@@ -422,30 +430,82 @@ def check_links(site: Path) -> None:
                 assert file.exists(), f"{path.name}: {target}"
 
 
-# What a reader may type, and the page that is to be among the first. A page is if each word is in
-# its title, or in the title of one of its sections.
+# What a reader may type, and the page that is found first: one that answers, and for a name the
+# reference of that name.
 SEARCHES = {
-    "cancel download": "howto/deadlines",
-    "progress": "howto/progress",
-    "stream": "howto/streams",
-    "workers": "howto/production",
-    "hang": "howto/troubleshooting",
-    "hangs": "howto/debugging",
-    "futures": "explanation/futures-and-deferreds",
-    "install": "installation",
-    "celery": "howto/celery",
+    "cancel download": "howto/deadlines.html",
+    "cancel": "howto/deadlines.html",
+    "timeout": "howto/deadlines.html",
+    "progress": "howto/progress.html",
+    "stream": "howto/streams.html",
+    "streams": "howto/streams.html",
+    "workers": "howto/production.html",
+    "gunicorn": "howto/production.html",
+    "hang": "howto/debugging.html",
+    "hangs": "howto/debugging.html",
+    "deadlock": "explanation/deadlocks.html",
+    "futures": "howto/asyncio.html",
+    "exit": "explanation/exit.html",
+    "install": "installation.html",
+    "django": "howto/django.html",
+    "celery": "howto/celery.html",
+    "jupyter": "howto/notebooks.html",
+    "pytest": "howto/pytest.html",
+    "wait_for": "reference/api.html#crochet.wait_for",
+    "EventualResult": "reference/api.html#crochet.EventualResult",
+    "gather": "reference/api.html#crochet.gather",
 }
 
 
-def check_search(index: dict[str, Any]) -> None:
+@pytest.mark.parametrize("words", SEARCHES)
+def test_the_search_finds_the_page_that_answers_first(site: Path, browser: Any, words: str) -> None:
     """
-    Look *SEARCHES* up in the index that the site's search uses.
+    By the site's own search, in a browser.
     """
-    from sphinx.search.en import SearchEnglish
+    from selenium.webdriver.support.wait import WebDriverWait
 
-    stem = SearchEnglish({}).stem
-    for words, page in SEARCHES.items():
-        for word in words.split():
-            found = index["titleterms"].get(stem(word), [])
-            pages = found if isinstance(found, list) else [found]
-            assert page in [index["docnames"][number] for number in pages], (word, page)
+    browser.get(f"{(site / 'search.html').as_uri()}?q={quote_plus(words)}")
+    first = "return document.querySelector('#search-results li a')?.getAttribute('href')"
+    found = WebDriverWait(browser, BOUND).until(lambda _: browser.execute_script(first))
+    assert re.sub(r"\?[^#]*", "", found) == SEARCHES[words]
+
+
+# What is wrong on a page, as a script of the browser's sees it: wider than the screen; markup that
+# is shown as it was written; a section, or a word that is to be explained, with nothing behind it.
+LOOK = r"""
+    const article = document.querySelector("article"), wrong = [];
+    const screen = document.documentElement.clientWidth;
+    const wide = document.documentElement.scrollWidth;
+    if (wide > screen) wrong.push(`${wide} pixels wide, on ${screen}`);
+    for (const part of article.querySelectorAll("section"))
+      if (part.children.length < 2) wrong.push(`empty: ${part.textContent}`);
+    for (const name of article.querySelectorAll("dl.field-list > dt"))
+      if (name.textContent.startsWith("Type")) wrong.push(`field: ${name.parentNode.textContent}`);
+    const texts = document.createTreeWalker(article, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      const text = texts.currentNode;
+      if (!text.parentElement.closest("pre, code, .sig, script, style"))
+        if (/`|:::|\*\*\w|\]\(|\{(doc|ref)\}|^\s*:\w+:|<!--/.test(text.data))
+          wrong.push(`markup: ${text.data}`);
+    }
+    return wrong;
+"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page_fits_and_shows_no_markup(site: Path, browser: Any, width: int) -> None:
+    """
+    On a desk and on a phone.
+    """
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        wrong = {}
+        for page in sorted(site.rglob("*.html")):
+            if page.name not in ("genindex.html", "search.html"):
+                browser.get(page.as_uri())
+                wrong[page.relative_to(site).as_posix()] = browser.execute_script(LOOK)
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert len(wrong) > 50
+    assert {page: faults for page, faults in wrong.items() if faults} == {}

@@ -537,7 +537,7 @@ def context_in_reactor(timeout: Seconds, *, grace: Seconds = 1.0) -> Contexting:
             is a generator function, also an async one, or cannot be called.
         ValueError: one of them is negative, or NaN.
 
-    The ``with`` statement raises:
+    The with statement raises:
         TimeoutError: the enter, or the exit, has taken too long and was told to cancel.
         DeadlockError: this is the reactor thread. Nothing was run.
         RuntimeError: :func:`setup` has not been called, or the context was entered before.

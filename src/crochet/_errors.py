@@ -32,7 +32,7 @@ class Place(NamedTuple):
     """
     A line of a function that is being carried out, or waits there.
 
-    Args:
+    Attributes:
         function: its name, with its class's.
         file: the file's whole name.
         line: counted from 1.
@@ -65,7 +65,7 @@ class TimeoutError(builtins.TimeoutError):
     """
     An operation has not answered in the time it was given.
 
-    It is a builtin :class:`TimeoutError`, too, so ``except TimeoutError`` catches it with or
+    It is a builtin ``TimeoutError``, too, so ``except TimeoutError`` catches it with or
     without an import. Programs may subclass it and may raise it with texts of their own.
 
     Attributes:

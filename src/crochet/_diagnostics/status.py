@@ -63,8 +63,11 @@ class Lag(NamedTuple):
     """
     How long calls had to wait lately until the reactor thread came to them, in seconds.
 
-    Of the last hundred bursts of calls, at most one a millisecond, it is measured for the first
-    call.
+    It is measured for the first call of a burst, at most once a millisecond.
+
+    Attributes:
+        median: of the last hundred bursts.
+        maximum: of the same.
     """
 
     median: float

@@ -22,7 +22,7 @@ class CrochetReactor:
         """
         Let this test leave something behind on purpose.
 
-        Call it from any thread. Blocks never.
+        Call it from any thread. Never blocks.
 
         Args:
             kinds: ``"operations"``, ``"delayed_calls"``, ``"readers"``, ``"errors"``; none for

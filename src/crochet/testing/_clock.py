@@ -76,7 +76,7 @@ class CrochetClock(Clock):
 
         What a timed call raises is logged, as by the reactor.
 
-        Call it from the test's thread. Blocks never.
+        Call it from the test's thread. Never blocks.
 
         Args:
             amount: seconds.
@@ -90,7 +90,7 @@ class CrochetClock(Clock):
         """
         Let this test leave something behind on purpose.
 
-        Call it from the test's thread. Blocks never.
+        Call it from the test's thread. Never blocks.
 
         Args:
             kinds: ``"operations"``, ``"delayed_calls"``, ``"errors"``; none for all.
