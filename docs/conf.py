@@ -138,7 +138,7 @@ def _let_code_break(app: Any, page: str, template: str, context: dict[str, Any],
     """
     for part in {"body", "title"} & {*context}:
         context[part] = re.sub(
-            r'(?<=<span class="pre">)[^<]+',
+            r'(?<=<span class="pre">)[^<]{16,}',
             lambda code: re.sub(r"(?<=[^\W_])([_./(=\[])(?=[^\W_])", r"\1<wbr>", code[0]),
             context[part],
         )

@@ -474,9 +474,8 @@ def test_the_search_finds_the_page_that_answers_first(site: Path, browser: Any, 
 # is shown as it was written; a section, or a word that is to be explained, with nothing behind it.
 LOOK = r"""
     const article = document.querySelector("article"), wrong = [];
-    const screen = document.documentElement.clientWidth;
-    const wide = document.documentElement.scrollWidth;
-    if (wide > screen) wrong.push(`${wide} pixels wide, on ${screen}`);
+    for (const part of [article.closest(".content"), document.documentElement])
+      if (part.scrollWidth > part.clientWidth) wrong.push(`${part.scrollWidth} pixels wide`);
     for (const part of article.querySelectorAll("section"))
       if (part.children.length < 2) wrong.push(`empty: ${part.textContent}`);
     for (const name of article.querySelectorAll("dl.field-list > dt"))
