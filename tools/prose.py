@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,17 +94,16 @@ def texts() -> Iterator[tuple[str, str]]:
     for path in pages:
         if "_build" not in path.parts and path.name not in GENERATED:
             yield path.relative_to(ROOT).as_posix(), path.read_text()
-    import crochet
-
-    for name in crochet.__all__:
-        value = getattr(crochet, name)
-        if not callable(value):
-            continue
-        yield f"crochet.{name}", inspect.getdoc(value) or ""
-        members = vars(value).items() if isinstance(value, type) else ()
-        for member, inner in members:
-            if not member.startswith("_"):
-                yield f"crochet.{name}.{member}", inspect.getdoc(inner) or ""
+    for module in map(import_module, ("crochet", "crochet.scrapy", "crochet.testing")):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if not callable(value):
+                continue
+            yield f"{module.__name__}.{name}", inspect.getdoc(value) or ""
+            members = vars(value).items() if isinstance(value, type) else ()
+            for member, inner in members:
+                if not member.startswith("_"):
+                    yield f"{module.__name__}.{name}.{member}", inspect.getdoc(inner) or ""
 
 
 def faults_by_words(where: str, text: str) -> Iterator[Fault]:

@@ -330,7 +330,7 @@ def wait_for(
     Make a decorator for functions that run in the reactor thread and are waited for.
 
     Calling ``wait_for(timeout)(f)(x)`` is like calling ``run_in_reactor(f)(x).wait(timeout)``,
-    but that a wait that ends for lack of time, by Ctrl-C or by any other exception cancels
+    except that a wait that ends for lack of time, by Ctrl-C or by any other exception cancels
     the operation, gives it *grace* seconds to clean up behind itself, and only then raises.
     A second Ctrl-C raises at once. The TimeoutError's ``ended`` says whether its
     Deferred had fired by then, and so does a note on any other exception (from Python 3.11 on).

@@ -531,7 +531,7 @@ def foreign_call(what: str, line: str, here: str, there: str) -> RuntimeError:
     return RuntimeError(
         f"{what}() was called in {here}, {line}, and it is for the reactor thread only, {there}. "
         "Do this in a function decorated with @run_in_reactor or @wait_for(timeout), or hand it to "
-        "reactor.callFromThread(). (CROCHET_DEBUG is set; without it this would go unnoticed.)"
+        "reactor.callFromThread(). (CROCHET_DEBUG is set; without it this would raise nothing.)"
     )
 
 

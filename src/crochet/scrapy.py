@@ -54,7 +54,7 @@ def crawl(
 
     Scrapy's setting ``TWISTED_REACTOR``, if it is set at all, has to name the reactor that runs:
     ``setup(reactor="asyncio")`` runs the one that its projects ask for, and spiders that await
-    asyncio's awaitables need. Its default is not taken for a wish. Scrapy goes on logging to
+    asyncio's awaitables need. Its default does not matter. Scrapy goes on logging to
     ``logging`` by itself. Scrapy 2.13 and later will do.
 
     Call it from any thread. Blocks for the import of Scrapy, the first time.

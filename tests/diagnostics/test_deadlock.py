@@ -323,7 +323,9 @@ class TestOthers:
         scene.begin(locks.hold, scene.wait)
         scene.reactor(locks.take_with)
         blocked = scene.seen(lambda blocked: "an event" not in blocked.text)
-        assert blocked.text.endswith("for the lock 'self.lock', which does not say who has it.")
+        assert blocked.text.endswith(
+            "for the lock 'self.lock', which does not say which thread holds it."
+        )
         assert not blocked.is_certain
 
     def test_work(self, scene: Scene) -> None:

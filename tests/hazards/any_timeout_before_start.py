@@ -31,7 +31,7 @@ def hazard():
     way_out.set()
     check(isinstance(outcome, bridge.timed_out), f"no timeout: {outcome!r}")
     check_alive()
-    check(not ran.is_set(), "its body ran, after its caller was told of a timeout")
+    check(not ran.is_set(), "its body ran, after its caller got a timeout")
     return "its body never ran"
 
 

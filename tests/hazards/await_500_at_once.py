@@ -74,7 +74,7 @@ def hazard():
         stalls.append(stall)
     best = 1000 * min(stalls)
     check(min(stalls) < STALL, f"the loop stands still for {best:.0f} ms at best of {ROUNDS}")
-    return f"no thread more, the loop stands still for {best:.0f} ms, the {len(stalls)}. time"
+    return f"no thread more, the loop stands still for {best:.0f} ms, at best of {len(stalls)}"
 
 
 judge(hazard)

@@ -32,7 +32,7 @@ def hazard():
     refusal_of(late, crochet.TimeoutError)
     may_go_on.set()
     settled()
-    check(not runs, "its caller was told of a timeout, and it ran later")
+    check(not runs, "its caller got a timeout, and it ran later")
     return "withdrawn"
 
 

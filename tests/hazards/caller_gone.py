@@ -177,7 +177,7 @@ def check_race():
     gone = [outcome for _, outcome in told if isinstance(outcome, RuntimeError)]
     for each in gone:
         check_clear(each)
-    return f"{len(done)} errands run, {len(gone)} told that nobody waits, none lost"
+    return f"{len(done)} functions run, {len(gone)} refused as nobody waits, none lost"
 
 
 def hazard():

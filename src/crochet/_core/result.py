@@ -127,7 +127,7 @@ class EventualResult(Generic[T_co]):
 
     def result(self, timeout: Seconds = None) -> T_co:
         """
-        Do as :meth:`wait` does, by the name that futures have for it.
+        Do as :meth:`wait` does, under the name that futures use.
 
         Call it from any thread but the reactor's; once :meth:`done`, from that one, too.
         Blocks up to *timeout* seconds.
@@ -239,7 +239,7 @@ class EventualResult(Generic[T_co]):
         once; a second ``stash()`` gives a second number.
 
         The number is random and cannot be guessed: it may be given to a visitor, in a session or
-        a hidden form field. It is good in this process, or in all that share the stash that was
+        a hidden form field. It is valid in this process, or in all that share the stash that was
         given to :func:`setup`.
 
         Call it from any thread. Never blocks, but for a stash that processes share: until that has

@@ -341,7 +341,7 @@ def _lock_in(frame: FrameType, body: Call | None) -> _Link | None:
                 what = f"for the lock {name!r}, which {_quoted(owner)} has"
                 return _Link(what, place_of(frame, body), to=owner, has_timeout=has_timeout)
         elif isinstance(lock, _LOCK) and lock.locked():
-            what = f"for the lock {name!r}, which does not say who has it"
+            what = f"for the lock {name!r}, which does not say which thread holds it"
             return _Link(what, place_of(frame, body), has_timeout=has_timeout)
     return None
 

@@ -107,7 +107,7 @@ class Channel(AsyncIterator[T], Generic[T]):
     @property
     def dropped(self) -> int:
         """
-        How many items were dropped, for nobody took them in time.
+        How many items were dropped, because nobody took them in time.
         """
         return self._dropped
 
