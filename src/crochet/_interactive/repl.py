@@ -20,6 +20,7 @@ import __future__
 
 import argparse
 import ast
+import asyncio
 import builtins
 import codeop
 import sys
@@ -219,7 +220,7 @@ def main(crochet: Any) -> int:
     carried.start()
     module = sys.modules["__main__"] = ModuleType("__main__")
     namespace = vars(module)
-    namespace.update(__builtins__=builtins, crochet=crochet, reactor=reactor)
+    namespace.update(__builtins__=builtins, asyncio=asyncio, crochet=crochet, reactor=reactor)
     if file[0] != "<":
         namespace["__file__"] = file
     repl = Repl(event_loop.calls, namespace, file)
@@ -228,7 +229,7 @@ def main(crochet: Any) -> int:
             return repl.run_all(source)
         ask, advice = choose_prompt(namespace)
         print(f"Crochet {crochet.__version__}, Python {sys.version.split()[0]}")
-        print("`await` anything; `crochet` and `reactor` are there. Ctrl-D ends.")
+        print("`await` anything; `asyncio`, `crochet` and `reactor` are imported. Ctrl-D ends.")
         if advice:
             print(advice)
         repl.interact(ask)
