@@ -131,6 +131,8 @@ class TestCells:
                 run(cell, "ZeroDivisionError")
             run("slow()", "TimeoutError")
             run("await fail(LookupError())", "LookupError")
+            run("slow = crochet.run_in_reactor(slow.__wrapped__)()")
+            run("print(crochet.status()); slow.cancel()")
             '''
         ).stdout
         assert shown.count("ZeroDivisionError: division by zero") == 3
@@ -138,6 +140,7 @@ class TestCells:
         # The last frame is always shown: of an error that was not raised in code of the program's.
         assert re.findall(r"_(?:core|interactive)/(\w+).py", shown) == ["waiting", "failure"]
         assert re.search(r"waits in Cell In\[\d+\], line \d+ slow\(\)", shown), shown[-2000:]
+        assert re.search(r"slow\(\) +Cell In\[\d+\], line 1 ", shown), shown[-2000:]
 
     def test_can_be_run_again(self) -> None:
         """

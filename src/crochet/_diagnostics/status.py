@@ -12,7 +12,6 @@ holds any more is to log its error.
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -291,7 +290,7 @@ def _head(status: Status) -> list[str]:
 def _table(calls: tuple[CallInFlight, ...]) -> list[str]:
     rows = [("age", "state", "function", "called at", "waits in")] if calls else []
     for call in calls[:_ROWS]:
-        place = f"{os.path.basename(call.file)}:{call.line}" if call.file is not None else "-"
+        place = "-" if call.file is None else str(Place("<module>", call.file, call.line or 0))
         waits = told(call.waits_on) or "-"
         if call.details:
             # A body at a `yield` waits on what its driver does, which says nothing.
