@@ -1,9 +1,10 @@
 """
 What a stream's driver awaits until it is to go on.
 
-In a task of asyncio's that is this, something like a future, used over and over, for a Deferred
-would go through several hands for each item; elsewhere a Deferred. What must always hold: the task
-goes on in the same turn in which it is resumed; cancelled, it is thrown CancelledError.
+In a task of asyncio's that is something like a future, elsewhere something like a Deferred, used
+over and over, for a Deferred of its own would go through several hands for each item. What must
+always hold: what awaits goes on in the same turn in which it is resumed; cancelled, it is thrown
+CancelledError.
 
 Threads: all of it is for the loop's thread only.
 """
@@ -18,7 +19,8 @@ from contextlib import suppress
 from contextvars import Context
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
 Wakeup = Callable[[Any], object]
 
@@ -81,6 +83,36 @@ class TaskPause:
                 raise error
         finally:
             del error  # its traceback holds this frame
+
+
+class DeferredPause(Deferred[None]):
+    """
+    A pause of the one coroutine that awaits it, and that Twisted drives: it asks a Deferred for no
+    more than this.
+    """
+
+    _wakeup: tuple[Wakeup, tuple[Any, ...]] | None = None
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield self
+
+    def addBoth(self, callback: Wakeup, *args: Any) -> Any:  # type: ignore[override]
+        self._wakeup = callback, args
+
+    def callback(self, result: object) -> None:
+        """
+        Have the coroutine go on.
+        """
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None:
+            resume, args = wakeup
+            resume(result, *args)
+
+    def cancel(self) -> None:
+        """
+        Have it go on with a CancelledError.
+        """
+        self.callback(Failure(CancelledError()))  # type: ignore[no-untyped-call]
 
 
 def new_pause() -> TaskPause | Deferred[None]:

@@ -23,12 +23,10 @@ from asyncio.events import _get_running_loop
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from twisted.internet.defer import Deferred
-
 from .._core.bridge import Bridge
 from .._core.call import Call
 from .._threads.primitives import discard
-from .pause import TaskPause
+from .pause import DeferredPause, TaskPause
 
 # So many items are handed over at most before the reactor looks at anything else.
 _BATCH = 100
@@ -81,8 +79,8 @@ class Pipe:
         self.is_ending: bool = False
         self.handed_over: int = 0  # reactor thread writes; for status()
         # Reactor thread only: what the driver awaits, and what it always does.
-        self._paused: Deferred[None] | TaskPause | None = None
-        self._pause: TaskPause | None = None
+        self._paused: DeferredPause | TaskPause | None = None
+        self._pause: DeferredPause | TaskPause | None = None
         self._breath = _BATCH  # likewise
 
     @property
@@ -127,10 +125,7 @@ class Pipe:
         """
         if self._pause is None:
             loop = _get_running_loop()
-            if loop is None:
-                paused = self._paused = Deferred[None]()
-                return paused
-            self._pause = TaskPause(loop)
+            self._pause = DeferredPause() if loop is None else TaskPause(loop)
         self._paused = self._pause
         return self._pause
 
