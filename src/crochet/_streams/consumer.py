@@ -127,9 +127,10 @@ class Consumer:
         that awaits an item. Blocks never.
         """
         try:
-            # This also has the bridge hold the call, and so the driver: in a garbage collection
-            # that finds it together with the stream Python would close the body, anywhere.
-            self.call.add_callback(at_end or partial(self.pipe.release))
+            # The bridge is to hold the call, and so the driver: in a garbage collection that finds
+            # it together with the stream Python would close the body, anywhere.
+            self.bridge.watched.add(self.call)
+            self.call.callbacks[at_end or partial(self.pipe.release)] = None  # these do not raise
             self.bridge.submit(self.call)
         except BaseException:
             self.close_soon()
@@ -195,21 +196,25 @@ class Consumer:
 
     def _wait(self, limit: float, is_beat: bool) -> object:
         pipe, bridge, waiter = self.pipe, self.bridge, self.waiter
+        call, items = self.call, pipe.items
         pipe.wake = self.wake  # before looking; see the heads of closing.py and of pipe.py
-        is_open = bridge.mark[0] and not (pipe.items or pipe.is_closed or self._is_parents())
-        is_plain = get_bound() is None and self.progress is None
-        if not is_open or self.call.outcome is not PENDING or not is_plain:
+        # (In a forked child that has noticed it no call of the parent's is pending.)
+        is_open = call.outcome is PENDING and bridge.mark[0] and not (items or pipe.is_closed)
+        if not is_open or self.progress is not None or get_bound() is not None:
             return self._wait_on(ItemWait(limit), None, is_beat)
-        # Mostly the item is there before anything else need be known.
+        # Mostly the item is there, or the end, before anything else need be known.
         began = clock.monotonic()
         patience = timeouts.LONGEST
         pipe.ask()
-        bridge.waits[waiter] = get_ident(), self.call
+        bridge.waits[waiter] = get_ident(), call
         task = waiter.wait(limit if limit < patience else patience)
         bridge.waits.pop(waiter, None)
-        is_there = pipe.items and pipe.half < 0 and not pipe.is_closed
-        if task is None and is_there and bridge.mark[0] and not self._is_parents():
-            return pipe.items.popleft()
+        if task is None and bridge.mark[0] and not pipe.is_closed:
+            if call.outcome is PENDING:
+                if items and pipe.half < 0:
+                    return items.popleft()
+            elif not (items or bridge.handoff.turns or self._is_parents()):
+                return OVER
         return self._wait_on(ItemWait(limit, began), task, is_beat)
 
     def _wait_on(self, wait: ItemWait, task: Task | None, is_beat: bool) -> object:

@@ -164,32 +164,6 @@ def _add_history(raised: BaseException, error: BaseException) -> None:
         set_context(last, error)
 
 
-class _Block:
-    """
-    A ``with`` block, whose waits are to end when its context does.
-
-    It has no destructor, which would take a signal's exception for its own, and Python drops those:
-    a block that nobody can end any more, for this was dropped, has ended.
-    """
-
-    __slots__ = ("held",)
-
-    def __init__(self) -> None:
-        self.held = new_hold()  # locked in the block
-
-    def begin(self, ended: list[None], name: str) -> None:
-        """
-        Have the waits of this thread end when the context does, of which *ended* tells.
-        """
-        begin_block(self.held, partial(_interrupt, ended, get_ident(), name))
-
-    def end(self) -> None:
-        """
-        Leave them alone. Nothing comes of a second time.
-        """
-        end_block(self.held)
-
-
 def _interrupt(ended: list[None], ident: int, name: str) -> None:
     if ended and get_ident() == ident and discard(ended, None):
         error = _errors.context_ended(name)
@@ -271,7 +245,7 @@ class ReactorContext(Generic[T_co]):
     :func:`context_in_reactor`.
     """
 
-    __slots__ = ("__weakref__", "_block", "_bridge", "_consumer", "_ended", "_name", "_work")
+    __slots__ = ("__weakref__", "_bridge", "_consumer", "_ended", "_held", "_name", "_work")
 
     def __init__(
         self, bridge: Bridge, name: str, options: ContextOptions, body: tuple[Any, ...]
@@ -280,7 +254,10 @@ class ReactorContext(Generic[T_co]):
         self._name = name
         self._work = options, body  # whoever takes it enters
         self._ended: list[None] = []  # holds a note once the context has
-        self._block = _Block()
+        # Locked in the block, whose waits are to end when the context does. No destructor opens it,
+        # which would take a signal's exception for its own, and Python drops those: with this it is
+        # gone, and so is the block.
+        self._held = new_hold()
 
     def __repr__(self) -> str:
         return f"<context of {self._name}()>"
@@ -319,16 +296,16 @@ class ReactorContext(Generic[T_co]):
         ended = self._ended
         try:
             consumer.begin(partial(_note_end, ended, call, get_ident()))
-            value = cast("T_co", consumer.take(limit))
-            self._block.begin(ended, name)
+            value = consumer.take(limit)
+            begin_block(self._held, partial(_interrupt, ended, get_ident(), name))
         except BaseException:
             # Before it ends by that: a signal's exception may have come when the block had begun.
-            self._block.end()
+            end_block(self._held)
             consumer.close_soon()
             raise
         finally:
             del call, consumer, pipe, self  # an error's traceback holds this frame
-        return value
+        return cast("T_co", value)
 
     def __exit__(
         self,
@@ -336,7 +313,7 @@ class ReactorContext(Generic[T_co]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        self._block.end()
+        end_block(self._held)
         consumer: ContextConsumer | None = getattr(self, "_consumer", None)
         if not claim(self, "_consumer") or consumer is None:
             return False
