@@ -356,8 +356,8 @@ def blocking_in_loop(name: str, place: str) -> BlockingInLoopWarning:
     Build the warning of a wait in a thread whose asyncio loop is running.
     """
     return BlockingInLoopWarning(
-        f"{name}() is waited for in {place}, and has stopped this thread's asyncio loop for 0.1 s "
-        "by now: nothing else in it goes on. Await an EventualResult instead of waiting: `await "
+        f"a wait for {name}() in {place} has blocked this thread's asyncio loop for 0.1 s: nothing "
+        "else in it runs. Await an EventualResult instead of waiting: `await "
         f"start(...)`, with start = crochet.run_in_reactor({name}.__wrapped__); or move the code "
         "that waits to a thread, with asyncio.to_thread()."
     )

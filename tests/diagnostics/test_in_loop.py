@@ -66,7 +66,7 @@ class TestWarnings:
         line = wait.__code__.co_firstlineno + 2
         assert (first.filename, first.lineno, first.category) == (HERE, line, BlockingInLoopWarning)
         text = str(first.message)
-        assert text.startswith(f"fetch() is waited for in test_in_loop.py:{line} ")
+        assert text.startswith(f"a wait for fetch() in test_in_loop.py:{line} ")
         assert "await start(...)" in text
         assert "crochet.run_in_reactor(fetch.__wrapped__)" in text
         assert len(caught(wait_elsewhere)) == 1
@@ -89,7 +89,7 @@ class TestWarnings:
         With CROCHET_DEBUG.
         """
         monkeypatch.setenv("CROCHET_DEBUG", "1")
-        with pytest.raises(BlockingInLoopWarning, match=r"fetch\(\) is waited for in"):
+        with pytest.raises(BlockingInLoopWarning, match=r"a wait for fetch\(\) in"):
             caught(lambda: warn_if_in_loop("fetch"))
 
 
