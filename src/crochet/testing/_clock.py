@@ -42,7 +42,7 @@ from .._lifecycle.lifecycle import EventLoop
 from .._threads import clock as _clock
 from .._threads import timeouts
 from .._threads.primitives import Task, Waiter
-from ._leaks import LeakCheck
+from ._leaks import LeakCheck, Watched
 
 _log = Logger(namespace="crochet")
 
@@ -51,7 +51,7 @@ _log = Logger(namespace="crochet")
 _MOST = 100_000
 
 
-class CrochetClock(Clock):
+class CrochetClock(Clock, Watched):
     """
     What the fixture ``crochet_clock`` is: a clock to be given to the code under test.
 
@@ -62,8 +62,8 @@ class CrochetClock(Clock):
     rightNow: float  # the base class's
 
     def __init__(self, leaks: LeakCheck) -> None:
-        super().__init__()
-        self._leaks = leaks
+        Clock.__init__(self)
+        Watched.__init__(self, leaks)
         self._owner = _thread.get_ident()
         self._orders: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._is_turning = False
@@ -85,28 +85,6 @@ class CrochetClock(Clock):
         for _ in self._turns(end):
             pass
         self.rightNow = max(end, self.seconds())
-
-    def allow_leaks(self, *kinds: str) -> None:
-        """
-        Let this test leave something behind on purpose.
-
-        Call it from the test's thread. Never blocks.
-
-        Args:
-            kinds: ``"operations"``, ``"delayed_calls"``, ``"errors"``; none for all.
-
-        Raises:
-            ValueError: there is no such kind.
-        """
-        self._leaks.allow(*kinds)
-
-    def logged_errors(self) -> list[BaseException]:
-        """
-        Return the errors that have been logged since the last time; they were expected, then.
-
-        Call it from any thread. Blocks for a garbage collection.
-        """
-        return self._leaks.take_errors()
 
     # What follows is called by the bridge and by waiters.
 

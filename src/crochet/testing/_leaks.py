@@ -247,6 +247,38 @@ class LeakCheck:
         return leaks
 
 
+class Watched:
+    """
+    What a test has that is to leave nothing behind.
+    """
+
+    def __init__(self, leaks: LeakCheck) -> None:
+        self._leaks = leaks
+
+    def allow_leaks(self, *kinds: str) -> None:
+        """
+        Let this test leave something behind on purpose.
+
+        Call it from any thread. Never blocks.
+
+        Args:
+            kinds: ``"operations"``, ``"delayed_calls"``, ``"readers"``, ``"errors"``; none for
+                all.
+
+        Raises:
+            ValueError: there is no such kind.
+        """
+        self._leaks.allow(*kinds)
+
+    def logged_errors(self) -> list[BaseException]:
+        """
+        Return the errors that have been logged since the last time; they were expected, then.
+
+        Call it from any thread. Blocks for a garbage collection.
+        """
+        return self._leaks.take_errors()
+
+
 def _operation(call: Call) -> str:
     where = awaits(call.running)
     at = "".join(f"\n    {place}" for place in where)
