@@ -128,7 +128,8 @@ class Handoff:
         Args:
             wakes: wake the reactor for calls, too, unless a thread that is to come does that.
         """
-        if self.is_under_way() and clock.monotonic() - self._released > MOMENT:
+        # is_under_way(), without a call: the reactor thread looks as often as it comes to calls.
+        if (self.line or self.turns) and clock.monotonic() - self._released > MOMENT:
             self.release_all()
         if wakes and not self.turns and self.calls:
             self._wake()
