@@ -29,7 +29,6 @@ from support.reactor import FakeReactor, close_reactor, new_real_reactor
 from support.stepping import (
     BOUND,
     Background,
-    FakeLock,
     SteppedDeque,
     SteppedDict,
     SteppedSet,
@@ -195,59 +194,6 @@ class TestReactor:
         with pytest.raises(ReactorNotRestartable):
             reactor.run(False)
         assert called == []
-
-
-class TestLock:
-    """
-    What Crochet expects of a raw lock.
-    """
-
-    @pytest.fixture(params=[FakeLock, _thread.allocate_lock], ids=["fake", "real"])
-    def lock(self, request: pytest.FixtureRequest) -> Any:
-        """
-        A lock that nobody holds.
-        """
-        return request.param()
-
-    def test_is_acquired_once(self, lock: Any) -> None:
-        """
-        Until it is released.
-        """
-        assert lock.acquire()
-        assert lock.locked()
-        assert not lock.acquire(False)
-        assert not lock.acquire(True, 0.0)
-        assert not lock.acquire(True, 0.01)
-        lock.release()
-        assert not lock.locked()
-        assert lock.acquire(True, 0.01)
-
-    def test_is_not_released_twice(self, lock: Any) -> None:
-        """
-        That is an error.
-        """
-        lock.acquire()
-        lock.release()
-        with pytest.raises(RuntimeError, match=r"release un.* lock"):
-            lock.release()
-
-    @pytest.mark.parametrize("is_fake", [True, False], ids=["fake", "real"])
-    def test_is_released_by_another_thread(self, is_fake: bool) -> None:
-        """
-        While this one waits.
-        """
-        lock: Any
-        other = None
-        if is_fake:
-            lock = FakeLock(lambda timeout: lock.release())
-            lock.acquire()
-        else:
-            lock = _thread.allocate_lock()
-            lock.acquire()
-            other = Background(lock.release)
-        assert lock.acquire(True, BOUND)
-        if other is not None:
-            other.outcome()
 
 
 @pytest.mark.parametrize("kind", [dict, SteppedDict])

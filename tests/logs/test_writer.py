@@ -20,10 +20,11 @@ import pytest
 from crochet._logs import observer as _logs
 from crochet._logs.writer import Writer
 from crochet._threads import worker as _worker
+from crochet._threads.primitives import Latch
 from support import logs as log_fakes
 from support.logs import BOUND, Collector, Gate, fail
 from support.process import FakeThreads
-from support.stepping import Background, FakeLock
+from support.stepping import Background
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork()")
 # Fixtures, which pytest finds here by these names.
@@ -426,20 +427,23 @@ def test_patience(timeout, is_slow, monkeypatch):
     """
     Handlers are waited for once, for the time that was given.
     """
-    locks = []
+    waits = []
 
-    def allocate_lock():
-        locks.append(FakeLock(lambda _: None if is_slow else writer._worker._drain()))
-        return locks[-1]
+    class WaitedLatch(Latch):
+        def wait(self, seconds):
+            waits.append(seconds)
+            if not is_slow:
+                writer._worker._drain()
+            return super().wait(0)
 
     logger = logging.Logger("slow")
     logger.addHandler(Collector())
     writer = busy_writer(logger, 10**9)
-    monkeypatch.setattr(_worker, "allocate_lock", allocate_lock)
+    monkeypatch.setattr(_worker, "Latch", WaitedLatch)
     for _ in range(3):
         writer.put(logging.makeLogRecord({"msg": "text", "levelno": 20}), 0)
     assert writer.flush(timeout) is not is_slow
-    assert locks[-1].waits == [min(timeout, threading.TIMEOUT_MAX)]
+    assert waits == [timeout]
     assert writer.unwritten() == (3 if is_slow else 0)
 
 

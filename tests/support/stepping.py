@@ -9,7 +9,6 @@ import os
 import sys
 import threading
 import time
-from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable
 from dis import opmap
@@ -77,38 +76,6 @@ class FakeWaiter(Waiter):
             if self.empty() and self._clock is not None:
                 self._clock.now += seconds
         return super().wait(0)
-
-
-class FakeLock:
-    """
-    A raw lock. Where a real one would block, *meanwhile* is called once, and time is over.
-
-    Args:
-        meanwhile: what another thread does while this one waits, given the seconds it waits.
-        clock: is moved by those, unless the lock was released.
-    """
-
-    def __init__(
-        self,
-        meanwhile: Callable[[float], object] = lambda timeout: None,
-        clock: FakeClock | None = None,
-    ) -> None:
-        self._meanwhile = meanwhile
-        self._clock = clock
-        self._lock = allocate_lock()
-        # A real lock's, for what they raise comes out of no Python function.
-        self.release = self._lock.release
-        self.locked = self._lock.locked
-        self.waits: list[float] = []
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        if self.locked() and blocking:
-            assert len(self.waits) < 100, "this waits over and over, for nothing"
-            self.waits.append(timeout)
-            self._meanwhile(timeout)
-            if self.locked() and self._clock is not None:
-                self._clock.now += timeout
-        return self._lock.acquire(False)
 
 
 class SteppedDict(dict):  # type: ignore[type-arg]

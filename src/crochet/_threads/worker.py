@@ -25,17 +25,18 @@ from __future__ import annotations
 
 import sys
 import threading
-from _thread import allocate_lock, get_ident, start_new_thread
+from _thread import get_ident, start_new_thread
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from twisted.logger import Logger
 
 from .clock import monotonic
-from .primitives import is_a_handlers
+from .primitives import Latch, is_a_handlers
 from .threads import StartThread
 
 T = TypeVar("T")
@@ -103,7 +104,7 @@ class Worker(Generic[T]):
             RuntimeError: no thread can be started. Nothing has changed.
         """
         shift = self._shift = _Shift()
-        shift.begun.release()
+        shift.begun.open()
         try:
             self._start_thread(partial(self._run, shift), self._name)
         except BaseException:
@@ -211,7 +212,7 @@ class Worker(Generic[T]):
             self._shift = None
             self._drain()
         finally:
-            shift.begun.release()
+            shift.begun.open()
 
     def _run(self, shift: _Shift) -> None:
         shift.ident = get_ident()
@@ -241,7 +242,7 @@ class Worker(Generic[T]):
                 elif item.is_end:
                     ends.append(item)
                 else:
-                    item.reached.release()
+                    item.reached.open()
                 del item  # it may hold much, and this thread have nothing to do for long
         finally:
             if self._shift is shift:  # an error: the next to post starts another thread
@@ -251,9 +252,9 @@ class Worker(Generic[T]):
             except BaseException:
                 _log.failure("Error at the end of the thread {name!r}", name=self._name)
             for end in ends:
-                end.reached.release()
+                end.reached.open()
             if shift.is_wanted:
-                shift.begun.acquire()  # the thread that has started this one ends before it
+                shift.begun.wait(inf)  # the thread that has started this one ends before it
 
     def _is_at_inbox(self, shift: _Shift) -> bool:
         if self._shift is None:
@@ -285,7 +286,7 @@ class Worker(Generic[T]):
 
     def _do_here(self, item: T | _Mark) -> None:
         if isinstance(item, _Mark):
-            item.reached.release()
+            item.reached.open()
             return
         try:
             self._work(item)
@@ -323,7 +324,7 @@ class Worker(Generic[T]):
         self.post(mark)
         if self.is_current() or sys.is_finalizing():
             timeout = 0.0  # it would wait for itself, or for a frozen thread
-        return mark.reached.acquire(True, min(max(timeout, 0.0), threading.TIMEOUT_MAX))
+        return mark.reached.wait(max(timeout, 0.0))
 
     def stop(self, timeout: float) -> bool:
         """
@@ -351,8 +352,7 @@ class _Shift:
     __slots__ = ("begun", "ident", "is_wanted", "since")
 
     def __init__(self) -> None:
-        self.begun = allocate_lock()  # released when the thread that starts it is about to end
-        self.begun.acquire()
+        self.begun = Latch()  # opened when the thread that starts it is about to end
         self.ident: int | None = None  # written once, by the thread
         self.is_wanted = True  # false if start() has failed, or in a forked child
         self.since: float | None = None  # when it began its item; written by the thread
@@ -367,5 +367,4 @@ class _Mark:
 
     def __init__(self, is_end: bool) -> None:
         self.is_end = is_end
-        self.reached = allocate_lock()
-        self.reached.acquire()
+        self.reached = Latch()
