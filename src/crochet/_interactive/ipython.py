@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .._lifecycle.lifecycle import EventLoop
 from .._reactor.reactor import imported_reactor
+from .._threads.primitives import discard
 from .reactor_proxy import Carried
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Extension:
 
             awaits = Awaits(*self._path)
             ip.ast_transformers.append(awaits)
-            undo.callback(_remove, ip.ast_transformers, awaits)
+            undo.callback(discard, ip.ast_transformers, awaits)  # if IPython has not removed it
             undo.callback(setattr, ip, "autoawait", ip.autoawait)
             ip.autoawait = True
             if hasattr(ip, "kernel"):
@@ -201,12 +202,6 @@ class Extension:
         Return what a cell's ``async with`` is to enter. Cells call it.
         """
         return self._awaiting.manager(value)
-
-
-def _remove(transformers: list[Any], awaits: object) -> None:
-    # IPython may have removed it, or replaced the list.
-    if awaits in transformers:
-        transformers.remove(awaits)
 
 
 def _have_signals_wake_the_loop(undo: ExitStack) -> None:
