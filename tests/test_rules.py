@@ -237,7 +237,6 @@ _RAW_ALLOWED = {
     ("_lifecycle.lifecycle", "release()"): "the same",
     # Tricks of a few lines, each with its own verdict.
     ("_reactor.wakeup", "del"): "a descriptor that two close, of which one is a destructor",
-    ("_logs.observer", "remove()"): "the standard library's list of handlers",
 }
 
 

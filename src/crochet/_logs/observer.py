@@ -18,7 +18,6 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from types import FrameType, TracebackType
 from typing import cast
@@ -39,6 +38,7 @@ from twisted.python.failure import Failure
 from twisted.python.reflect import safe_str
 
 from .._threads.clock import monotonic
+from .._threads.primitives import discard
 from .._threads.threads import StartThread
 from .writer import Writer, handler_depth, is_admitted, is_wanted, say
 
@@ -350,5 +350,4 @@ def _spare_exit_stuck_handlers() -> None:
         if lock is not None and lock.acquire(blocking=False):
             lock.release()
         elif lock is not None:
-            with suppress(ValueError):  # it has gone by itself
-                references.remove(reference)
+            discard(references, reference)  # if it has not gone by itself
