@@ -844,7 +844,7 @@ def _waiting(process: FakeProcess) -> int:
     """
     Return how many calls that have not started are waited for.
     """
-    return sum(len(call.callbacks) for call in process.bridge.calls_queued())
+    return sum(len(call.callbacks) for call in process.bridge.first_queued(10_000)[0])
 
 
 class TestReactors:

@@ -37,7 +37,7 @@ from .. import _errors
 from .._errors import Reason
 from .._threads import clock, timeouts
 from .._threads.handoff import Handoff
-from .._threads.primitives import Waiter, Waits, discard, entries_of, first_of, pop_first
+from .._threads.primitives import Waiter, Waits, discard, first_of, pop_first
 from .call import ABANDONED, PENDING, Call
 from .deadline import get_end
 from .failure import Uncollected
@@ -294,12 +294,6 @@ class Bridge:
                 found.add(call)
         return found
 
-    def calls_queued(self) -> list[Call]:
-        """
-        Return the calls that have not been started, first the next. From any thread; blocks never.
-        """
-        return [entry for entry in entries_of(self._queue) if type(entry) is not _Posted]
-
     def first_queued(self, most: int) -> tuple[list[Call], bool]:
         """
         Return the first calls that have not been started, and whether there are more. From any
@@ -517,7 +511,8 @@ class Bridge:
                 if now - self.last_drain > _TICK:
                     self.last_drain = now
                     self.lags.append(now - queue[0].made)
-                    self.handoff.check(wakes=False)  # the last body may have been a long one
+                    if self.handoff.line or self._turns:  # the last body may have been a long one
+                        self.handoff.check(wakes=False)
                 # It is taken out where it is begun. And no name for it here, for a traceback of the
                 # body leads back to this frame.
                 queue[0].start(queue, handoff)
