@@ -336,6 +336,63 @@ class TestMessagesThatWereLost:
                 taken.wait(BOUND)
 
 
+class TestAnswersOfWhatIsTaken:
+    """
+    The claim has them told to a taker that listens already.
+    """
+
+    @pytest.fixture
+    def there(self, place: RedisPlace, monkeypatch: pytest.MonkeyPatch) -> Here:
+        """
+        A process that listens, and does not look from time to time.
+        """
+        here, there = place.process(), place.process()
+        monkeypatch.setattr(there.stash, "_look_after_all", lambda: None)
+        there.take(here.call(Deferred).stash()).add_done_callback(collect)  # lost at the end
+        there.until(lambda: there.stash._subscription is not None)
+        there.until(lambda: not there.stash._worker.waiting())
+        return there
+
+    def test_are_given_without_another_look(
+        self, place: RedisPlace, there: Here, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Once.
+        """
+        here, pending = place.process(), Deferred[Any]()
+        monkeypatch.setattr(there.stash, "_watch", lambda *args: None)
+        taken = there.take(here.call(lambda: pending).stash())
+        here.in_reactor(pending.callback, 7)
+        assert taken.wait(BOUND) == 7
+
+    @pytest.mark.parametrize("how", ["heard", "missed"])
+    def test_are_seen_if_they_come_before_the_wait(
+        self, place: RedisPlace, there: Here, how: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        1. The worker claims. 2. The listener hears the answer, and nobody waits; or it has lost its
+        connection, and hears nothing. 3. The wait is entered.
+        """
+        here, pending = place.process(), Deferred[Any]()
+        stash, result_of = there.stash, there.stash._result_of
+        subscription = stash._subscription
+        if how == "missed":
+            mute = re.sub(r"'PUBLISH', channel, [^)]*\)", "'PING')", _redis._TELL)
+            monkeypatch.setattr(_redis, "_TELL", mute)
+
+        def enter(*args: Any) -> Any:
+            here.in_reactor(pending.callback, 7)
+            here.until(lambda: not here.stash._own)
+            if how == "missed":
+                with client_of(place) as client:
+                    client.client_kill_filter(_type="pubsub")
+            there.until(lambda: stash._subscription not in (subscription, None))
+            return result_of(*args)
+
+        monkeypatch.setattr(stash, "_result_of", enter)
+        assert there.take(here.call(lambda: pending).stash()).wait(BOUND) == 7
+
+
 class TestServerThatIsAway:
     """
     Calls go on without it.

@@ -99,7 +99,8 @@ _MOST_UNSENT = 10_000
 # "p" is for pending.) One that is signed with a key which the taker does not have stays for others.
 # The mark is the taker's own, for redis-py sends a command again whose reply was lost. A server
 # that was stopped carries out what it was sent once it goes on; so it is told until when, or it
-# would take for a process that has given up. The owner is told that it need not keep the result.
+# would take for a process that has given up. The owner is told that it need not keep the result,
+# and is to tell the taker the answer, as by _WATCH.
 _CLAIM = """
 local names = {'data', 'taken', 'state', 'aliased', 'report', 'signer'}
 local found = redis.call('HMGET', KEYS[1], unpack(names))
@@ -117,7 +118,10 @@ if ARGV[1] ~= '' and is_known then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
   end
   local owner = string.match(string.sub(found[1], 33), '^%["(%x+)"')
-  if owner and owner ~= ARGV[5] then redis.call('PUBLISH', ARGV[6] .. owner, ARGV[7]) end
+  if owner and owner ~= ARGV[5] then
+    redis.call('PUBLISH', ARGV[6] .. owner, ARGV[7])
+    if found[3] == 'p' and ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'w:' .. ARGV[5], '1') end
+  end
 end
 return {found[1], found[5]}
 """
@@ -264,6 +268,9 @@ class RedisStash(SharedStash):
         self._is_listening = False
         self._is_stopping = False
         self._channel = ""  # the listener writes
+        # What it hears by; another one when it has heard of an answer that nobody waited for yet,
+        # None while it hears nothing. Likewise.
+        self._subscription: object = None
         self._pause = Waiter()  # the listener waits here before another attempt
 
     def bind(self, process: Process) -> None:
@@ -473,6 +480,7 @@ class RedisStash(SharedStash):
 
     def _store_claim(self, uid: int, *, take: bool) -> Row | None:
         mark = f"{self._token}-{secrets.token_hex(8)}" if take else ""
+        subscription = self._subscription  # before the claim; see _watch_in_reactor()
         found = self._command(partial(self._claim_in_time, uid, mark))
         if found == b"late":  # unless its clock was set
             self._store_close()
@@ -480,8 +488,10 @@ class RedisStash(SharedStash):
         row = self._verified(uid, None if found == b"late" else found)
         if row is None or row.state != "pending" or row.owner == self._token:
             return row
-        # Who looks again and again is to see at once what a wait has come to before.
-        return row._replace(state="lost") if self._is_gone(row.owner) else row
+        if self._is_gone(row.owner):
+            # Who looks again and again is to see at once what a wait has come to before.
+            return row._replace(state="lost")
+        return row._replace(told_since=subscription) if take and row.alias is None else row
 
     def _claim_in_time(self, uid: int, mark: str, client: Any) -> Any:
         # A little before this gives up.
@@ -550,7 +560,18 @@ class RedisStash(SharedStash):
         if not self._token:
             self._be_reachable_in_reactor()  # to be told there
         self._listen_from_now_on()
-        self._watch(remote.uid, remote.row.owner)
+        # Mostly the claim has seen to it that the answer is told here. It may have come since:
+        #
+        # 1. The worker notes the subscription, then claims. The reactor thread enters the wait,
+        #    then compares the subscription.
+        # 2. The listener hears an answer, looks for a wait, and if there is none, changes the
+        #    subscription; then it has the reactor thread give the answer to those that wait. With a
+        #    new connection it changes the subscription, then asks anew for all that wait.
+        #
+        # Verdict: the wait is entered before the listener looks, and gets the answer, or finds
+        # another subscription, and looks at the row.
+        if remote.row.told_since is None or remote.row.told_since is not self._subscription:
+            self._watch(remote.uid, remote.row.owner)
 
     def _watch(self, uid: int, owner: str) -> None:
         """
@@ -649,25 +670,30 @@ class RedisStash(SharedStash):
                 self._channel = self._channel_of(self._token)
                 pubsub.subscribe(self._channel)
                 now = renewal = needed = clock.monotonic()
-                while self._has_to_listen() or (now < needed + _IDLE and not self._is_stopping):
+                while True:
+                    is_needed = self._has_to_listen()  # once: it looks at all that is stashed
+                    if is_needed:
+                        needed = now
+                    elif self._is_stopping or now >= needed + _IDLE:
+                        break
                     if now >= renewal:
                         self._post(self._look_after_all, forget_error)
                         # Sooner, for an owner whose lease ends by then. That was looked up last
                         # time: of one that lives, it is renewed before.
                         first = min(entries_of(self._lease_ends.values()), default=math.inf)
                         renewal = now + min(_RENEWAL, max(first - now, 0.0) + 0.2)
-                    left = renewal - now if self._has_to_listen() else needed + _IDLE - now
+                    left = renewal - now if is_needed else needed + _IDLE - now
                     message = pubsub.get_message(timeout=max(left, 0.0))
                     if message is not None:
                         self._heard(message)
                     now = clock.monotonic()
-                    if self._has_to_listen():
-                        needed = now
         finally:
+            self._subscription = None
             _close(client)
 
     def _heard(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":
+            self._subscription = object()  # before looking who waits; see _watch_in_reactor()
             # What was told before, or while the server was away, was told to nobody.
             self._post(self._look_after_all, forget_error)
             self._post(self._hear_of_own, forget_error)
@@ -684,6 +710,8 @@ class RedisStash(SharedStash):
             report = self._verified_report(uid, data)
             self.process.bridge.call(self._hear_report_in_reactor, uid, report)
             return
+        if letter == b"A" and uid not in self._remotes:
+            self._subscription = object()  # before the answer is given; likewise
         row = self._verified(uid, [data, None], is_taken=True) if data and letter == b"A" else None
         if row is None or row.state in ("pending", "lost"):
             self.process.bridge.call(self._heard_in_reactor, letter, uid)

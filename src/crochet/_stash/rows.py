@@ -241,7 +241,7 @@ class Rows:
             f"UPDATE SET taken = taken & ~{_TAKEN}, "
             f"expires = CASE WHEN taken & {_HAS_ALIAS} THEN expires ELSE excluded.expires END"
         )
-        self._run(lambda connection: connection.execute(query, (uid, *row)))
+        self._run(lambda connection: connection.execute(query, (uid, *row[:9])))
 
     def read(self, uid: int) -> Row | None:
         """

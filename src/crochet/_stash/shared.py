@@ -79,6 +79,7 @@ class Row(NamedTuple):
         body: the bytes of the answer.
         report: those of how far it is, or was; see reports.py.
         expires: when its time is over, by the store's clock; None for never. Of one that was read.
+        told_since: what says that its answer is told to this process since it was claimed, if so.
     """
 
     owner: str
@@ -90,6 +91,7 @@ class Row(NamedTuple):
     body: bytes
     report: bytes = b""
     expires: float | None = None
+    told_since: object = None
 
 
 class Found(NamedTuple):
