@@ -102,7 +102,7 @@ class MemoryStash:
         if now >= self._next_sweep or len(entries) >= self._max_results:
             self._make_room(now)
         entry = (result, expires)
-        uid = new_uid()
+        uid = int.from_bytes(urandom(8), "big") >> 1  # as new_uid()
         while entries.setdefault(uid, entry) is not entry:
             uid = new_uid()
         if not result.done():
@@ -116,27 +116,28 @@ class MemoryStash:
         Raises:
             KeyError: there is none, or no more.
         """
-        result = self.pop(result_id if type(result_id) is int else number_of(result_id))
-        if result is None:
-            raise _errors.no_result()
-        return result
-
-    def pop(self, uid: int) -> EventualResult[Any] | None:
-        """
-        Take out a result, to be held by the taker; or return None.
-        """
+        uid = result_id if type(result_id) is int else number_of(result_id)
         entry = self._entries.pop(uid, None)
         if entry is None:
             _log.debug("no result is stashed under the number asked for: unknown or taken")
-            return None
+            raise _errors.no_result()
         result, expires = entry
         if expires <= clock.monotonic():
             _log.debug("the result asked for has outlived its ttl")
             self._cancel(result)
-            return None
+            raise _errors.no_result()
         if result in self._pending:
             self._pending[result] = _TAKEN
         return result
+
+    def pop(self, uid: int) -> EventualResult[Any] | None:
+        """
+        Take out a result, or return None.
+        """
+        try:
+            return self.take(uid)
+        except KeyError:
+            return None
 
     def peek(self, result_id: int | str) -> EventualResult[Any]:
         """
