@@ -114,6 +114,29 @@ class TestItems:
 
         assert list(either.iterate(BOUND, buffersize=buffersize)(body)()) == list(range(20))
 
+    def test_come_before_the_end(self, stepped_streams: Any) -> None:
+        """
+        1. The consumer waits. 2. The body hands over several, and ends. 3. The consumer looks.
+        """
+        turn = stepped_streams.reactor.turn
+        stepped_streams.bridge.new_waiter = lambda: FakeWaiter(lambda _: turn())
+        assert list(stepped_streams.iterate(BOUND, buffersize=10)(numbers)(3)) == [0, 1, 2]
+
+    def test_the_end_leaves_no_other_thread_waiting(self, stepped_streams: Any) -> None:
+        """
+        Whose turn comes when this one has come through.
+        """
+        bridge = stepped_streams.bridge
+
+        def end(_: float) -> None:
+            stepped_streams.reactor.turn()
+            bridge.handoff.turns.append(waiter)
+
+        waiter = FakeWaiter(end)
+        bridge.new_waiter = lambda: waiter
+        assert list(stepped_streams.iterate(BOUND, buffersize=10)(numbers)(0)) == []
+        assert not bridge.handoff.is_under_way()
+
     def test_come_before_the_error(self, either: Any) -> None:
         """
         And then the stream is over. The error has the frames of both threads.

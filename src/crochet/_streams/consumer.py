@@ -213,7 +213,7 @@ class Consumer:
             if call.outcome is PENDING:
                 if items and pipe.half < 0:
                     return items.popleft()
-            elif not (items or bridge.handoff.turns or self._is_parents()):
+            elif not (items or bridge.handoff.turns):
                 return OVER
         return self._wait_on(ItemWait(limit, began), task, is_beat)
 
