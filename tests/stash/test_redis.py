@@ -652,10 +652,10 @@ def test_it_is_listened_for_a_while(place: RedisPlace) -> None:
         for _ in range(3):
             pending: Deferred[Any] = Deferred()
             taken = there.take(here.call(lambda: pending).stash())  # noqa: B023
+            there.until(lambda: client.pubsub_channels(f"crochet:to:{there.stash._token}"))
             here.in_reactor(pending.callback, 7)
             assert taken.wait(BOUND) == 7
             there.until(lambda: there.stash.status().waiting == 0)
-            there.until(lambda: client.pubsub_channels(f"crochet:to:{there.stash._token}"))
             there.until(lambda: client.pubsub_channels(f"crochet:to:{here.stash._token}"))
             connections.append({each["id"] for each in client.client_list(_type="pubsub")})
         assert connections[0] == connections[1] == connections[2]

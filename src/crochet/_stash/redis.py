@@ -706,17 +706,17 @@ class RedisStash(SharedStash):
         if not head[1:].isdigit() or len(head) > 20:
             return
         letter, uid = head[:1], int(head[1:])
+        call = self.process.bridge.call_from_thread  # not call(), which takes longer: they wait
         if letter == b"P":
-            report = self._verified_report(uid, data)
-            self.process.bridge.call(self._hear_report_in_reactor, uid, report)
+            call(self._hear_report_in_reactor, uid, self._verified_report(uid, data))
             return
         if letter == b"A" and uid not in self._remotes:
             self._subscription = object()  # before the answer is given; likewise
         row = self._verified(uid, [data, None], is_taken=True) if data and letter == b"A" else None
         if row is None or row.state in ("pending", "lost"):
-            self.process.bridge.call(self._heard_in_reactor, letter, uid)
+            call(self._heard_in_reactor, letter, uid)
         else:  # it is signed, and an answer does not change
-            self.process.bridge.call(self._answer_in_reactor, uid, row)
+            call(self._answer_in_reactor, uid, row)
 
     def _heard_in_reactor(self, letter: bytes, uid: int) -> None:
         # Anybody who can publish there can say so: it is a hint, or does what a taker may do.
