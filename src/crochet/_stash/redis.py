@@ -31,6 +31,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
+from sys import intern
 from typing import Any, final
 from urllib.parse import urlsplit
 
@@ -380,6 +381,7 @@ class RedisStash(SharedStash):
             return None
         head, _, body = data.partition(b"\0")
         owner, host, pid, name, alias, state, expires = json.loads(head)
+        owner, host, name, state = map(intern, (owner, host, name, state))  # in many rows the same
         if not is_taken and expires is not None and expires < self._now():
             return None
         report = self._verified_report(uid, found[1] or b"")
