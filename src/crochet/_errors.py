@@ -556,6 +556,17 @@ def not_handed_over(name: str, kind: type, problem: BaseException) -> RuntimeErr
     )
 
 
+def stranded(name: str) -> RuntimeError:
+    """
+    Build the error of an operation that will never be resumed.
+    """
+    return RuntimeError(
+        f"{name}() cannot go on: what it waits for is there, but an exception that was thrown into "
+        "the reactor thread, by a signal handler or for want of memory or stack, struck just as it "
+        "was to be resumed. Keep signal handlers from raising there, and see the log"
+    )
+
+
 def item_awaited(name: str) -> ValueError:
     """
     Build the error of a second wait for the next item of a stream.

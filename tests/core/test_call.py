@@ -22,6 +22,7 @@ from crochet._core import call as _call
 from crochet._core import decorators as _decorators
 from crochet._core import waiting as _waiting
 from crochet._core.call import Call
+from crochet._threads import timeouts
 from support.process import FakeProcess, LoggedFailures, call_for, failing_call
 from support.stepping import BOUND, Background, FakeClock, FakeWaiter, Steps
 
@@ -263,6 +264,7 @@ class TestAnswers:
             if not result.done():
                 stepped.bridge.look_for_stranded()  # as the watch does
                 stepped.reactor.turn()
+                stepped.reactor.turn()
             assert result.done(), f"lost at step {at}"
             assert {*called} == {result}, f"not called back at step {at}"
             with suppress(KeyError, Interrupted, CancelledError):
@@ -357,25 +359,48 @@ class TestAnswers:
         with pytest.raises(CancelledError):
             result.wait(0)
 
+    @pytest.mark.parametrize("kind", ["fires", "awaits"])
     def test_whoever_waits_sees_to_it(
-        self, stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch
+        self, stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
         """
         While the reactor is quiet, and the watch asleep.
         """
         clock = FakeClock()
         clock.install(monkeypatch)
+        monkeypatch.setattr(timeouts, "LONGEST", 0.1)
         waiter = FakeWaiter(lambda timeout: stepped.reactor.turn(), clock)
         stepped.bridge.new_waiter = lambda: waiter
         deferred: Any = Deferred()
-        result = call_for(stepped, deferred)
+        result = stepped.run_in_reactor(BODIES[kind])(deferred)
         stepped.reactor.turn()
         state = vars(deferred)
         name = "_callbacks" if "_callbacks" in state else "callbacks"  # up to Twisted 24.10
         state[name].clear()  # an exception has come in between
         deferred.callback(7)
         assert not result.done()
-        assert result.wait(1) == 7
+        if kind == "fires":
+            assert result.wait(1) == 7
+        else:
+            with pytest.raises(RuntimeError, match="cannot go on"):
+                result.wait(1)
+
+    def test_what_may_go_on_by_itself_is_given_a_turn(self, stepped: FakeProcess) -> None:
+        """
+        By the end of which asyncio would have woken a task.
+        """
+        deferred: Any = Deferred()
+        result = stepped.run_in_reactor(_coroutine)(deferred)
+        stepped.reactor.turn()
+        state = vars(deferred)
+        state["_callbacks" if "_callbacks" in state else "callbacks"].clear()
+        deferred.callback(7)
+        stepped.bridge.look_for_stranded()
+        stepped.reactor.turn()
+        assert not result.done()
+        stepped.reactor.turn()
+        with pytest.raises(RuntimeError, match=r"_coroutine\(\) cannot go on"):
+            result.wait(0)
 
 
 class TestAbandoned:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from contextvars import Context, ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -26,8 +27,10 @@ from crochet._coroutines import deferreds as _drivers
 from crochet._coroutines import task as _tasks
 from crochet._coroutines.deferreds import accept_deferreds
 from crochet._coroutines.follow import follow
+from crochet._diagnostics.stranded import go_on, stranded
+from support.process import LoggedFailures
 from support.programs import run_python
-from support.stepping import BOUND
+from support.stepping import BOUND, SOURCE, Background, Steps
 
 _colour: ContextVar[str] = ContextVar("colour", default="none")
 
@@ -1319,3 +1322,237 @@ def test_from_blocking_code() -> None:
             crochet.setup()
         """
     )
+
+
+class Interrupted(Exception):
+    """
+    What a signal handler raises in the reactor thread.
+    """
+
+
+def _interrupt() -> None:
+    raise Interrupted
+
+
+class TestInterrupted:
+    """
+    Bodies that an exception thrown into the loop's thread has kept from being resumed: they are
+    called upon to go on, as the watch does.
+    """
+
+    @staticmethod
+    def go_on(loop: Loop, operation: Any) -> bool:
+        """
+        Do what is done for a call in flight. Tell whether it was stranded.
+        """
+        path = stranded(operation)
+        if path is not None:
+            loop.turn()
+            loop.do(go_on, path, "body", int)
+            loop.turn(2)
+        return path is not None
+
+    @pytest.mark.parametrize("kind", ["body", "again", "task", "future"])
+    def test_go_on_or_fail(self, loop: Loop, logged: LoggedFailures, kind: str) -> None:
+        """
+        At whichever bytecode of ours or asyncio's it comes. Their `finally` blocks run at once;
+        that of a task that they await, at the latest when the error is dropped.
+        """
+        lost = at = 0
+        all_ended: list[list[str]] = []
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
+        try:
+            while True:
+                ended: list[str] = []
+                deferred: Any = Deferred()
+                second: Any = Deferred()
+                future: Any = loop.loop.create_future()
+
+                async def body(
+                    ended: list[str] = ended,
+                    deferred: Any = deferred,
+                    second: Any = second,
+                    future: Any = future,
+                ) -> int:
+                    try:
+                        value: int = await (future if kind == "future" else deferred)
+                        if kind == "again":
+                            value = await second
+                    finally:
+                        ended.append("finally")
+                    return value
+
+                async def outer(body: Any = body) -> int:
+                    return await asyncio.ensure_future(body())
+
+                operation = loop.start(outer() if kind == "task" else body())
+                loop.turn()
+                fire = future.set_result if kind == "future" else deferred.callback
+                steps = Steps(at, _interrupt, (SOURCE, *asyncio.__path__), is_signal=True)
+                with suppress(Interrupted):
+                    # In a new thread: one that is traced keeps the exception that it was handling.
+                    stepped = partial(steps.run, lambda fire=fire: fire(7))
+                    Background(loop.do, stepped).outcome()
+                loop.turn(2)
+                loop.do(second.callback, 7)
+                if not operation.called:
+                    lost += self.go_on(loop, operation)
+                if kind == "body":  # of which nothing is left
+                    assert not asyncio.all_tasks(loop.loop), f"not ended at step {at}"
+                seen: list[Any] = []
+                operation.addBoth(seen.append)
+                assert seen, f"lost at step {at}"
+                assert seen == [7] or type(seen[0].value) is (
+                    Interrupted if kind == "body" else type(seen[0].value)
+                )
+                assert ended or kind == "task", f"not closed at step {at}"
+                all_ended.append(ended)
+                deferred.addErrback(lambda _: None)  # it is not to be logged
+                at += 1
+                if not steps.is_over:
+                    break
+            assert at > 3
+            assert lost
+            del deferred, second, future, operation, seen, body, outer, fire, steps, stepped
+            loop.turn()  # which drops what it had
+            gc.collect()
+            logged.take()
+            assert all(each == ["finally"] for each in all_ended)
+        finally:
+            logging.getLogger("asyncio").setLevel(logging.NOTSET)
+
+    def test_are_not_those_that_are_to_be_woken(self, loop: Loop) -> None:
+        """
+        A Deferred that is fired by a task wakes them in the next turn.
+        """
+        deferred: Any = Deferred()
+
+        async def body() -> object:
+            return await deferred
+
+        async def fire() -> Any:
+            deferred.callback(7)
+            return stranded(operation)
+
+        operation = loop.start(body())
+        path = loop.run(fire())
+        assert path is not None
+        loop.do(go_on, path, "body", int)
+        assert loop.outcome(operation) == 7
+
+    def test_are_not_those_whose_future_is_done(self, loop: Loop) -> None:
+        """
+        It wakes them in the next turn.
+        """
+        future = loop.loop.create_future()
+
+        async def body() -> object:
+            return await future
+
+        operation = loop.start(body())
+        loop.turn()
+        future.set_result(7)
+        path = stranded(operation)
+        assert path is not None
+        loop.do(go_on, path, "body", int)
+        assert loop.outcome(operation) == 7
+
+    def test_are_not_those_that_only_look_so(self, loop: Loop) -> None:
+        """
+        A future that calls a function with a Deferred does not wait for that, nor must a Deferred
+        whose canceller has a future fire with it.
+        """
+        future, other = loop.loop.create_future(), loop.loop.create_future()
+        told: Any = succeed(None)
+        future.add_done_callback(lambda _: told)
+        fired_later: Any = Deferred(lambda _: other.cancel())
+
+        async def body() -> object:
+            return await future, await fired_later
+
+        operation = loop.start(body())
+        loop.turn()
+        assert not self.go_on(loop, operation)
+        future.set_result(7)
+        other.set_result(8)
+        loop.turn()
+        assert not self.go_on(loop, operation)
+        fired_later.callback(9)
+        assert loop.outcome(operation) == (7, 9)
+
+    def test_are_not_those_that_wait_for_something_else_by_then(self, loop: Loop) -> None:
+        """
+        Though that has fired as well.
+        """
+        deferreds: list[Any] = [Deferred(), Deferred()]
+
+        async def body() -> list[object]:
+            return [await each for each in deferreds]
+
+        async def fire(number: int) -> Any:
+            deferreds[number].callback(number)
+            path = stranded(operation)
+            if number:
+                go_on(paths[0], "body", int)
+            return path
+
+        operation = loop.start(body())
+        paths = [loop.run(fire(0))]
+        loop.turn()
+        loop.run(fire(1))
+        assert loop.outcome(operation) == [0, 1]
+
+    def test_are_not_those_that_have_returned_a_deferred(self, loop: Loop) -> None:
+        """
+        Their tasks are done, but they are not.
+        """
+        first: Any = Deferred()
+        last: Any = Deferred()
+
+        async def body() -> object:
+            await first
+            return last
+
+        operation = loop.start(body())
+        loop.do(first.callback, None)
+        loop.turn()
+        assert not self.go_on(loop, operation)
+        last.callback(7)
+        assert loop.outcome(operation) == 7
+
+    def test_fail_whose_task_was_not_told_what_it_awaits(
+        self, loop: Loop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Then nothing can wake it, as asyncio says.
+        """
+        first: Any = Deferred()
+        second: Any = Deferred()
+        ended: list[str] = []
+
+        async def body() -> None:
+            try:
+                await first
+                await second
+            finally:
+                ended.append("finally")
+
+        operation = loop.start(body())
+        loop.turn()
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                _drivers.Awaited, "add_done_callback", lambda *_, **__: _interrupt(), raising=True
+            )
+            loop.do(first.callback, None)
+        loop.turn()
+        assert not self.go_on(loop, operation)
+        second.callback(None)
+        assert self.go_on(loop, operation)
+        with pytest.raises(RuntimeError, match="cannot go on"):
+            loop.outcome(operation)
+        assert ended == ["finally"]
+        first.addErrback(lambda struck: struck.trap(Interrupted))
+        caplog.clear()
+        del operation
+        gc.collect()
+        assert "Task was destroyed but it is pending" in caplog.text

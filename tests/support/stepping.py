@@ -127,7 +127,7 @@ class Steps:
         self,
         at: int,
         meanwhile: Callable[[], object],
-        source: str = SOURCE,
+        source: str | tuple[str, ...] = SOURCE,
         *,
         is_signal: bool = False,
     ) -> None:

@@ -151,6 +151,18 @@ class Diagnosis(Protocol):
         """
         ...
 
+    def is_stranded(self, operation: Deferred[Any]) -> bool:
+        """
+        Tell whether an operation waits for what has fired, and so may never go on. From any thread.
+        """
+        ...
+
+    def go_on(self, operation: Deferred[Any], name: str, settle: Callable[[], object]) -> None:
+        """
+        Have such an operation go on, or fail, if it is still so in the reactor's next turn. Reactor
+        thread only. If all that is left is to answer the call, *settle* is called.
+        """
+
     def note(self, since: float, until: float, sight: Any) -> None:
         """
         Note what has kept the reactor thread for a while that has passed.
@@ -172,6 +184,11 @@ class NoDiagnosis:
     def explain(self, call: Call, since: float | None = None) -> Reason:
         return Reason("queued" if call.is_queued else "waiting", "")
 
+    def is_stranded(self, operation: Deferred[Any]) -> bool:
+        return False
+
+    def go_on(self, operation: Deferred[Any], name: str, settle: Callable[[], object]) -> None: ...
+
     def note(self, since: float, until: float, sight: Any) -> None: ...
 
     def warn_if_in_loop(self, name: str) -> None: ...
@@ -187,7 +204,7 @@ _FEW = 3
 _LOOKING = 50
 
 # How many calls in flight one look_for_stranded() examines.
-_LOOKED_FOR = 1_000
+_LOOKED_FOR = 250
 
 # Attributes that borrow() saves, while a test's clock stands in for the reactor.
 _BORROWED = (

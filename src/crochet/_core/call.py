@@ -434,26 +434,27 @@ class Call:
     @property
     def is_stranded(self) -> bool:
         """
-        Whether its Deferred has fired, and there is no answer.
+        Whether its Deferred has fired, or what that waits for, and there is no answer.
 
         That is so for a moment as Twisted calls the callbacks; and for good where an exception was
-        thrown into the reactor thread just when it called ours: there was no stack left, say, for
-        the Deferred fired deep in a recursion.
+        thrown into the reactor thread just when it called one of those: there was no stack left,
+        say, for the Deferred fired deep in a recursion.
         """
-        running: Any = self.running
+        running = self.running
         return (
             running is not None
-            and running.called
-            and not running.paused  # it has a Deferred for its result
             and self.outcome is PENDING
+            and self.bridge.diagnosis.is_stranded(running)
         )
 
     def answer_stranded(self) -> None:
         """
-        Answer such a call with what its Deferred has, in the reactor thread.
+        Have such a call answered, in the reactor thread.
         """
-        if self.is_stranded:
-            cast("Any", self.running).addBoth(_settle, CellType(self))
+        running = self.running
+        if running is not None and self.outcome is PENDING:
+            settle: Any = partial(running.addBoth, _settle, CellType(self))
+            self.bridge.diagnosis.go_on(running, self.name, settle)
 
 
 def _call_back(callback: partial[Any], name: str) -> None:

@@ -383,10 +383,10 @@ def _block(
         if now >= warns_at:
             warns_at = inf
             bridge.diagnosis.warn_if_in_loop(call.name)
-        if call.is_stranded:  # the watch sleeps while the reactor has nothing to do
-            bridge.call(call.answer_stranded)
         # In slices: see LONGEST.
         task = waiter.wait(bridge.look_up(end - now))
+        if call.is_stranded:  # the watch sleeps while the reactor has nothing to do
+            bridge.call(call.answer_stranded)
 
 
 def _give_up(call: Call, waiter: Waiter, options: WaitOptions, limit: Limit) -> TimeoutError | None:

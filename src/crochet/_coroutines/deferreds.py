@@ -68,7 +68,6 @@ class Awaited:
             self._value = outcome
         wakeup = self._wakeup
         if wakeup is not None:
-            self._wakeup = None
             context = self._context
             assert context is not None
             try:
@@ -76,12 +75,21 @@ class Awaited:
                 if self._cancellation is None and current_task(self._loop) is None:
                     with suppress(RuntimeError):  # the context is entered already
                         context.run(wakeup, self)
+                        self._wakeup = None  # not before: see _diagnostics/stranded.py
                         return outcome
                 self._loop.call_soon(wakeup, self, context=context)
+                self._wakeup = None
             finally:
                 # The frames of an error that is raised now lead back to this one.
                 del wakeup
         return outcome
+
+    @property
+    def can_wake(self) -> bool:
+        """
+        Whether the task waits to be woken.
+        """
+        return self._wakeup is not None
 
     def take(self) -> tuple[object, BaseException | None]:
         """
@@ -167,7 +175,11 @@ class Driver:
                     self.awaited = awaited
                     return awaited
                 value, error = awaited.take()
+        except StopIteration as end:
+            self.note_end(end)
+            raise
         except BaseException as end:
+            coroutine.close()  # it was not the coroutine's, if it was thrown in here
             self.note_end(end)
             raise
         finally:

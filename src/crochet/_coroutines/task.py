@@ -66,10 +66,9 @@ class _Body(Driver):
         if operation is None:
             self.end, self.traceback = end, traceback
         else:
-            task = operation.task
-            self.operation = operation.body = operation.task = None
             # A value is answered at once. An error, once it has passed through our frames: they
-            # are added to it, and the waiting thread would add its own at the same time.
+            # are added to it, and the waiting thread would add its own at the same time. Where an
+            # exception is thrown in instead, the operation's task tells that it is done.
             if isinstance(end, StopIteration):
                 value = end.value
                 if isinstance(value, Deferred):
@@ -77,8 +76,8 @@ class _Body(Driver):
                 else:
                     operation.callback(value)
             else:
-                task.add_done_callback(partial(_answer, operation, end, traceback))
-            del task  # it will hold the error, whose frames lead back to here
+                operation.task.add_done_callback(partial(_answer, operation, end, traceback))
+            self.operation = None
         if isinstance(end, (SystemExit, KeyboardInterrupt)):  # a task would end the loop with it
             raise TaskCancelledError(repr(end)) from None
 
@@ -89,7 +88,7 @@ class _Operation(Deferred[object]):
     """
 
     is_cancelled = False
-    # None once the body has ended.
+    # None if the body's first step was its last.
     body: _Body | None = None
     task: Any = None
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
-from twisted.internet.defer import getDebugging
+from twisted.internet.defer import Deferred, getDebugging
 
 from .. import _errors
 from .._core.bridge import Bridge
@@ -27,6 +28,7 @@ from .._threads.primitives import entries_of
 from .frames import worth_telling
 from .in_loop import warn_if_in_loop
 from .moments import Moment, Moments, Sight, seconds_told
+from .stranded import go_on, stranded
 from .waits_on import awaits, is_unknown, told
 
 # The causes. Each has a page of its name in docs/explanation/timeouts/.
@@ -68,6 +70,21 @@ class Diagnosis:
         """
         # What the reactor thread is at, and has been at.
         self.moments = Moments(self._bridge)
+
+    def is_stranded(self, operation: Deferred[Any]) -> bool:
+        """
+        Tell whether an operation waits for what has fired, and so may never go on. From any thread.
+        """
+        return stranded(operation) is not None
+
+    def go_on(self, operation: Deferred[Any], name: str, settle: Callable[[], object]) -> None:
+        """
+        Have such an operation go on, or fail, if it is still so in the reactor's next turn. Reactor
+        thread only. If all that is left is to answer the call, *settle* is called.
+        """
+        path = stranded(operation)
+        if path is not None:
+            self._bridge.call(go_on, path, name, settle)
 
     def note(self, since: float, until: float, sight: Sight) -> None:
         """

@@ -9,6 +9,7 @@ Deferreds know whom to tell and not whom they wait for. What leads down all the 
 - The Deferred waited on has a callback, and that has the generator among its arguments, beside the
   same record. Generators and coroutines know what they await: ``cr_await`` and its kin.
 - A ``DeferredList`` has its list.
+- A Deferred notes whether it is calling something: ``_runningCallbacks``.
 - An asyncio task has its coroutine and ``_fut_waiter``, and the functions by which Twisted turns
   futures and Deferreds into one another are closures over them.
 
@@ -105,6 +106,23 @@ def awaits(operation: object) -> tuple[Place, ...]:
         operation: a Deferred, or an asyncio task or future.
     """
     found: list[Place] = []
+    path_of(operation, found)
+    if len(found) > 2 * _TOLD:
+        omitted = Number(f"{len(found) - 2 * _TOLD} more", "", 0)
+        found[_TOLD:-_TOLD] = [omitted]
+    return tuple(found)
+
+
+def path_of(operation: object, found: list[Place] | None = None) -> list[object]:
+    """
+    Return an operation, what it waits on, what that waits on, and so on. Likewise.
+
+    Args:
+        operation: as above.
+        found: where each is to be noted, for somebody to be told. Without it the path ends where
+            what comes next is no more than likely.
+    """
+    path: list[object] = []
     seen: set[int] = set()
     here: object = operation
     # Some Deferred or awaitable may be made differently than those we know. What has been found by
@@ -112,11 +130,9 @@ def awaits(operation: object) -> tuple[Place, ...]:
     with suppress(Exception):
         while here is not None and len(seen) < _STEPS and id(here) not in seen:
             seen.add(id(here))
+            path.append(here)
             here = _next(here, found)
-    if len(found) > 2 * _TOLD:
-        omitted = Number(f"{len(found) - 2 * _TOLD} more", "", 0)
-        found[_TOLD:-_TOLD] = [omitted]
-    return tuple(found)
+    return path
 
 
 def is_unknown(chain: tuple[Place, ...]) -> bool:
@@ -133,15 +149,19 @@ def told(chain: tuple[Place, ...]) -> str:
     return " > ".join(map(str, chain))
 
 
-def _next(here: object, found: list[Place]) -> object:
+def _next(here: object, found: list[Place] | None) -> object:
     if isinstance(here, Deferred):
         return _below_deferred(cast("Any", here), found)
     if _has(here, "get_coro"):
         task: Any = here
+        if task.done():
+            return None
         coroutine = task.get_coro()
         _down(getattr(coroutine, "coroutine", coroutine), found)  # of our driver, its own
-        awaited = task._fut_waiter
+        awaited = getattr(coroutine, "awaited", None) or task._fut_waiter
         return getattr(awaited, "deferred", awaited)
+    if found is None:
+        return None
     # A future. One that Deferred.asFuture() has made has a callback that is a closure over that.
     for callback in getattr(here, "_callbacks", None) or ():
         for content in _contents(callback[0]):
@@ -150,11 +170,11 @@ def _next(here: object, found: list[Place]) -> object:
     return None
 
 
-def _below_deferred(deferred: Any, found: list[Place]) -> object:
-    if deferred._chainedTo is not None:
-        return cast("object", deferred._chainedTo)
+def _below_deferred(deferred: Any, found: list[Place] | None) -> object:
     if deferred.called and not deferred.paused:
         return None  # it has fired, and is about to be looked at
+    if deferred._chainedTo is not None:
+        return cast("object", deferred._chainedTo)
     task = getattr(deferred, "task", None)  # of a coroutine that _coroutines/task.py drives
     if task is not None:
         return cast("object", task)
@@ -162,16 +182,19 @@ def _below_deferred(deferred: Any, found: list[Place]) -> object:
     for content in _contents(canceller):
         if isinstance(content, _STATUS):
             awaited = content.waitingOn
-            _down(_driven(awaited, content), found)
+            if found is not None:
+                _down(_driven(awaited, content), found)
             return cast("object", awaited)
-        if _has(content, "get_loop"):
+        if found is not None and _has(content, "get_loop"):
             return content  # Deferred.fromFuture() has made this of a future or a task
     gathered: Any = getattr(deferred, "_deferredList", None)
     if gathered is not None:
-        left = [one for one in gathered if not one.called or one.paused]
-        found.append(Number(f"{len(left)} of {len(deferred.resultList)} Deferreds", "", 0))
-        return cast("object", next(iter(left), None))
-    found.append(_end(deferred, canceller))
+        left = [one for one in gathered if not one.called or one.paused or callbacks_of(one)]
+        if found is not None:
+            found.append(Number(f"{len(left)} of {len(deferred.resultList)} Deferreds", "", 0))
+        return cast("object", next(iter(left or gathered), None))
+    if found is not None:
+        found.append(_end(deferred, canceller))
     return None
 
 
@@ -179,7 +202,7 @@ def _driven(awaited: Any, status: object) -> object:
     """
     Return the generator that Twisted drives with what a Deferred fires with.
     """
-    for _, args in _callbacks(awaited):
+    for _, args in callbacks_of(awaited):
         if [arg for arg in args if arg is status]:
             for arg in args:
                 if _is_kind(arg):
@@ -187,7 +210,7 @@ def _driven(awaited: Any, status: object) -> object:
     return None
 
 
-def _callbacks(deferred: Any) -> list[tuple[object, tuple[object, ...]]]:
+def callbacks_of(deferred: Any) -> list[tuple[object, tuple[object, ...]]]:
     """
     Return what a Deferred is to call with a value, and with which further arguments.
     """
@@ -195,11 +218,18 @@ def _callbacks(deferred: Any) -> list[tuple[object, tuple[object, ...]]]:
     return [(pair[0][0], pair[0][1] or ()) for pair in list(getattr(deferred, name, ()))]
 
 
-def _down(waiting: object, found: list[Place]) -> None:
+def is_calling_back(deferred: Any) -> bool:
+    """
+    Tell whether a Deferred is in the middle of a callback.
+    """
+    return bool(deferred._runningCallbacks)
+
+
+def _down(waiting: object, found: list[Place] | None) -> None:
     """
     Note where a generator or coroutine waits, and those that it waits on.
     """
-    while len(found) < _STEPS:
+    while found is not None and len(found) < _STEPS:
         while type(waiting).__name__ in _WRAPPERS:
             waiting = next(filter(_is_kind, gc.get_referents(waiting)), None)
         for frame, code, awaited in _KINDS:
@@ -252,7 +282,7 @@ def _end(deferred: Any, canceller: object) -> Deferral:
         if lines:
             return Made(*lines[0])
     # Of the callbacks, those that are Twisted's own or ours are there for every operation.
-    callbacks = [callback for callback, _ in _callbacks(deferred)]
+    callbacks = [callback for callback, _ in callbacks_of(deferred)]
     for thing in (canceller, *callbacks):
         function = getattr(thing, "__func__", thing)
         if isinstance(function, FunctionType):
