@@ -8,6 +8,7 @@ time to wait for more work.
 from __future__ import annotations
 
 import threading
+import weakref
 from _thread import allocate_lock, get_ident
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -175,6 +176,23 @@ class TestReal:
         worker.post(2)
         assert worker.stop(BOUND)
         assert done == [2]
+
+
+class TestForked:
+    """
+    In a forked child.
+    """
+
+    def test_keeps_what_the_parents_threads_wait_at(self) -> None:
+        """
+        Or another queue might get its address.
+        """
+        worker: Worker[int] = Worker(start_thread, "worker", print, lingers=0)
+        inbox = weakref.ref(worker._inbox)
+        worker.after_fork_in_child()
+        assert worker._inbox is not inbox()
+        del worker
+        assert inbox() is not None
 
 
 class TestStepped:

@@ -44,6 +44,12 @@ T = TypeVar("T")
 _log = Logger(namespace="crochet")
 
 
+# In a forked child, what the parent's threads wait at. CPython 3.13 and newer know by a queue's
+# address who waits there, and forget those threads only if it is Python that forks: after a fork in
+# C, another queue at that address would have the child crash.
+_inherited: list[object] = []
+
+
 def _nothing() -> None:
     return None
 
@@ -92,6 +98,8 @@ class Worker(Generic[T]):
         if self._shift is not None:
             self._shift.is_wanted = False
         self._shift = None
+        if hasattr(self, "_inbox"):
+            _inherited.append(self._inbox)
         self._inbox: SimpleQueue[T | _Mark] = SimpleQueue()
         self._urgent: deque[Callable[[], object]] = deque()
         self._thread: threading.Thread | None = None  # the last; written by itself
