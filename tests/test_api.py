@@ -14,6 +14,8 @@ import pytest
 
 import crochet
 from crochet._lifecycle.lifecycle import SetupOptions
+from crochet._stash.numbers import ttl_seconds
+from crochet._threads import timeouts
 from support.programs import run_python
 
 # How each is called. Of decorated functions, test_decorators.py tells.
@@ -173,3 +175,49 @@ def test_shutdown_before_setup_has_nothing_to_do() -> None:
     )
     text = "a timeout is a number of seconds, or None for no limit, not str 'soon'"
     assert finished == (0, f"{text}\nnot set up 1\n", "")
+
+
+SOON: Any = "soon"
+
+
+@pytest.mark.parametrize(
+    ("give", "name"),
+    [
+        (lambda: crochet.wait_for(timeout=SOON), "a timeout"),
+        (lambda: crochet.wait_for(timeout=1, grace=SOON), "a grace"),
+        (lambda: crochet.iterate_in_reactor(timeout=1, grace=SOON), "a grace"),
+        (lambda: crochet.context_in_reactor(timeout=1, grace=SOON), "a grace"),
+        (lambda: crochet.gather(timeout=SOON), "a timeout"),
+        (lambda: timeouts.stall_seconds(SOON), "stall_warning"),
+        (lambda: timeouts.exit_seconds(SOON), "exit_patience"),
+        (lambda: timeouts.exit_seconds(SOON, "drain"), "drain"),
+        (lambda: ttl_seconds(SOON), "a ttl"),
+    ],
+)
+def test_the_text_names_which_time_is_none(give: Any, name: str) -> None:
+    """
+    Where a function takes several.
+    """
+    with pytest.raises(TypeError, match=f"^{name} is a number of seconds.* not str 'soon'"):
+        give()
+
+
+def test_the_text_names_which_time_of_a_watch_is_none() -> None:
+    """
+    Of a result as of a stream.
+    """
+    finished = run_python(
+        """
+        import crochet
+
+        crochet.setup()
+        result = crochet.run_in_reactor(int)()
+        for arguments in ({"interval": "soon"}, {"interval": 1, "heartbeat": "soon"}):
+            try:
+                result.watch(**arguments)
+            except TypeError as error:
+                print(error)
+        """
+    )
+    text = "is a number of seconds, or None for no limit, not str 'soon'"
+    assert finished == (0, f"an interval {text}\na heartbeat {text}\n", "")

@@ -211,7 +211,7 @@ def limit_of(timeout: Seconds, what: str = "a timeout", of: str = "wait_for") ->
             f"{of}() needs a timeout before it is given a function: write "
             f"@{of}(timeout=5.0), with parentheses and a number of seconds"
         )
-    limit = seconds(timeout)
+    limit = seconds(timeout, what)
     if limit < 0:
         raise ValueError(
             f"{of}() cannot wait for {limit:g} s: give {what} from 0 seconds up, or None for "

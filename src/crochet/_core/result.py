@@ -201,7 +201,7 @@ class EventualResult(Generic[T_co]):
             TimeoutError: a :class:`deadline` around it is over.
             DeadlockError: this is the reactor thread, and the answer is not there.
         """
-        every, beat = seconds(interval), seconds(heartbeat)
+        every, beat = seconds(interval, "an interval"), seconds(heartbeat, "a heartbeat")
         if min(every, beat) <= 0:
             raise ValueError(
                 f"a result cannot be watched every {every:g} s, with a heartbeat of {beat:g} s: "

@@ -44,7 +44,7 @@ def ttl_seconds(ttl: Seconds) -> float:
     """
     if type(ttl) is float and 0 < ttl < _FOR_EVER:  # as nearly always, and stash() is to be quick
         return ttl
-    value = seconds(ttl)
+    value = seconds(ttl, "a ttl")
     if value <= 0:
         raise _errors.ttl_not_positive(value)
     return value if value < _FOR_EVER else math.inf

@@ -129,7 +129,7 @@ class Stream(Iterator[T_co]):
             TypeError: *interval* is not a number.
             ValueError: it is NaN, or not above zero.
         """
-        every = seconds(interval)
+        every = seconds(interval, "an interval")
         if every <= 0:
             raise ValueError(f"there is no heartbeat every {every:g} s: give seconds above zero")
         return Heartbeats(self._consumer, every, beat)

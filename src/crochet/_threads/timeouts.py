@@ -41,9 +41,13 @@ DRAIN = _Unsaid(0.0)
 MAX_QUEUED = _Unsaid(math.inf)
 
 
-def seconds(timeout: Seconds) -> float:
+def seconds(timeout: Seconds, what: str = "a timeout") -> float:
     """
     Return a timeout as a float; ``math.inf`` stands for no limit. It may be negative.
+
+    Args:
+        timeout: as it was given.
+        what: it is, for the texts of errors.
 
     Raises:
         TypeError: it is no real number.
@@ -53,14 +57,14 @@ def seconds(timeout: Seconds) -> float:
         return math.inf
     if not hasattr(timeout, "__float__") and not hasattr(timeout, "__index__"):
         raise TypeError(
-            f"a timeout is a number of seconds, or None for no limit, not {_described(timeout)}"
+            f"{what} is a number of seconds, or None for no limit, not {_described(timeout)}"
         )
     try:
         limit = float(timeout)
     except OverflowError:  # an int beyond any float: its sign is all that matters
         limit = math.inf if timeout > 0 else -math.inf  # type: ignore[operator]
     if math.isnan(limit):
-        raise ValueError("a timeout of NaN seconds never ends and never starts; give a number")
+        raise ValueError(f"{what} of NaN seconds never ends and never starts; give a number")
     return limit
 
 
@@ -78,7 +82,7 @@ def stall_seconds(limit: Seconds) -> float:
         TypeError: it is no real number.
         ValueError: it is NaN, or not above zero.
     """
-    value = seconds(limit)
+    value = seconds(limit, "stall_warning")
     if value <= 0:
         raise ValueError(
             f"stall_warning cannot be {value:g} s: give a number of seconds above zero, or None "
@@ -99,7 +103,7 @@ def exit_seconds(limit: Seconds, name: str = "exit_patience") -> float:
         TypeError: it is no real number.
         ValueError: it is NaN or negative.
     """
-    value = seconds(limit)
+    value = seconds(limit, name)
     if value < 0:
         raise ValueError(
             f"{name} cannot be {value:g} s: give a number of seconds from 0 up, or None to "
