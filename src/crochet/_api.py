@@ -122,7 +122,8 @@ def setup(
 
     Call it from any thread, as often as you like: while the reactor runs, or after
     :func:`no_setup`, it is a cheap no-op. Once the reactor has ended, by :func:`shutdown` or
-    otherwise, it starts it again. Blocks while another thread is starting the reactor.
+    otherwise, it starts it again. Blocks while another thread is starting the reactor, and up to
+    5 s while one that was told to stop ends.
 
     Args:
         logging: hand Twisted's log events to the logger named ``twisted``, and have a
@@ -153,6 +154,7 @@ def setup(
             for, or that is not available; no thread can be started; or another stash was given
             before. Nothing was changed, and setup() may be called again.
         OSError: no file descriptor is left for the reactor. Likewise.
+        TimeoutError: the last one has not come to its end. Likewise.
         TypeError: *stall_warning*, *exit_patience* or *max_queued* is not a number, *reactor* is
             not a reactor, or *loop_factory* makes no event loops.
         ValueError: *stall_warning* is not above zero, *exit_patience* is below zero, or

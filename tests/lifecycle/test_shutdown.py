@@ -371,6 +371,40 @@ class TestRestart:
         )
         assert "Error in" not in done.stderr
 
+    @pytest.mark.parametrize("kind", REACTORS)
+    def test_while_the_program_stops_it(self, kind: str) -> None:
+        """
+        setup() waits for its end. But in a thread that this end waits for, the reactor's own or one
+        of its pool, it does nothing.
+        """
+        run(
+            """
+            from twisted.internet import reactor, threads
+            is_ending, returned = threading.Event(), []
+
+            def set_up():
+                assert is_ending.wait(BOUND)
+                returned.append(crochet.setup())
+
+            def hold():
+                is_ending.set()
+                set_up()
+                held = Deferred()
+                reactor.callLater(0.3, held.callback, None)
+                return held
+
+            crochet.setup()
+            crochet.run_in_reactor(reactor.addSystemEventTrigger)("before", "shutdown", hold)
+            crochet.run_in_reactor(threads.deferToThread)(set_up)
+            crochet.run_in_reactor(reactor.stop)()
+            assert is_ending.wait(BOUND)
+            crochet.setup()
+            assert add(3, 4) == 7
+            assert returned == [None, None]
+            """,
+            kind,
+        )
+
     def test_late_results_of_an_earlier_life(self) -> None:
         """
         Do no harm, nor do cancellations of them; an error that nobody can take is logged.

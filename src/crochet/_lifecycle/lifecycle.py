@@ -182,12 +182,15 @@ class EventLoop:
         if stash is not None:
             self._use_stash(cast("Stash", stash))  # a name has been looked up by crochet.setup()
         reactor, loop_factory = options.get("reactor"), options.get("loop_factory")
-        if self._is_set_up and reactor is None and loop_factory is None:
+        if self._is_running() and reactor is None and loop_factory is None:
             return
+        ending = self._reactor_thread
+        if ending is not None and ending.is_ending and ending.waits_for_caller():
+            return  # or the two would wait for each other
         choice = Choice(reactor, loop_factory)
         self._prepare()  # before there is a lock that a forked child would find held
         with self._setup_lock:
-            if self._is_set_up:
+            if self._is_running():
                 running = self._reactor
                 if running is not None:  # else it has ended just now
                     choice.check(running, self._loop_factory)
@@ -201,6 +204,13 @@ class EventLoop:
                 self._start(options.get("logging", True), choice)
             finally:
                 self._is_starting = False
+
+    def _is_running(self) -> bool:
+        """
+        Tell whether setup() or no_setup() has acted, and the reactor is not about to end.
+        """
+        reactor_thread = self._reactor_thread
+        return self._is_set_up and (reactor_thread is None or not reactor_thread.is_ending)
 
     def _use_stash(self, stash: Stash) -> None:
         with self._setup_lock:
@@ -230,8 +240,10 @@ class EventLoop:
         ending = self._reactor_thread
         if ending is not None:
             if not ending.has_ended:
-                # A signal may have interrupted shutdown() before it had told it to end.
-                ending.end(_errors.shut_down, GRACE, 0.0)
+                # The program has stopped it; or else a signal may have interrupted shutdown()
+                # before it had told it to end.
+                refusal = _errors.stopped if ending.is_ending else _errors.shut_down
+                ending.end(refusal, GRACE, 0.0)
             self._close(ending, _ENDING_TAKES)
         reactor = choice.obtain(self._import_reactor, self._loop_factory)
         self._loop_factory = choice.loop_factory or self._loop_factory

@@ -33,7 +33,7 @@ from .._diagnostics.watchdog import Watchdog
 from .._reactor.asyncio_loop import end_tasks, run_in_thread
 from .._reactor.children import ChildWatcher
 from .._reactor.forked import end_clone, release_in_child, stop_inherited_loop
-from .._reactor.pool import use_daemon_threads
+from .._reactor.pool import is_pool_worker, use_daemon_threads
 from .._reactor.reactor import Reactor, call_from_thread_of, route_of
 from .._reactor.restart import finish_crash, release
 from .._reactor.wakeup import Wakeup, install_wakeup
@@ -78,7 +78,9 @@ class ReactorThread:
         self.thread: threading.Thread | None = None
         # Whether calls were accepted. Written by the starting thread.
         self.has_begun = False
-        # Whether the reactor's run is over. Written once, in its thread.
+        # Whether the reactor is about to end, and whether its run is over. Written once, in its
+        # thread, before calls are refused.
+        self.is_ending = False
         self.has_ended = False
         self._left = Latch()  # opened as the last thing there
         # Why calls are refused once the reactor stops. Written before it is told to.
@@ -175,7 +177,8 @@ class ReactorThread:
         finally:
             if self._is_inherited:
                 end_clone()  # this is the child's only thread, and all that follows the parent's
-            self.has_ended = True  # before closing; _begin() looks at it after opening
+            # Before closing; _begin() looks at it after opening.
+            self.is_ending = self.has_ended = True
             self._bridge.close(self._refusal)
             # Idents are used again for new threads, and those may wait.
             self._bridge.reactor_thread = None
@@ -191,6 +194,7 @@ class ReactorThread:
         """
         Answer what is in flight, cancel what is running, and wait a moment for its cleanup.
         """
+        self.is_ending = True
         return end_operations(self.reactor, self._bridge, self._refusal, self._grace)
 
     def end(self, refusal: Refusal, grace: float, patience: float) -> bool:
@@ -211,6 +215,14 @@ class ReactorThread:
         if not self.has_ended:
             self._bridge.call(self._stop_in_reactor)
         return self.join(patience)
+
+    def waits_for_caller(self) -> bool:
+        """
+        Tell whether the reactor's end waits for the calling thread: its own, or one of its pool.
+        """
+        if threading.current_thread() is self.thread:
+            return True
+        return not self.has_ended and is_pool_worker(self.reactor)
 
     def join(self, patience: float) -> bool:
         """
