@@ -102,7 +102,7 @@ class MemoryStash:
         if now >= self._next_sweep or len(entries) >= self._max_results:
             self._make_room(now)
         entry = (result, expires)
-        uid = int.from_bytes(urandom(8), "big") >> 1  # as new_uid()
+        uid = new_uid()
         while entries.setdefault(uid, entry) is not entry:
             uid = new_uid()
         if not result.done():

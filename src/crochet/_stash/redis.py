@@ -31,7 +31,6 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
-from sys import intern
 from typing import Any, final
 from urllib.parse import urlsplit
 
@@ -45,7 +44,7 @@ from .._threads.worker import Worker
 from .answers import MAX_SIZE
 from .numbers import MAX_RESULTS
 from .serializer import Serializer
-from .shared import SMALL, Own, Remote, Row, SharedStash, forget_error
+from .shared import SMALL, Own, Remote, Row, SharedStash, forget_error, row_of
 
 try:
     import redis
@@ -381,11 +380,10 @@ class RedisStash(SharedStash):
             return None
         head, _, body = data.partition(b"\0")
         owner, host, pid, name, alias, state, expires = json.loads(head)
-        owner, host, name, state = map(intern, (owner, host, name, state))  # in many rows the same
         if not is_taken and expires is not None and expires < self._now():
             return None
         report = self._verified_report(uid, found[1] or b"")
-        return Row(owner, host, pid, name, alias, state, body, report, expires)
+        return row_of((owner, host, pid, name, alias, state, body, report, expires))
 
     def _signed_report(self, uid: int, report: bytes) -> bytes:
         return report and _mac(self._keys[0], uid, _REPORT + report) + report

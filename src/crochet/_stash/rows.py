@@ -18,15 +18,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from sys import intern
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from twisted.logger import Logger
 
 from .. import _errors
 from .._core.stash import TTL
 from .directory import make_private_file, prepare
-from .shared import Row
+from .shared import Row, row_of
 
 T = TypeVar("T")
 
@@ -217,7 +216,8 @@ class Rows:
         )
 
         def look(connection: sqlite3.Connection) -> Row | None:
-            return _row(connection.execute(query, (uid, time.time())).fetchone())
+            found = connection.execute(query, (uid, time.time())).fetchone()
+            return row_of(found) if found else None
 
         def work(connection: sqlite3.Connection) -> Row | None:
             row = look(connection)
@@ -248,7 +248,8 @@ class Rows:
         Look for a row, taken or not.
         """
         query = f"SELECT {_COLUMNS} FROM results WHERE uid = ?"
-        return self._run(lambda found: _row(found.execute(query, (uid,)).fetchone()), writes=False)
+        found = self._run(lambda found: found.execute(query, (uid,)).fetchone(), writes=False)
+        return row_of(found) if found else None
 
     def delete(self, uid: int) -> None:
         """
@@ -265,15 +266,6 @@ class Rows:
             "WHERE owner = ? AND state = 'pending' AND alias IS NULL"
         )
         self._run(lambda found: found.execute(query, (time.time() + TTL, owner)))
-
-
-def _row(found: Any) -> Row | None:
-    if found is None:
-        return None
-    row = Row(*found)
-    # Thousands may be waited for, of few owners.
-    owner, host, name = intern(row.owner), intern(row.host), intern(row.name)
-    return row._replace(owner=owner, host=host, name=name)
 
 
 def _delete(connection: sqlite3.Connection, uid: int) -> bool:

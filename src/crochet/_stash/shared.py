@@ -25,6 +25,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
+from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -92,6 +93,16 @@ class Row(NamedTuple):
     report: bytes = b""
     expires: float | None = None
     told_since: object = None
+
+
+def row_of(columns: Iterable[Any]) -> Row:
+    """
+    Return a row that was read, of its columns in their order. It shares its words with others, for
+    thousands may be waited for, of few owners.
+    """
+    row = Row(*columns)
+    owner, host, name, state = map(intern, (row.owner, row.host, row.name, row.state))
+    return row._replace(owner=owner, host=host, name=name, state=state)
 
 
 class Found(NamedTuple):
