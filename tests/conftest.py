@@ -22,7 +22,7 @@ import pytest
 from twisted.logger import globalLogPublisher
 
 from crochet._threads.threads import start_thread
-from support.process import FakeProcess, LoggedFailures, stepped_process
+from support.process import FakeProcess, LoggedFailures, flush_dropped, stepped_process
 from support.reactor import close_reactor, new_real_reactor
 from support.stepping import BOUND, FakeClock, FakeWaiter
 
@@ -159,6 +159,7 @@ def logged() -> Iterator[LoggedFailures]:
     try:
         yield failures
         gc.collect()  # Deferreds and results log their failures when they are dropped
+        flush_dropped()
     finally:
         globalLogPublisher.removeObserver(failures)
     assert not failures.events, "failures were logged that the test has not taken"

@@ -235,8 +235,34 @@ _RAW_ALLOWED = {
     ("_lifecycle.lifecycle", "RLock"): "setup() and shutdown() by several threads, and within one",
     ("_lifecycle.lifecycle", "is_a_handlers"): "of that lock, which may not have been acquired",
     ("_lifecycle.lifecycle", "release()"): "the same",
-    # Tricks of a few lines, each with its own verdict.
-    ("_reactor.wakeup", "del"): "a descriptor that two close, of which one is a destructor",
+}
+
+# What runs Python code when an object is dropped.
+_WEAK = {"WeakSet", "WeakKeyDictionary", "WeakValueDictionary", "WeakMethod", "finalize"}
+
+
+def _destructors(module: Module) -> Iterator[str]:
+    """
+    Find what is done as an object is dropped.
+    """
+    why = (
+        "runs as an object is dropped, anywhere, and what a signal handler raises there is lost. "
+        "Use a Finalizer of _threads/finalizer.py"
+    )
+    for node in ast.walk(module.tree):
+        name = getattr(node, "id", getattr(node, "attr", getattr(node, "name", None)))
+        if name == "__del__" or (isinstance(node, (ast.Name, ast.Attribute)) and name in _WEAK):
+            yield f"{module.name}: {name} {why}"
+        elif isinstance(node, ast.Call) and len(node.args) == 2:
+            called = getattr(node.func, "id", getattr(node.func, "attr", None))
+            if called == "ref":
+                yield f"{module.name}: {ast.unparse(node.args[1])} of a weak reference {why}"
+
+
+_DESTRUCTORS_ALLOWED = {
+    ("_threads.finalizer", "__del__"): "it is a property, whose getter is a function of C",
+    ("_core.bridge", "self._forget"): "that of a set, a function of C",
+    ("testing._leaks", "WeakSet"): "for the length of a test of the program's",
 }
 
 
@@ -485,6 +511,12 @@ class TestPrimitives:
         """
         assert _unexpected(_each(_raw_locks, MODULES), _RAW_ALLOWED) == []
 
+    def test_are_all_that_runs_as_objects_are_dropped(self) -> None:
+        """
+        There is no destructor, for Python drops what is raised in one.
+        """
+        assert _unexpected(_each(_destructors, MODULES), _DESTRUCTORS_ALLOWED) == []
+
 
 class TestFrames:
     """
@@ -552,6 +584,23 @@ class TestBreaches:
         At the top or farther in, and between two of one row.
         """
         (found,) = _order(_made(**sources))
+        assert breach in found
+
+    @pytest.mark.parametrize(
+        ("source", "breach"),
+        [
+            ("class A:\n def __del__(self): ...", "__del__ runs"),
+            ("class A:\n __del__ = close", "__del__ runs"),
+            ("weakref.ref(a, lambda _: b())", "lambda _: b() of a weak reference"),
+            ("weakref.finalize(a, b)", "finalize runs"),
+            ("known = WeakSet()", "WeakSet runs"),
+        ],
+    )
+    def test_of_destructors(self, source: str, breach: str) -> None:
+        """
+        Of any kind.
+        """
+        (found,) = _each(_destructors, _made(_core__call=source))
         assert breach in found
 
     def test_of_cycles(self) -> None:

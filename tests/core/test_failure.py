@@ -13,7 +13,6 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -30,11 +29,11 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides
 
-from crochet._core import failure as _faults
 from crochet._core.failure import StoredError, Uncollected, report_all
 from crochet._coroutines.cancellation import is_cancellation
+from crochet._threads.finalizer import at_once
 from support.process import LoggedFailures
-from support.stepping import Steps, together
+from support.stepping import together
 
 
 class Uncopyable(Exception):
@@ -60,7 +59,7 @@ def _fault(error: BaseException, uncollected: Uncollected | None = None) -> Stor
     try:
         _body(errors)
     except BaseException as raised:
-        return StoredError("body", raised, raised.__traceback__, registry)
+        return StoredError("body", raised, raised.__traceback__, registry, at_once)
     raise AssertionError
 
 
@@ -198,7 +197,7 @@ class TestTaking:
                 self.held = error
 
         error = ValueError("why")
-        fault = SteppedFault("body", error, None, {})
+        fault = SteppedFault("body", error, None, {}, None)
         first = _taken(fault)
         assert second == [error]
         assert first is not error
@@ -240,7 +239,7 @@ class TestHistory:
             except KeyError:
                 raise ValueError("why") from OSError("cause")
         except ValueError as error:
-            return StoredError("body", error, error.__traceback__, {})
+            return StoredError("body", error, error.__traceback__, {}, at_once)
 
     def test_arrives_whole(self) -> None:
         """
@@ -427,7 +426,7 @@ class TestReports:
         An entry may outlive its fault for a moment, while that is being collected as garbage.
         """
         fault = _fault(ValueError("why"))
-        uncollected: Uncollected = {1: weakref.ref(fault)}
+        uncollected: Uncollected = {weakref.ref(fault): None}
         fault.collect()
         del fault
         report_all(uncollected)
@@ -449,18 +448,6 @@ class TestReports:
         collect(fault)
         assert fault.is_collected
         logged.take()
-        del fault
-        gc.collect()
-        assert logged.events == []
-
-    def test_not_in_finalization(
-        self, logged: LoggedFailures, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """
-        The exit hook has seen to it by then, and modules are half gone.
-        """
-        fault = _fault(ValueError("why"))
-        monkeypatch.setattr(_faults, "sys", SimpleNamespace(is_finalizing=lambda: True))
         del fault
         gc.collect()
         assert logged.events == []
@@ -619,7 +606,7 @@ class TestFailures:
         """
         One that Crochet has made itself.
         """
-        fault = StoredError("body", ValueError("why"), None, {})
+        fault = StoredError("body", ValueError("why"), None, {}, at_once)
         assert fault.failure().getErrorMessage() == "why"
         assert _functions(_taken(fault)) == ["_taken", "throw"]
 
@@ -643,22 +630,3 @@ def test_cancellation_in_a_circle_of_reasons_is_none() -> None:
     error = Exception()
     error.reasons = [Failure(error)]  # type: ignore[attr-defined]
     assert not is_cancellation(error)
-
-
-def test_a_fault_that_was_taken_has_no_destructor(logged: LoggedFailures) -> None:
-    """
-    A signal's exception that came in that would be dropped by Python.
-    """
-    fault = StoredError("body", ValueError("why"), None, {})
-    dropped: list[StoredError] = [fault]
-    with pytest.raises(ValueError, match="why"):
-        fault.throw()
-    del fault
-    steps = Steps(0, lambda: None)
-    steps.run(dropped.clear)
-    assert not steps.is_over
-    untaken = [StoredError("body", ValueError("why"), None, {})]
-    steps = Steps(0, lambda: None)
-    steps.run(untaken.clear)
-    assert steps.is_over
-    assert len(logged.take()) == 1

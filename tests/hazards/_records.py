@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
-from _verdict import happens
+from _verdict import PATIENCE, happens
 from twisted.logger import Logger
 
 _log = Logger()
@@ -45,6 +46,17 @@ class Records(logging.Handler):
         self._marks[text] = threading.Event()
         _log.error(text)
         happens(self._marks[text], "a log record gets to its handler")
+
+    def wait_for_errors(self, number: int) -> list[logging.LogRecord]:
+        """
+        Wait until so many errors have got here, and return all.
+
+        That of a result is logged by a thread, once the result is dropped.
+        """
+        end = time.monotonic() + PATIENCE
+        while len(self.errors()) < number and time.monotonic() < end:
+            time.sleep(0.01)
+        return self.errors()
 
     def errors(self) -> list[logging.LogRecord]:
         """

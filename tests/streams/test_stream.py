@@ -461,35 +461,24 @@ class TestTheEnd:
         either.wait_for(BOUND)(kept.clear)()
         notes.await_("finally", 0, "finally")
 
-    @pytest.mark.parametrize("times", [1, 2])
-    def test_of_the_last_reference_interrupted(
-        self, either: Any, monkeypatch: pytest.MonkeyPatch, times: int
-    ) -> None:
+    def test_of_the_last_reference_where_there_is_no_stack_left(self, either: Any) -> None:
         """
-        By a signal handler's exception, once, or at the end of the stack, twice: then the watch
-        sees to it. Python drops what a destructor raises.
+        To tell the finalizer thread: the watch sees to it.
         """
-        notes: list[object] = []
-        stream = either.iterate(BOUND)(stuck)(notes)
-        next(stream)
-        dropped: list[object] = []
-        call = either.bridge.call
+        notes = Notes()
+        kept = [either.iterate(BOUND)(stuck)(notes)]
+        next(kept[0])
 
-        def fail(*args: object) -> None:
-            if len(dropped) < times:
-                dropped.append(None)
-                raise RecursionError
-            call(*args)
+        def drop() -> None:
+            try:
+                drop()
+            finally:
+                kept.clear()
 
-        monkeypatch.setattr(sys, "unraisablehook", lambda raised: dropped.append(raised.exc_type))
-        monkeypatch.setattr(either.bridge, "call", fail)
-        del stream
-        monkeypatch.undo()
-        assert dropped == [None] * times + [RecursionError]
-        for _ in range(times - 1):
-            either.wait_for(BOUND)(either.bridge.look_for_stranded)()
-        wait_until(lambda: notes == ["finally"], "the end of the body")
-        wait_until(lambda: not either.bridge.in_flight, "the answer of its call")
+        with pytest.raises(RecursionError):
+            drop()
+        either.wait_for(BOUND)(either.bridge.look_for_stranded)()
+        notes.await_("finally")
 
     @pytest.mark.parametrize("buffersize", [0, 1])
     def test_of_a_stream_in_a_cycle(self, either: Any, buffersize: int) -> None:

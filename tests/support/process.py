@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 from twisted.logger import LogEvent, LogLevel
 
@@ -20,7 +21,9 @@ from crochet._core.result import EventualResult
 from crochet._diagnostics.thread_checks import ThreadCheck
 from crochet._lifecycle.lifecycle import EventLoop
 from crochet._stash.memory import MemoryStash
+from crochet._threads.finalizer import FinalizerThread, at_once
 from support.reactor import FakeReactor
+from support.stepping import BOUND
 
 
 class FakeThread:
@@ -161,6 +164,33 @@ class FakeWatchdog(Recorder):
         return self.caller
 
 
+class AtOnce(FinalizerThread):
+    """
+    Does what is to be done for a dropped object right where that is dropped.
+    """
+
+    put = staticmethod(at_once)  # type: ignore[assignment]
+
+    def begin(self) -> None:
+        """
+        Start no thread.
+        """
+
+
+# Those that there are.
+_processes: WeakSet[FakeProcess] = WeakSet()
+
+
+def flush_dropped() -> None:
+    """
+    Have all that was dropped so far do what it does then, log an error, say.
+    """
+    for process in list(_processes):
+        finalizers = process.loop._finalizers
+        if finalizers.has_thread:
+            assert finalizers.flush(BOUND), "the finalizer thread is stuck"
+
+
 class FakeProcess:
     """
     What an event loop sees of the process around it, and the loop.
@@ -187,9 +217,11 @@ class FakeProcess:
             watch_children=lambda *_: self.children,
             check_threads=self._check_threads,
             watchdog=self.watchdog,
+            finalizers=FinalizerThread if start_thread else AtOnce,
             bridge=self.bridge,
             birthplace=os.getpid(),
         )
+        _processes.add(self)
         self.run_in_reactor: Any = self.loop.calls.run_in_reactor
         self.wait_for: Any = self.loop.calls.wait_for
 
@@ -332,5 +364,6 @@ class LoggedFailures:
         Return the exceptions logged so far, in order. They, and what was said of them, are
         expected, then.
         """
+        flush_dropped()
         taken, self.events = self.events, []
         return [event["log_failure"].value for event in taken if "log_failure" in event]

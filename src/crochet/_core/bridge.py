@@ -36,9 +36,10 @@ from twisted.logger import Logger
 from .. import _errors
 from .._errors import Reason
 from .._threads import clock, timeouts
+from .._threads.finalizer import WhenDropped, at_once
 from .._threads.handoff import Handoff
 from .._threads.primitives import Waiter, Waits, discard, first_of, pop_first
-from .call import ABANDONED, PENDING, Call
+from .call import PENDING, Call
 from .deadline import get_end
 from .failure import Uncollected
 
@@ -209,6 +210,7 @@ _LOOKED_FOR = 250
 # Attributes that borrow() saves, while a test's clock stands in for the reactor.
 _BORROWED = (
     *("refusal", "reactor_thread", "last_drain", "diagnosis", "new_waiter", "handoff"),
+    "when_dropped",
     *("_queue", "_turns", "_wakeup", "_call_from_thread", "_wake_reactor", "_first_wake", "_route"),
 )
 
@@ -246,6 +248,9 @@ class Bridge:
         # Is shown each call before it is entered, where tests look for what is left behind.
         self.on_submit: Callable[[Call], object] | None = None
         self.uncollected: Uncollected = {}
+        # Takes what is to be done for an object that is dropped. Does it at once where no thread of
+        # ours can: in a test that has a clock instead of a reactor.
+        self.when_dropped: WhenDropped = at_once
         self.stash = stash  # keeps results; setup(stash=...) hands in another
         # Tells of futures that are done, at once. The lifecycle hands in one with threads for it.
         self.teller: Teller = _AtOnce()
@@ -425,6 +430,7 @@ class Bridge:
         self._queue = deque()
         self.handoff = Handoff(self._queue, self._wake_for_calls)
         self._turns = self.handoff.turns
+        self.when_dropped = at_once
         return borrowed
 
     def give_back(self, borrowed: dict[str, Any]) -> None:
@@ -623,7 +629,7 @@ class Bridge:
                 continue
             if call.is_stranded:
                 self.call(call.answer_stranded)
-            if call.cancel_requested is ABANDONED and not call.cancel_delivered:
+            if call.is_abandoned:
                 self.call(call.cancel_abandoned)
 
     def wake(self) -> None:

@@ -314,7 +314,7 @@ class Call:
                     if len(problems) > 1:
                         # Something about the error, or there is no memory.
                         error = _errors.not_handed_over(self.name, type(error), problems[0])
-                        stored = StoredError(self.name, error, traceback, self.bridge.uncollected)
+                        stored = self._new_stored(error, traceback)
                         problems.clear()
             self.answer(stored, calls_back=calls_back)
             if problems:
@@ -325,8 +325,14 @@ class Call:
     def _stored(self, error: BaseException, traceback: TracebackType | None) -> StoredError:
         error = explained(error, self.name)
         is_expected = self.cancel_requested and self._is_expected(error)
-        uncollected = self.bridge.uncollected
-        return StoredError(self.name, error, traceback, uncollected, is_collected=bool(is_expected))
+        return self._new_stored(error, traceback, is_collected=bool(is_expected))
+
+    def _new_stored(
+        self, error: BaseException, traceback: TracebackType | None, *, is_collected: bool = False
+    ) -> StoredError:
+        bridge = self.bridge
+        when_dropped = None if is_collected else bridge.when_dropped
+        return StoredError(self.name, error, traceback, bridge.uncollected, when_dropped)
 
     def _is_expected(self, error: BaseException) -> bool:
         """
@@ -366,7 +372,7 @@ class Call:
         self.withdraw()
         self.cancel_requested = True
         running = self.running
-        self.answer(StoredError(self.name, error, None, self.bridge.uncollected, is_collected=True))
+        self.answer(self._new_stored(error, None, is_collected=True))
         return running
 
     def after_fork_in_child(self, error: BaseException) -> Deferred[Any] | None:
@@ -423,6 +429,13 @@ class Call:
             del traceback
         finally:
             self.cancel_delivered = True
+
+    @property
+    def is_abandoned(self) -> bool:
+        """
+        Whether it is to be cancelled, and the thread that was to pass that on could not.
+        """
+        return self.cancel_requested is ABANDONED and not self.cancel_delivered
 
     def cancel_abandoned(self) -> None:
         """

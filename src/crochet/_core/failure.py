@@ -9,15 +9,15 @@ What must always hold:
 3. One that nobody took is logged once: when it is dropped, or at exit.
 
 Threads: made and filled in the reactor thread, then read-only but for ``_error``, ``_is_fresh`` and
-what ``collect()`` writes, which any taker touches. No locks: ``__del__`` runs wherever a reference
-is dropped, also in a garbage collection that interrupts this very code.
+what ``collect()`` writes, which any taker touches. One that is dropped is logged by the finalizer
+thread. No locks.
 """
 
 from __future__ import annotations
 
 import copy
-import sys
 import weakref
+from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn, cast
 
@@ -25,60 +25,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .._errors import set_cause, set_context, set_suppress, set_traceback
-from .._threads.primitives import claim
+from .._threads.finalizer import Finalizer, WhenDropped
+from .._threads.primitives import claim, take
 
 _log = Logger(namespace="crochet")
 
-# The errors that nobody has taken yet. Weak references: to be listed keeps nothing alive. Keyed
-# by id, so that entering and leaving are single dict operations that run no Python code.
-Uncollected = dict[int, "weakref.ref[StoredError]"]
-
-
-class _Unreported:
-    """
-    What is left of an error that was dropped before anybody had taken it: it logs the error.
-    """
-
-    __slots__ = ("_error", "_key", "_name", "_traceback", "_uncollected")
-
-    def __init__(
-        self,
-        key: int,
-        name: str,
-        error: BaseException,
-        traceback: TracebackType | None,
-        uncollected: Uncollected,
-    ) -> None:
-        self._key = key
-        self._name = name
-        self._error = error
-        self._traceback = traceback
-        self._uncollected = uncollected
-
-    def report(self) -> None:
-        """
-        Log the error, unless that was done, or it was taken.
-        """
-        # Leaving the register decides who logs, should two threads come here at once.
-        if self._uncollected.pop(self._key, None) is not None:
-            failure = Failure(self._error, type(self._error), self._traceback)  # type: ignore[no-untyped-call]
-            _log.failure(
-                "Unhandled error in EventualResult of {name}()", failure=failure, name=self._name
-            )
-
-    def __del__(self) -> None:
-        # At finalization the exit hook has logged what was left, and modules are half gone. And a
-        # signal may have ended __init__() before there was anything to report.
-        if not sys.is_finalizing() and hasattr(self, "_uncollected"):
-            self.report()
-
-
-class _Reported:
-    """
-    The same when there is nothing left to do.
-    """
-
-    __slots__ = ("_error", "_key", "_name", "_traceback", "_uncollected")
+# The errors that nobody has taken yet, which are not kept alive by that. Who takes one out logs it,
+# or need not; the reference stays when the error is gone. To enter, to take out and to copy are
+# single operations that run no Python code.
+Uncollected = dict["weakref.ref[StoredError]", None]
 
 
 class StoredError:
@@ -101,12 +56,13 @@ class StoredError:
         "_cause",
         "_context",
         "_error",
+        "_finalizer",
         "_is_fresh",
         "_name",
+        "_reference",
         "_suppress",
         "_traceback",
         "_uncollected",
-        "_unreported",
     )
 
     def __init__(
@@ -115,8 +71,7 @@ class StoredError:
         error: BaseException,
         traceback: TracebackType | None,
         uncollected: Uncollected,
-        *,
-        is_collected: bool = False,
+        when_dropped: WhenDropped | None,
     ) -> None:
         self._name = name
         self._error = error
@@ -127,10 +82,15 @@ class StoredError:
         self._is_fresh = True
         set_traceback(error, traceback)
         self._uncollected = uncollected
-        self._unreported: _Unreported | None = None
-        if not is_collected:
-            self._unreported = _Unreported(id(self), name, error, traceback, uncollected)
-            uncollected[id(self)] = weakref.ref(self)
+        self._finalizer: Finalizer | None = None
+        self._reference: weakref.ref[StoredError] | None = None
+        if when_dropped is not None:
+            reference: weakref.ref[StoredError] = weakref.ref(self)
+            self._reference = reference
+            uncollected[reference] = None
+            # Without this object: it is called when that is gone.
+            report = partial(_report, uncollected, reference, name, error, traceback)
+            self._finalizer = Finalizer(when_dropped, report)
 
     @property
     def name(self) -> str:
@@ -158,19 +118,18 @@ class StoredError:
         """
         Tell whether somebody has taken the error, or was told of it in a log.
         """
-        return id(self) not in self._uncollected
+        return self._reference not in self._uncollected
 
     def collect(self) -> None:
         """
         Note that somebody knows of the error, so that it need not be logged.
         """
-        self._uncollected.pop(id(self), None)
-        unreported = self._unreported
-        if unreported is not None:
-            # Of another class, without a destructor: one that runs Python code would take a
-            # signal's exception for its own, and Python drops those.
-            unreported.__class__ = _Reported  # type: ignore[assignment]  # pyright: ignore
-            self._unreported = None  # it holds the error
+        reference, finalizer = self._reference, self._finalizer
+        if reference is not None:
+            self._uncollected.pop(reference, None)
+        if finalizer is not None:
+            finalizer.detach()
+            self._finalizer = None  # it holds the error
 
     def throw(self, *, is_last: bool = False) -> NoReturn:
         """
@@ -223,15 +182,32 @@ class StoredError:
         """
         Log the error, unless somebody knows of it already.
         """
-        if self._unreported is not None and not self.is_collected:
-            self._unreported.report()
+        if self._reference is not None:
+            known = self._name, self._error, self._traceback
+            _report(self._uncollected, self._reference, *known)
+
+
+def _report(
+    uncollected: Uncollected,
+    reference: weakref.ref[StoredError],
+    name: str,
+    error: BaseException,
+    traceback: TracebackType | None,
+) -> None:
+    """
+    Log an error, unless that was done, or it was taken.
+    """
+    # Leaving the register decides who logs, should two threads come here at once.
+    if take(uncollected, reference):
+        failure = Failure(error, type(error), traceback)  # type: ignore[no-untyped-call]
+        _log.failure("Unhandled error in EventualResult of {name}()", failure=failure, name=name)
 
 
 def report_all(uncollected: Uncollected) -> None:
     """
     Log every error that nobody has taken: for the end of the process.
     """
-    for reference in list(uncollected.copy().values()):
+    for reference in uncollected.copy():
         stored = reference()
         if stored is not None:
             stored.report()

@@ -8,10 +8,10 @@ What must always hold:
 
 What is to be run is a task, put to the waiter of a thread that waits for the call in whose body
 this is asked for; see ``call.current_call()`` for which call that is. A wait that ends first drops
-its waiter with the task, so it is the task's destructor that tells the reactor thread.
+its waiter with the task, and then the finalizer thread tells the reactor thread.
 
-Threads: ``run_in_caller()`` runs in the reactor thread, the task in the one that waits, and its
-``__del__`` in any. The Deferred is touched in the reactor thread only.
+Threads: ``run_in_caller()`` runs in the reactor thread, the task in the one that waits. The
+Deferred is touched in the reactor thread only.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from __future__ import annotations
 from _thread import get_ident
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from weakref import ref
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.python.failure import Failure
 
+from .._threads.finalizer import Finalizer
 from .._threads.primitives import Waiter, entries_of, pop_first
 from .bridge import Bridge
 from .call import Call, current_call
@@ -43,11 +43,13 @@ class CallerTask:
         bridge: Bridge,
         answer: Deferred[object],
     ) -> None:
-        self._name = call.name
         self._expect_cancellation = partial(_expect_cancellation, ref(call))
         self._work: deque[Callable[[], object]] = deque([work])  # taken out to be run, or dropped
         self._bridge = bridge
         self._answer = answer
+        # It may be dropped, or a signal may end it half-way.
+        in_vain = partial(_fail, bridge, answer, call.name)
+        self._finalizer = Finalizer(bridge.when_dropped, in_vain)
 
     def __call__(self) -> None:
         work = pop_first(self._work)
@@ -73,22 +75,13 @@ class CallerTask:
         work = self._work
         return lambda _: work.clear()
 
-    def __del__(self) -> None:
-        with suppress(AttributeError):  # half made
-            # It was dropped, or a signal ended it half-way.
-            self._tell(Failure(_nobody(self._name)))  # type: ignore[no-untyped-call]
-
     def _tell(self, outcome: object) -> None:
         self._bridge.call(_fire, self._answer, outcome)
-        # After it: told twice is better than never. A class without a destructor, for in that a
-        # signal's exception would be dropped.
-        self.__class__ = _Told  # type: ignore[assignment]  # pyright: ignore
+        self._finalizer.detach()  # after it: told twice is better than never
 
 
-class _Told:
-    """
-    A task whose end the reactor thread knows of.
-    """
+def _fail(bridge: Bridge, answer: Deferred[object], name: str) -> None:
+    bridge.call(_fire, answer, Failure(_nobody(name)))  # type: ignore[no-untyped-call]
 
 
 def _fire(answer: Deferred[object], outcome: object) -> None:

@@ -41,6 +41,7 @@ from .._reactor.forked import InheritedReactor
 from .._reactor.pool import is_pool_worker, work_in_pool
 from .._reactor.reactor import Reactor
 from .._threads.clock import monotonic
+from .._threads.finalizer import FinalizerThread
 from .._threads.fork_mark import ForkWatch, new_mark
 from .._threads.primitives import discard, is_a_handlers
 from .._threads.threads import StartThread, in_subinterpreter, note_parents_threads
@@ -103,6 +104,7 @@ class EventLoop:
         watch_children: makes what sees the reactor's child processes end.
         check_threads: makes what refuses uses of Twisted in other threads, if that is switched on.
         watchdog: makes what sees deadlocks and stalls.
+        finalizers: makes what does what is to be done for objects that are dropped.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class EventLoop:
         watch_children: Callable[[Reactor, StartThread], ChildWatcher] = ChildWatcher,
         check_threads: Callable[[Bridge], ThreadCheck] = ThreadCheck,
         watchdog: Callable[[Reactor, Bridge, StartThread, float], Watchdog] = Watchdog,
+        finalizers: Callable[[StartThread], FinalizerThread] = FinalizerThread,
     ) -> None:
         self._import_reactor = import_reactor
         self._start_thread = start_thread
@@ -131,6 +134,8 @@ class EventLoop:
         self.calls = Decorators(bridge)
         self._thread_check = check_threads(bridge)
         self._deliveries = bridge.teller = Deliveries(start_thread)
+        self._finalizers = finalizers(start_thread)
+        bridge.when_dropped = self._finalizers.put
         bridge.diagnosis = Diagnosis(bridge)
         self._setup_lock = threading.RLock()
         self._hooks_ticket = [None]  # the thread that takes it registers the hooks
@@ -256,6 +261,7 @@ class EventLoop:
         if starts_logs:
             self._logs.start()
         try:
+            self._finalizers.begin()
             self._thread_check.install(reactor, reactor_thread.get_ident)
             # Before it starts: a fork in the middle of that has to find it.
             self._reactor_thread = reactor_thread
@@ -265,6 +271,7 @@ class EventLoop:
             if not reactor_thread.has_begun:
                 self._reactor_thread = None
                 self._thread_check.uninstall()
+                self._finalizers.stop(1.0)
                 if starts_logs:
                     self._logs.stop(1.0)
             raise
@@ -317,7 +324,11 @@ class EventLoop:
                 self._inherited.make_runnable(reactor, self._loop_factory)
             if program_reactor is None or program_reactor.reactor is not reactor:
                 program_reactor = ProgramReactor(
-                    reactor, self.bridge, self._make_watchdog, lambda: self._stall_warning
+                    reactor,
+                    self.bridge,
+                    self._make_watchdog,
+                    lambda: self._stall_warning,
+                    self._finalizers,
                 )
             program_reactor.hook()
             self._program_reactor = program_reactor
@@ -374,6 +385,7 @@ class EventLoop:
                 raise _errors.not_down(limit, reactor_thread.whereabouts())
             self._close(reactor_thread, 0.0)
         self._deliveries.stop(max(deadline - monotonic(), 0.1))
+        self._finalizers.stop(max(deadline - monotonic(), 0.1))
         self.bridge.stash.stop(max(deadline - monotonic(), 0.1))
         if self._has_logs:
             if not self._logs.stop(max(deadline - monotonic(), 0.1)):
@@ -477,6 +489,7 @@ class EventLoop:
                 reactor_thread.close()
         self._deliveries.stop(left_until(end - for_logs))
         self.bridge.stash.stop(left_until(end - for_logs))
+        self._finalizers.stop(left_until(end - for_logs))
         report_all(self.bridge.uncollected)
         if self._has_logs:
             logs = self._logs
@@ -496,6 +509,7 @@ class EventLoop:
         watchdog = run.watchdog if run else None
         # The reactor thread last: a log handler may wait for it, and not the other way round.
         callers: list[CallFromThread | None] = [
+            self._finalizers.caller(),
             self._logs.get_caller() if self._has_logs else None,
             watchdog.get_caller() if watchdog else None,
             self.bridge.stash.get_caller(),
@@ -513,6 +527,8 @@ class EventLoop:
         note_parents_threads(not is_told)  # or else Python has forgotten the parent's threads
         self._fork_pause.after_fork_in_child()
         self._deliveries.after_fork_in_child()
+        self._finalizers.after_fork_in_child()
+        self.bridge.when_dropped = self._finalizers.put
         self.bridge.stash.after_fork_in_child()
         self._setup_lock = threading.RLock()  # a thread of the parent's may have had the old one
         if self._has_logs or self._is_starting:

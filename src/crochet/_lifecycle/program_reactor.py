@@ -29,6 +29,7 @@ from .._reactor.forked import release_signals_in_child
 from .._reactor.reactor import Reactor, call_from_thread_of, route_of
 from .._reactor.restart import watch_runs
 from .._reactor.wakeup import Wakeup, install_wakeup
+from .._threads.finalizer import FinalizerThread
 from .reactor_thread import GRACE, end_operations
 
 
@@ -41,6 +42,7 @@ class ProgramReactor:
         bridge: is opened at once, and closed at the end of each run.
         make_watchdog: makes what watches the reactor's thread, for each run.
         get_stall_warning: returns after how many seconds a stall is logged, as setup() said last.
+        finalizers: begins with the first run.
     """
 
     def __init__(
@@ -49,11 +51,13 @@ class ProgramReactor:
         bridge: Bridge,
         make_watchdog: Callable[[Reactor], Watchdog],
         get_stall_warning: Callable[[], float],
+        finalizers: FinalizerThread,
     ) -> None:
         self.reactor = reactor
         self._bridge = bridge
         self._make_watchdog = make_watchdog
         self._get_stall_warning = get_stall_warning
+        self._finalizers = finalizers
         # While it runs. Written in the reactor thread.
         self.watchdog: Watchdog | None = None
         self._wakeup: Wakeup | None = None  # reactor thread only
@@ -100,6 +104,7 @@ class ProgramReactor:
             self._bridge.use_wakeup(self._wakeup.wake)
         watchdog = self._make_watchdog(self.reactor)
         with suppress(RuntimeError):  # no thread can be started; calls go without
+            self._finalizers.begin()
             watchdog.start()
             self.watchdog = watchdog
         watchdog.stall_warning = self._get_stall_warning()  # another setup() may have changed it

@@ -34,6 +34,7 @@ from twisted.internet.base import ReactorBase
 
 from .._core.bridge import WakeRequest
 from .._threads.clock import monotonic
+from .._threads.finalizer import Finalizer
 from .._threads.handoff import MOMENT, Handoff
 from .asyncio_loop import loop_of
 from .reactor import Reactor
@@ -49,23 +50,21 @@ class _Descriptor:
     A file descriptor that is closed with the last reference to this.
     """
 
-    __slots__ = ("fd",)
+    __slots__ = ("_finalizer", "fd")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        self._finalizer = Finalizer(os.close, fd)
 
-    def close(self, close: Callable[[int], object] = os.close) -> None:
+    def close(self) -> None:
         """
-        Close it now, unless it has been.
+        Close it now, unless it has been. In a process that has one thread.
         """
-        try:
-            fd = self.fd
-            del self.fd
-        except AttributeError:
-            return
-        close(fd)
-
-    __del__ = close
+        fd = getattr(self, "fd", None)
+        if fd is not None:
+            self._finalizer.detach()
+            del self.fd  # what would use it is the parent's
+            os.close(fd)
 
 
 class Wakeup:

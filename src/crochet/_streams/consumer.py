@@ -21,18 +21,20 @@ import sys
 from _thread import get_ident
 from functools import partial
 from typing import Any, Final
+from weakref import ref
 
 from .. import _errors
 from .._core.bridge import Bridge
-from .._core.call import PENDING, Call
+from .._core.call import PENDING
 from .._core.deadline import get_bound, get_end
 from .._core.failure import StoredError
 from .._core.progress import INTERVAL, OnProgress, Progress, Reported, last_report, progress_of
 from .._core.waiting import CANCEL_DELIVERY, ends
 from .._errors import Limit, Reason
 from .._threads import clock, timeouts
+from .._threads.finalizer import Finalizer
 from .._threads.primitives import Task, Waiter, discard
-from .closing import Closer
+from .call import StreamCall
 from .pipe import Pipe
 
 
@@ -87,7 +89,7 @@ class Consumer:
         "_told",
         "bridge",
         "call",
-        "closer",
+        "finalizer",
         "grace",
         "limit",
         "name",
@@ -100,7 +102,7 @@ class Consumer:
     def __init__(
         self,
         bridge: Bridge,
-        call: Call,
+        call: StreamCall,
         pipe: Pipe,
         waiter: Waiter,
         limit: float,
@@ -108,14 +110,16 @@ class Consumer:
         progress: OnProgress | None = None,
     ) -> None:
         self.bridge: Bridge = bridge
-        self.call: Call = call
+        self.call: StreamCall = call
         self.pipe: Pipe = pipe
         self.waiter: Waiter = waiter
         self.wake: partial[None] = partial(waiter.put, None)
         self.limit: float = limit
         self.grace: float = grace
         self.name: str = call.name
-        self.closer: Closer = Closer(bridge, call, pipe)
+        # Has the body end with the stream, which alone holds this.
+        self.finalizer: Finalizer = Finalizer(bridge.when_dropped, call.close_soon)
+        call.finalizer = ref(self.finalizer)
         self.progress: OnProgress | None = progress
         if progress is not None:
             self._told: Reported | None = None
@@ -197,7 +201,7 @@ class Consumer:
     def _wait(self, limit: float, is_beat: bool) -> object:
         pipe, bridge, waiter = self.pipe, self.bridge, self.waiter
         call, items = self.call, pipe.items
-        pipe.wake = self.wake  # before looking; see the heads of closing.py and of pipe.py
+        pipe.wake = self.wake  # before looking; see the heads of call.py and of pipe.py
         # (In a forked child that has noticed it no call of the parent's is pending.)
         is_open = call.outcome is PENDING and bridge.mark[0] and not (items or pipe.is_closed)
         if not is_open or self.progress is not None or get_bound() is not None:
@@ -343,8 +347,8 @@ class Consumer:
         """
         Have the body end, and tell whether it had begun. From any thread; blocks never.
         """
-        has_begun = self.closer.close_soon()
-        self.closer.disarm()  # after it: told twice is better than never
+        has_begun = self.call.close_soon()
+        self.finalizer.detach()  # after it: told twice is better than never
         return has_begun
 
     def close(self) -> None:
@@ -372,7 +376,7 @@ class Consumer:
             if was_open and add_note is not None:
                 add_note(_errors.how_it_ended(self.name, started=has_begun, ended=has_ended))
         except BaseException:
-            self.closer.close_soon()  # a second one
+            self.call.close_soon()  # a second one
             raise
         finally:
             # The first may have cut a wake-up short, or kept others waiting; see handoff.py.
@@ -390,7 +394,7 @@ class Consumer:
             if pipe.is_closed:
                 return
             pipe.is_closed = True
-            self.closer.disarm()
+            self.finalizer.detach()
             if self._is_parents():
                 raise _errors.forked(self.name)
             if type(outcome) is StoredError:

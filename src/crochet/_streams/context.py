@@ -49,8 +49,9 @@ from .._errors import ContextEnded, ReactorStopped, Reason, set_context, set_tra
 from .._threads import clock
 from .._threads.primitives import claim, discard, new_hold
 from .._threads.timeouts import Seconds
+from .call import StreamCall
 from .consumer import Consumer, ItemWait
-from .pipe import Pipe, StreamCall
+from .pipe import Pipe
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -221,7 +222,8 @@ class ContextConsumer(Consumer):
         pipe.is_left = True
         if get_ident() == bridge.reactor_thread:
             pipe.ask()
-            self.closer.disarm()  # only now: what has not been told yet would not be
+            self.finalizer.detach()  # only now: what has not been told yet would not be
+            self.call.finalizer = None
             return False
         bound, context = get_bound(), None
         if bound is not None and end_of(bound) < (soonest := clock.monotonic() + self.grace):

@@ -29,9 +29,10 @@ from .._core.decorators import (
 )
 from .._core.progress import OnProgress
 from .._threads.timeouts import Seconds
+from .call import StreamCall
 from .consumer import Consumer
 from .drive import drive
-from .pipe import Pipe, StreamCall
+from .pipe import Pipe
 from .stream import Stream
 
 

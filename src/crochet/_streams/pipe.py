@@ -24,7 +24,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from .._core.bridge import Bridge
-from .._core.call import Call
 from .._threads.primitives import discard
 from .pause import DeferredPause, TaskPause
 
@@ -164,20 +163,3 @@ class Pipe:
         wake, self.wake = self.wake, None
         if wake is not None:
             wake()
-
-
-class StreamCall(Call):
-    """
-    The call of a stream's body and its driver.
-    """
-
-    __slots__ = ("pipe",)
-
-    pipe: Pipe  # written once, before the call is entered
-
-    @property
-    def details(self) -> str:
-        """
-        How many items there were, and who waits for whom.
-        """
-        return self.pipe.described

@@ -145,11 +145,14 @@ class Worker(Generic[T]):
         """
         return self._inbox.qsize()
 
-    def put(self, item: T) -> None:
+    @property
+    def put(self) -> Callable[[T], object]:
         """
-        Leave an item for a thread that is at work, or will be. From any thread; blocks never.
+        What leaves an item for a thread that is at work, or will be. From any thread; blocks never.
+
+        It is a function of C, for the process that this is asked in: a forked child has another.
         """
-        self._inbox.put(item)
+        return self._inbox.put
 
     def post(self, item: T | _Mark) -> None:
         """

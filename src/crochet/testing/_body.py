@@ -23,6 +23,9 @@ from .._threads.threads import frames_of_threads
 # Seconds that a body has for its cleanup once it was cancelled.
 _GRACE = 1.0
 
+# The threads that say nothing of a test.
+_OURS = ("crochet-log-writer", "crochet-watch", "crochet-finalizer")
+
 # What a body may return, besides None.
 _FOLLOWED: tuple[type, ...] = (Deferred, Coroutine, Failure)
 
@@ -104,14 +107,14 @@ def _describe(loop: EventLoop, returned: list[object], result: EventualResult[ob
 
 def stacks() -> str:
     """
-    Return what the reactor thread is doing, and all others but this one, the log's and the watch's.
+    Return what the reactor thread is doing, and all others but this one and ours.
     """
     frames = frames_of_threads()
     frames.pop(threading.get_ident(), None)
     text = ""
     for thread in sorted(threading.enumerate(), key=lambda each: each.name != "crochet-reactor"):
         frame = frames.get(thread.ident or 0)
-        if frame is not None and thread.name not in ("crochet-log-writer", "crochet-watch"):
+        if frame is not None and thread.name not in _OURS:
             stack = traceback.extract_stack(frame)
             text += f"The thread {thread.name} is here:\n{_folded(stack)}"
     return text

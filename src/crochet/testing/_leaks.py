@@ -25,7 +25,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar, cast
-from weakref import WeakSet, ref
+from weakref import WeakSet
 
 from twisted.internet.main import CONNECTION_LOST
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
@@ -33,7 +33,7 @@ from twisted.python.failure import Failure
 
 from .._core.bridge import Bridge
 from .._core.call import Call
-from .._core.failure import StoredError
+from .._core.failure import Uncollected
 from .._diagnostics.waits_on import awaits
 from .._threads.primitives import Latch
 
@@ -46,6 +46,9 @@ _PAUSES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2)
 
 # Seconds that the reactor thread has to let itself be looked at.
 _PATIENCE = 5.0
+
+# Seconds that a log observer may take for what was dropped.
+_LOGGING_TAKES = 1.0
 
 
 class Busy(Exception):
@@ -78,7 +81,7 @@ class LeakCheck:
         self._events: list[LogEvent] = []  # appended to by any thread
         self._observer = cast("ILogObserver", self._note)
         self._operations: WeakSet[Call] = WeakSet(bridge.calls_in_flight())
-        self._uncollected: dict[int, ref[StoredError]] = bridge.uncollected.copy()
+        self._uncollected: Uncollected = bridge.uncollected.copy()
         # By id. They are held, or some other object might get the id of one.
         self._delayed_calls: dict[int, object] = {}
         self._selectables: dict[int, object] = {}
@@ -110,7 +113,7 @@ class LeakCheck:
         """
         Return what was logged since the last time. Blocks for a garbage collection.
         """
-        gc.collect()  # Deferreds and results log their failures when they are dropped
+        self._collect_garbage()
         taken = self._events.copy()
         del self._events[: len(taken)]
         return [cast("BaseException", event["log_failure"].value) for event in taken]
@@ -122,7 +125,7 @@ class LeakCheck:
         Blocks for a garbage collection, and for a third of a second if there is anything.
         """
         try:
-            gc.collect()
+            self._collect_garbage()
             leaks: list[str] = []
             try:
                 leaks = self._settle()
@@ -134,12 +137,21 @@ class LeakCheck:
                 leaks += self._untaken()
             else:
                 self._untaken()
-            gc.collect()  # what was cancelled just now is no news
+            self._collect_garbage()  # what was cancelled just now is no news
             return leaks
         finally:
             self._bridge.on_submit = None
             globalLogPublisher.removeObserver(self._observer)
             self._events.clear()
+
+    def _collect_garbage(self) -> None:
+        """
+        Have Deferreds and results that were dropped log their failures.
+        """
+        gc.collect()
+        is_logged = Latch()
+        self._bridge.when_dropped(is_logged.open)
+        is_logged.wait(_LOGGING_TAKES)
 
     def _settle(self) -> list[str]:
         pauses = _PAUSES if self._whereabouts else ()
@@ -236,9 +248,9 @@ class LeakCheck:
         Take the errors of results that are still held.
         """
         leaks: list[str] = []
-        for key, reference in self._bridge.uncollected.copy().items():
+        for reference in self._bridge.uncollected.copy():
             stored = reference()
-            if stored is not None and self._uncollected.get(key) is not reference:
+            if stored is not None and reference not in self._uncollected:
                 failure = cast("Any", stored.failure())
                 leaks.append(
                     f"an error of {stored.name}() that nobody has taken: "
