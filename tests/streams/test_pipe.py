@@ -4,10 +4,13 @@ The hand-over of items, step by step.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
 from types import SimpleNamespace
 from typing import Any, cast
 
+from crochet._streams.pause import TaskPause
 from crochet._streams.pipe import Pipe
 
 
@@ -47,3 +50,22 @@ def test_a_look_before_the_item_asks_for_no_other() -> None:
     pipe.ask()
     asked.pop()()
     assert resumed == [None]
+
+
+def test_a_pause_may_end_in_its_own_context() -> None:
+    """
+    Where that cannot be entered once more: its task goes on in the next turn.
+    """
+
+    async def main() -> None:
+        loop, context = asyncio.get_running_loop(), copy_context()
+        pause = TaskPause(loop)
+        woken: list[TaskPause] = []
+        pause.add_done_callback(woken.append, context=context)  # as its task does
+        loop.call_soon(pause.callback, None, context=context)
+        await asyncio.sleep(0)
+        assert not woken
+        await asyncio.sleep(0)
+        assert woken == [pause]
+
+    asyncio.run(main())

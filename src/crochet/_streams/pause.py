@@ -15,7 +15,6 @@ from asyncio import AbstractEventLoop, current_task
 from asyncio import CancelledError as TaskCancelledError
 from asyncio.events import _get_running_loop
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from contextvars import Context
 from typing import Any
 
@@ -52,9 +51,11 @@ class TaskPause:
             return
         try:
             if current_task(self._loop) is None:
-                with suppress(RuntimeError):  # the context is entered already
+                try:  # no suppress(), which takes as long as all else here
                     self._context.run(wakeup, self)
                     return
+                except RuntimeError:
+                    pass  # the context is entered already
             self._loop.call_soon(wakeup, self, context=self._context)
         finally:
             del wakeup  # its task may have ended with an error, whose frames lead back to this one
