@@ -167,7 +167,8 @@ class Driver:
         try:
             while True:
                 yielded = coroutine.send(value) if error is None else coroutine.throw(error)
-                if not isinstance(yielded, Deferred):
+                # Not isinstance(): Deferred is of an abstract class, which takes its time.
+                if Deferred not in type(yielded).__mro__:
                     return yielded
                 awaited = Awaited(cast("Deferred[object]", yielded), self.loop)
                 awaited.deferred.addBoth(awaited.fire)
