@@ -26,7 +26,7 @@ from crochet import DeadlockError, ReactorStopped, TimeoutError
 from crochet._core.deadline import begin_block, get_bound
 from crochet._core.decorators import WaitedFunction
 from crochet._core.run_in_caller import run_in_caller
-from crochet._streams.context import Contexting
+from crochet._streams.context import Contexting, ContextPipe
 from crochet._threads import timeouts
 from crochet._threads.primitives import Waits
 from support.memory import cycles_of
@@ -483,16 +483,34 @@ class TestTheEnd:
 
     def test_does_not_come_of_a_look_that_is_too_early(self, either: Any) -> None:
         """
-        1. The body puts down the ticket. 2. Its thread looks for the item, finds none, and takes
-        the ticket. 3. The item is there. The body is resumed, and pauses again.
+        1. The thread looks for the item, finds none, and asks for it. 2. It is there. The body
+        pauses on: only to leave the context resumes it.
         """
         notes: list[object] = []
         context = either.context(BOUND)(noted)(notes)
         context.__enter__()
-        context._consumer.pipe.ask()  # step 2, a little late
+        context._consumer.pipe.ask()  # step 1, a little late
         turn(either)
         assert notes == ["enter"]
         context.__exit__(None, None, None)
+        assert notes == ["enter", "exit"]
+
+    def test_before_the_body_has_paused(self, either: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        1. The body hands over the value. 2. The context is left, and the reactor thread comes to
+        resume the body, as where the value's destructor runs the loop. 3. The body does not pause.
+        """
+
+        def enter(pipe: ContextPipe, value: object) -> None:
+            hand_over(pipe, value)
+            wait_until(lambda: pipe.is_left and either.bridge._queue, "step 2")
+            either.bridge.drain_in_reactor([None])
+
+        notes: list[object] = []
+        hand_over = ContextPipe.enter
+        monkeypatch.setattr(ContextPipe, "enter", enter)
+        with either.context(BOUND)(noted)(notes):
+            pass
         assert notes == ["enter", "exit"]
 
     def test_in_the_reactor_thread_nobody_waits(self, either: Any) -> None:

@@ -65,7 +65,7 @@ class ContextPipe(Pipe):
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__(0, bridge)
-        self.pauses.clear()  # it begins at once
+        self.pauses.clear()  # it begins at once, and goes on when it is left; see leave()
         # Written by the thread that leaves, before is_left; the body takes it.
         self.error: BaseException | None = None
         self.is_left = False  # only ever set
@@ -87,7 +87,6 @@ class ContextPipe(Pipe):
         Tell that it was entered. Reactor thread only; blocks never.
         """
         self.is_entered = True
-        self.pauses.append(None)  # see _drive()
         self.items.append(value)
         self.release()
 
@@ -111,12 +110,8 @@ async def _drive(
         async with manager as value:
             pipe.enter(value)
             del value
-            # 1. The ticket has been put down, and then this looks at is_left, and pauses.
-            while not pipe.is_left:
+            if not pipe.is_left:  # or else it may have been resumed before
                 await pipe.pause()
-                # A thread that looks for the item may take the ticket: then begin at 1 again.
-                if not pipe.is_left:
-                    pipe.pauses.append(None)
             own = pipe.error
             # Here, for in a coroutine of its own StopIteration would become another error.
             if own is not None:
@@ -217,9 +212,8 @@ class ContextConsumer(Consumer):
         if pipe.generation != bridge.generation:  # it is the parent's, and exits there
             return False
         pipe.error = error
-        # 2. Set before the ticket is looked for, which resumes the body: so that finds one of the
-        # two as it comes to pause; see _drive().
-        pipe.is_left = True
+        pipe.is_left = True  # before the ticket, which has the body resumed: see _drive()
+        pipe.pauses.append(None)
         if get_ident() == bridge.reactor_thread:
             pipe.ask()
             self.finalizer.detach()  # only now: what has not been told yet would not be
