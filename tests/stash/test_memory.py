@@ -5,6 +5,7 @@ Results that wait to be retrieved by number, in their own process.
 from __future__ import annotations
 
 import math
+import os
 import sys
 import tracemalloc
 from typing import Any
@@ -16,6 +17,7 @@ from crochet import EventualResult
 from crochet._stash import memory
 from crochet._stash.memory import MemoryStash
 from support.process import FakeProcess, LoggedFailures, call_for, failing_call
+from support.programs import run_python
 from support.stepping import FakeClock, together
 
 from .conftest import give
@@ -78,6 +80,49 @@ def test_a_number_is_not_given_out_twice_at_a_time(
     assert stash.put(second) == 6
     assert stash.take(5) is first
     assert stash.take("6") is second
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("is_drawn_ahead", [True, False])
+def test_a_forked_child_has_numbers_of_its_own(is_drawn_ahead: bool) -> None:
+    """
+    Though many are drawn at a time; also in a child that was forked in C. And where no memory is
+    wiped by a fork, they are drawn one by one.
+    """
+    run_python(
+        """
+        import ctypes, os, sys, warnings
+        import crochet
+        from crochet._stash import memory
+        from crochet._threads import fork_mark
+
+        sizes = []
+        memory.urandom = lambda size: sizes.append(size) or os.urandom(size)
+        is_drawn_ahead = sys.argv[2] == "True"
+        if not is_drawn_ahead:
+            fork_mark._WIPE_ON_FORK = -1
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
+        crochet.setup()
+        result = crochet.run_in_reactor(int)()
+        result.wait(float(sys.argv[1]))
+        for fork in (os.fork, ctypes.PyDLL(None).fork):
+            for taken in (1, 512, 513):  # from the middle, the end, and the beginning of a page
+                given = {result.stash() for _ in range(taken)}
+                read, write = os.pipe()
+                if not fork():
+                    os.write(write, b"".join(result.stash().to_bytes(8, "big") for _ in range(600)))
+                    os._exit(0)
+                assert os.wait()[1] == 0
+                numbers = os.read(read, 8 * 600)
+                childs = {int.from_bytes(numbers[i : i + 8], "big") for i in range(0, 4800, 8)}
+                given |= {result.stash() for _ in range(600)}
+                assert (len(given), len(childs)) == (taken + 600, 600) and not given & childs
+        if sys.platform == "linux":
+            assert (len(sizes) < len(given)) == is_drawn_ahead
+        assert all(0 <= uid < 2**63 for uid in given) and max(given) > 2**62
+        """,
+        str(is_drawn_ahead),
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ Answered results that are past their time go when something is put, at most once
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from os import urandom
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from twisted.logger import Logger
 from .. import _errors
 from .._core.stash import TTL, Process, StashStatus
 from .._threads import clock
+from .._threads.fork_mark import wiped_like
 from .._threads.primitives import entries_of
 from .numbers import MAX_RESULTS, most_results, number_of, ttl_seconds
 
@@ -49,6 +50,9 @@ def new_uid() -> int:
 
 # A pending result that somebody has taken is not cancelled at any time.
 _TAKEN = 0.0
+
+# What there is under any other number, and when its time is over.
+_NOTHING = (None, -math.inf)
 
 
 class MemoryStash:
@@ -75,6 +79,8 @@ class MemoryStash:
         self._entries: dict[int, tuple[EventualResult[Any], float]] = {}
         # When those that were pending as they were stashed are to be cancelled.
         self._pending: dict[EventualResult[Any], float] = {}
+        # Random numbers that are still to be given out. In a forked child they are zeros.
+        self._drawn: Iterator[int] = iter(())
         self._next_sweep = 0.0
         self._due = math.inf  # when the timer is; any thread lowers it, the reactor's sets it
         self._timer: Any = None  # reactor thread only
@@ -102,7 +108,7 @@ class MemoryStash:
         if now >= self._next_sweep or len(entries) >= self._max_results:
             self._make_room(now)
         entry = (result, expires)
-        uid = new_uid()
+        uid = next(self._drawn, 0) >> 1 or self._draw()
         while entries.setdefault(uid, entry) is not entry:
             uid = new_uid()
         if not result.done():
@@ -117,18 +123,17 @@ class MemoryStash:
             KeyError: there is none, or no more.
         """
         uid = result_id if type(result_id) is int else number_of(result_id)
-        entry = self._entries.pop(uid, None)
-        if entry is None:
+        result, expires = self._entries.pop(uid, _NOTHING)
+        if result is not None and expires > clock.monotonic():
+            if self._pending and result in self._pending:
+                self._pending[result] = _TAKEN
+            return result
+        if result is None:
             _log.debug("no result is stashed under the number asked for: unknown or taken")
-            raise _errors.no_result()
-        result, expires = entry
-        if expires <= clock.monotonic():
+        else:
             _log.debug("the result asked for has outlived its ttl")
             self._cancel(result)
-            raise _errors.no_result()
-        if result in self._pending:
-            self._pending[result] = _TAKEN
-        return result
+        raise _errors.no_result()
 
     def pop(self, uid: int) -> EventualResult[Any] | None:
         """
@@ -155,7 +160,7 @@ class MemoryStash:
         """
         Return a result that is kept, or None.
         """
-        result, expires = self._entries.get(uid, (None, 0.0))
+        result, expires = self._entries.get(uid, _NOTHING)
         return result if expires > clock.monotonic() else None
 
     def uids(self) -> list[int]:
@@ -217,6 +222,15 @@ class MemoryStash:
         Tell what it keeps. From any thread; blocks never.
         """
         return StashStatus("memory", len(self._entries), len(self._pending))
+
+    def _draw(self) -> int:
+        # A system call takes as long as all else here, so there is one for 512 numbers, where those
+        # can be kept so that no forked child finds what its parent is to give out.
+        page = self._process and wiped_like(self._process.bridge.mark)
+        if page:
+            page[:] = urandom(len(page))
+            self._drawn = iter(memoryview(page).cast("Q"))
+        return new_uid()
 
     def _make_room(self, now: float) -> None:
         # First, for the destructors of what is dropped may stash something. To look at 100,000

@@ -82,6 +82,13 @@ def new_mark(wiped_page: Callable[[], Mark] = _wiped_page) -> Mark:
     return mark
 
 
+def wiped_like(mark: Mark) -> Any:
+    """
+    Return a page that is empty in forked children, as this mark is; None if that is a number.
+    """
+    return _wiped_page() if hasattr(mark, "madvise") else None
+
+
 class ForkWatch:
     """
     Does in a forked child, once, what is to be done there, should no hook have done it.
