@@ -166,6 +166,44 @@ def test_a_value_comes_back() -> None:
     assert codec.pack_error(CancelledError(), None)[0] == "failed"  # nobody has asked for it
 
 
+@pytest.mark.parametrize(
+    ("value", "is_small"),
+    [
+        (None, True),
+        (-(2**63), True),
+        (2.5, True),
+        ("a" * 1000, True),
+        ({"page": 3, "names": ["a", b"b"], "is": (True, None)}, True),
+        ("a" * 1001, False),
+        (b"a" * 1001, False),
+        (2**64, False),
+        ([0] * 51, False),
+        ({str(i): i for i in range(20)}, False),
+        ([["a" * 600], ["a" * 600]], False),
+        ([["a" * 1001], []], False),
+        ([0] * 1001, False),
+        ({"key": object()}, False),
+        (type("Text", (str,), {})("a"), False),
+        (Point(1), False),
+    ],
+)
+def test_a_small_value_takes_microseconds(value: object, is_small: bool) -> None:
+    """
+    One of few plain values; if the program has no serializer of its own, which might take longer.
+    """
+    assert Codec(allow=[Point]).is_small(value) == is_small
+    assert not Codec(PickleSerializer()).is_small(value)
+
+
+def test_what_holds_itself_is_not_small() -> None:
+    """
+    Nor is it looked at for ever.
+    """
+    value: list[Any] = []
+    value += [value, value]
+    assert not Codec().is_small(value)
+
+
 def test_a_serializer_of_the_programs_own_is_used() -> None:
     """
     For values; errors go as they always do.

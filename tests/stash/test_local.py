@@ -148,6 +148,10 @@ class Transport(StringTransport):
     """
 
     is_aborted = False
+    writes = 0
+
+    def doWrite(self) -> None:
+        self.writes += 1
 
     def getHandle(self) -> None: ...
 
@@ -202,6 +206,22 @@ class TestConnections:
         for byte in transport.value():
             connection.dataReceived(bytes([byte]))
         assert noted.calls[1:] == [("received_in_reactor", b"W", 7, b"body")]
+
+    def test_send_answers_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        As far as there is room; the reactor sends the rest, and closes what is to be closed.
+        """
+        monkeypatch.setattr(sockets, "user_of", lambda handle: None)
+        connection, transport = self._connected(Noted())
+        for letter, transport.disconnecting, transport.connected, is_sent in (
+            (b"W", False, True, False),
+            (b"A", False, True, True),
+            (b"A", True, True, False),
+            (b"A", False, False, False),
+        ):
+            transport.writes = 0
+            connection.send(letter, 7)
+            assert transport.writes == is_sent
 
     def test_that_take_long_are_tried_again(self) -> None:
         """
@@ -277,6 +297,28 @@ class TestOwners:
         assert is_answered.wait(BOUND)
         assert there.take(uid).wait(BOUND) == 7
         is_stored.set()
+
+    @pytest.mark.parametrize("value", [7, {"a": [1, None, (b"2", "3")]}])
+    def test_tell_small_answers_at_once(self, place: LocalPlace, value: object) -> None:
+        """
+        To those that wait, from the reactor thread, whatever the worker is at; and store them when
+        that is done.
+        """
+        here, there = place.process(), place.process()
+        is_free, pending = Event(), Deferred[Any]()
+        uid = here.call(lambda: pending).stash()
+        looked = there.peek(uid)
+        (own,) = here.stash._own.values()
+        here.until(lambda: own.watchers)
+        here.stash._post(lambda: is_free.wait(BOUND))
+        here.in_reactor(pending.callback, value)
+        assert looked.wait(BOUND) == value
+        assert there.stash._store_read(uid).state == "pending"
+        is_free.set()
+        there.until(lambda: there.stash._store_read(uid).state == "done")
+        there.stash._rows.close()
+        here.end()
+        assert there.take(uid).wait(BOUND) == value
 
     def test_know_what_they_have_not(self, place: LocalPlace) -> None:
         """

@@ -10,7 +10,7 @@ What must always hold:
    never imported. Otherwise it is a RemoteError.
 3. An error that comes back shows, as its cause, the traceback of where it was raised.
 
-Threads: any, but the reactor's: it may take long.
+Threads: any, but the reactor's only for what is small: the rest may take long.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 
 from .. import _errors
 from .._errors import set_cause
+from .._threads.primitives import entries_of
 from .numbers import State
 from .serializer import JsonSerializer, Serializer, name_of_class
 
@@ -39,6 +40,10 @@ MAX_SIZE = 8 * 2**20
 # Characters of a text that travel: its beginning and its end. Two of them, at six bytes each.
 _TEXT = 20_000
 _LEAST = 12 * _TEXT + 1000
+
+# Characters of a small value, and of an item of one.
+_SMALL = 1000
+_ITEM = 20
 
 
 class Codec:
@@ -79,6 +84,12 @@ class Codec:
         self._plain = JsonSerializer(data)
         self._serializer = self._plain if serializer is None else serializer
         self.max_size = max_size
+
+    def is_small(self, value: object) -> bool:
+        """
+        Tell whether to make bytes of a value takes microseconds, so that any thread may.
+        """
+        return self._serializer is self._plain and _room_beside(value, _SMALL) >= 0
 
     def pack(self, name: str, value: object) -> tuple[State, bytes]:
         """
@@ -194,6 +205,21 @@ class Codec:
             return None
         # By its own name: a module of Twisted's has others' classes, too.
         return kind if name_of_class(kind) == name else None
+
+
+def _room_beside(value: Any, room: int) -> int:
+    """
+    Return how many of so many characters a value leaves, roughly; below zero if it may be more.
+    """
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]
+    if kind is str or kind is bytes:
+        return room - len(value)
+    if kind in (dict, list, tuple) and len(value) <= room:
+        for each in entries_of(value.items() if kind is dict else value):
+            room = _room_beside(each, room - _ITEM)
+        return room
+    is_short = (kind is int and abs(value) < 2**64) or kind in (float, bool, type(None))
+    return room if is_short else -1
 
 
 def _made_of(error: BaseException) -> list[object]:

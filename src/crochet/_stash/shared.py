@@ -128,7 +128,8 @@ class Own:
         self.row: Row | None = None  # as it was stored; the worker's
         # Who is to have the answer as soon as it is there. Reactor thread only.
         self.watchers: set[Any] = set()
-        # Its state, bytes and last report, once it has any, if they are few. The worker writes.
+        # Its state, bytes and last report, once it has any, if they are few. Written before the
+        # job that stores it is posted, or by that.
         self.answer: tuple[str, bytes, bytes] | None = None
         # Whether somebody elsewhere may still want it. False once its own process has taken it.
         self.is_kept = True
@@ -396,6 +397,13 @@ class SharedStash(ABC):
             self._own.pop(uid, None)
 
     def _on_answer(self, uid: int, result: EventualResult[Any]) -> None:
+        own = self._own.get(uid)
+        if own is not None and own.watchers and self.process.bridge.is_reactor_thread():
+            # They wait, and to go by the worker takes as long as all the rest of the way.
+            outcome = outcome_of(result)
+            if outcome.error is None and self._codec.is_small(outcome.value):
+                own.answer = self._answer_of(result)
+                self._tell_watchers_in_reactor(uid, own)
         self._post(partial(self._publish, uid, result))
 
     def _publish(self, uid: int, result: EventualResult[Any]) -> None:
@@ -409,11 +417,11 @@ class SharedStash(ABC):
             return
         keeps = False
         try:
-            if own.is_kept or own.watchers:
-                state, body = self._packed(result)
-                report = pack_report(call_of(result).reported)
+            if own.is_kept or own.watchers or own.answer:
+                answer = own.answer or self._answer_of(result)
+                state, body, report = answer
                 if len(body) <= SMALL and state != "lost":
-                    own.answer = state, body, report
+                    own.answer = answer
                     if own.watchers:  # before it is stored: they wait
                         self.process.bridge.call(self._tell_watchers_in_reactor, uid, own)
                 assert own.row is not None
@@ -448,6 +456,9 @@ class SharedStash(ABC):
                 self._report_to_watchers_in_reactor(own, uid, report)
         # A store that is away is no news to who reports, and those that wait are told of it.
         self._post(partial(self._store_reports, reports), lambda value, error: then())
+
+    def _answer_of(self, result: EventualResult[Any]) -> tuple[str, bytes, bytes]:
+        return (*self._packed(result), pack_report(call_of(result).reported))
 
     def _packed(self, result: EventualResult[Any]) -> tuple[str, bytes]:
         value, error, frames, is_cancelled = outcome_of(result)

@@ -89,6 +89,11 @@ class Messages(Int32StringReceiver):
         Send a message. In the reactor thread.
         """
         self.sendString(_HEAD.pack(letter, uid) + body)  # type: ignore[no-untyped-call]
+        transport = cast("Any", self.transport)
+        if letter == b"A" and transport.connected and not transport.disconnecting:
+            # A thread waits for it: do now what the reactor does after its next poll. That is still
+            # to come, should not all be sent, or the connection have ended.
+            transport.doWrite()
 
 
 class Connections(ClientFactory):
