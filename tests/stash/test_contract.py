@@ -586,7 +586,8 @@ class TestAnotherProcess:
         looked, again = there.peek(uid), running.stash()
         there.until(lambda: there.stash.status().waiting == 1)
         running.cancel()
-        for look in (lambda: looked, lambda: there.peek(again), lambda: there.take(again)):
+        takes = [partial(there.take, each) for each in (again, uid)]
+        for look in (lambda: looked, partial(there.peek, again), *takes):
             result: Any = look()
             there.until(result.done)
             assert result.cancelled()
@@ -599,6 +600,7 @@ class TestAnotherProcess:
         unasked = there.take(here.call(fail).stash())
         assert isinstance(unasked.exception(BOUND), CancelledError)
         assert not unasked.cancelled()
+        assert here.lets_go()  # or it would log the error when it ends
 
     def test_has_values_made_where_no_signal_comes(self, shared: Place) -> None:
         """
