@@ -20,6 +20,16 @@ def call():
     return 42
 
 
+@crochet.iterate_in_reactor(PATIENCE)
+async def numbers():
+    yield 1
+    yield 2
+
+
+def stream():
+    return sum(numbers(), 39)
+
+
 def sleeps():
     """
     Return how often each other thread has gone to sleep; None while one is awake.
@@ -35,10 +45,7 @@ def sleeps():
     return counts
 
 
-def hazard():
-    needs(os.path.isdir("/proc/self/task"), "/proc/self/task")
-    crochet.setup()
-    call()
+def fork_and(use):
     # A child hangs in CPython if another thread has, or is to get, the interpreter's lock.
     before = None
     while before is None or before != sleeps():
@@ -49,17 +56,25 @@ def hazard():
         signal.alarm(int(PATIENCE))
         status = 1
         try:
-            status = 0 if call() == 42 else 2
+            status = 0 if use() == 42 else 2
             atexit._run_exitfuncs()
         finally:
             os._exit(status)
-    began = time.monotonic()
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status == -signal.SIGALRM:
         raise Hang(f"the child got stuck within {PATIENCE:g} s")
     check(status == 0, f"the child ended with status {status}")
     check_alive()
-    return f"the child has ended after {time.monotonic() - began:.1f} s"
+
+
+def hazard():
+    needs(os.path.isdir("/proc/self/task"), "/proc/self/task")
+    crochet.setup()
+    call()
+    began = time.monotonic()
+    for use in call, stream:  # whichever comes first in the child
+        fork_and(use)
+    return f"two children have ended after {time.monotonic() - began:.1f} s"
 
 
 judge(hazard)

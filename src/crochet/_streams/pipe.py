@@ -62,6 +62,7 @@ class Pipe:
         # When so few are left a driver that has paused is resumed. Never, if it is to be asked.
         self.half: int = size // 2 if size else -1
         self._bridge = bridge
+        bridge.notice_fork()
         self.generation: int = bridge.generation
         self.items: deque[object] = deque()
         # Holds the ticket while the driver pauses, or is about to. It does from the beginning, if
