@@ -949,6 +949,27 @@ class TestCancelling:
         assert value == "ignored"
         assert isinstance(error, KeyError)
 
+    def test_of_a_deferred_whose_canceller_raises(self, loop: Loop) -> None:
+        """
+        The coroutine gets that: the Deferred may never fire.
+        """
+
+        def refuse(deferred: Deferred[object]) -> None:
+            raise KeyError("refused")
+
+        async def child() -> object:
+            return await Deferred(refuse)
+
+        async def body() -> list[object]:
+            task = asyncio.ensure_future(child())
+            await asyncio.sleep(0)
+            task.cancel()
+            return list(await asyncio.gather(task, return_exceptions=True))
+
+        (error,) = loop.run(body())
+        assert isinstance(error, KeyError)
+        assert "refuse" in "".join(traceback.format_exception(error))
+
     @pytest.mark.parametrize("turn", [False, True])
     def test_by_the_body_itself(self, loop: Loop, turn: bool) -> None:
         """

@@ -117,7 +117,11 @@ class Awaited:
         if self.has_fired:
             return False
         self._cancellation = TaskCancelledError() if msg is None else TaskCancelledError(msg)
-        self.deferred.cancel()
+        try:
+            self.deferred.cancel()
+        except Exception as error:
+            # Its canceller's. What that was to cancel may never fire, so the coroutine gets this.
+            self.fire(Failure(error))  # type: ignore[no-untyped-call]
         return True
 
     def result(self) -> None:
