@@ -22,7 +22,10 @@ from crochet._core import call as _call
 from crochet._core import decorators as _decorators
 from crochet._core import waiting as _waiting
 from crochet._core.call import Call
+from crochet._core.result import call_of
+from crochet._errors import stopped
 from crochet._threads import timeouts
+from crochet._threads.primitives import Waiter
 from support.process import FakeProcess, LoggedFailures, call_for, failing_call
 from support.stepping import BOUND, Background, FakeClock, FakeWaiter, Steps
 
@@ -275,6 +278,31 @@ class TestAnswers:
         del deferred, result, called  # what was interrupted is logged by Twisted, too
         gc.collect()
         logged.take()
+
+    def test_releases_a_crowd_in_parts(self, stepped: FakeProcess) -> None:
+        """
+        So that the reactor has time for other things. Its end releases those that are left.
+        """
+        deferreds: list[Deferred[int]] = [Deferred(), Deferred()]
+        crowds: list[list[Waiter]] = []
+        for deferred in deferreds:
+            call = call_of(stepped.run_in_reactor(deferred.addCallback)(int))
+            crowds.append([Waiter() for _ in range(250)])
+            call.callbacks.update(dict.fromkeys(crowds[-1]))
+        stepped.reactor.turn()
+
+        def released() -> list[int]:
+            return [sum(not waiter.empty() for waiter in crowd) for crowd in crowds]
+
+        for deferred in deferreds:
+            deferred.callback(1)
+        assert released() == [100, 100]
+        stepped.reactor.turn()
+        assert released() == [200, 200]
+        assert len(stepped.bridge.in_flight) == 2
+        stepped.bridge.close(stopped)
+        assert released() == [250, 250]
+        assert not stepped.bridge.in_flight
 
     @pytest.mark.parametrize(
         "error", [NotFound("a page"), Speechless(), NotFound(None)], ids=lambda e: type(e).__name__

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
 _log = Logger(namespace="crochet")
 
+# So many threads that wait for one result are released before the reactor does anything else.
+_AT_ONCE = 100
+
 # What is to be run: the function, its arguments, and the caller's context variables.
 Work = tuple[Callable[..., object], tuple[object, ...], Mapping[str, object], Context]
 
@@ -255,7 +258,12 @@ class Call:
         return True
 
     def answer(
-        self, outcome: object, handoff: Handoff | None = None, *, calls_back: bool = True
+        self,
+        outcome: object,
+        handoff: Handoff | None = None,
+        *,
+        calls_back: bool = True,
+        is_end: bool = False,
     ) -> None:
         """
         Store the answer, unless there is one, and release the waiters.
@@ -264,6 +272,7 @@ class Call:
             outcome: the answer.
             handoff: where waiters are queued; without it they are released at once.
             calls_back: call the done callbacks, too; else another thread has to.
+            is_end: the reactor has no later turn for what is left.
         """
         try:
             # Stored first. A waiter puts itself into the callbacks, then looks at the outcome: if
@@ -271,11 +280,18 @@ class Call:
             if self.outcome is PENDING:
                 self.outcome = outcome
                 self.running = None
-                self.bridge.in_flight.discard(ref(self))
+            self.bridge.in_flight.discard(ref(self))
             callbacks = self.callbacks
             if not callbacks:
                 return
-            for callback in entries_of(callbacks):
+            entries = entries_of(callbacks)
+            if len(entries) > _AT_ONCE and calls_back and not is_end:
+                # A thread that is released may take the GIL for itself: a thousand of them would
+                # keep the reactor from its other work. Its end finds the call in flight.
+                del entries[_AT_ONCE:]
+                self.bridge.in_flight.add(ref(self))
+                self.bridge.call(self.answer, outcome)
+            for callback in entries:
                 if isinstance(callback, partial):
                     if not calls_back:
                         continue
@@ -290,7 +306,7 @@ class Call:
                 callbacks.pop(callback, None)
         except BaseException:
             # Thrown into this thread from outside. Nobody is to wait for ever because of it.
-            self.answer(outcome, calls_back=calls_back)
+            self.answer(outcome, calls_back=calls_back, is_end=True)
             raise
 
     def fail(
@@ -314,7 +330,10 @@ class Call:
                     if len(problems) > 1:
                         # Something about the error, or there is no memory.
                         error = _errors.not_handed_over(self.name, type(error), problems[0])
-                        stored = self._new_stored(error, traceback)
+                        bridge = self.bridge
+                        stored = StoredError(
+                            self.name, error, traceback, bridge.uncollected, bridge.when_dropped
+                        )
                         problems.clear()
             self.answer(stored, calls_back=calls_back)
             if problems:
@@ -325,13 +344,8 @@ class Call:
     def _stored(self, error: BaseException, traceback: TracebackType | None) -> StoredError:
         error = explained(error, self.name)
         is_expected = self.cancel_requested and self._is_expected(error)
-        return self._new_stored(error, traceback, is_collected=bool(is_expected))
-
-    def _new_stored(
-        self, error: BaseException, traceback: TracebackType | None, *, is_collected: bool = False
-    ) -> StoredError:
         bridge = self.bridge
-        when_dropped = None if is_collected else bridge.when_dropped
+        when_dropped = None if is_expected else bridge.when_dropped
         return StoredError(self.name, error, traceback, bridge.uncollected, when_dropped)
 
     def _is_expected(self, error: BaseException) -> bool:
@@ -372,7 +386,7 @@ class Call:
         self.withdraw()
         self.cancel_requested = True
         running = self.running
-        self.answer(self._new_stored(error, None, is_collected=True))
+        self.answer(StoredError(self.name, error, None, self.bridge.uncollected, None), is_end=True)
         return running
 
     def after_fork_in_child(self, error: BaseException) -> Deferred[Any] | None:
