@@ -194,7 +194,7 @@ class TestWaits:
 
     def test_once_each(self, stepped: FakeProcess, looks: Looks) -> None:
         """
-        In either way of waiting.
+        In each way of waiting.
         """
         with pytest.raises(TimeoutError, match="has not started in 1 s"):
             stepped.wait_for(1.0)(Deferred)()
@@ -204,6 +204,9 @@ class TestWaits:
         with pytest.raises(TimeoutError, match="has not answered in 1 s"):
             result.wait(1.0)
         assert looks.seen[1:] == [("Deferred", pytest.approx(began + 0.1))]
+        began = looks._clock.now
+        next(result.watch(heartbeat=1.0))
+        assert looks.seen[2:] == [("Deferred", pytest.approx(began + 0.1))]
         stepped.reactor.turn()
         result.cancel()
         stepped.reactor.turn()

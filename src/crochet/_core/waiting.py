@@ -378,11 +378,11 @@ def _block(
             task = None
             bridge.waits[waiter] = get_ident(), call
         now = clock.monotonic()
-        if now >= end:
-            return
         if now >= warns_at:
             warns_at = inf
             bridge.diagnosis.warn_if_in_loop(call.name)
+        if now >= end:
+            return
         # In slices: see LONGEST.
         task = waiter.wait(bridge.look_up(end - now))
         if call.is_stranded:  # the watch sleeps while the reactor has nothing to do
