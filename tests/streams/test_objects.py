@@ -357,14 +357,14 @@ class TestCalls:
         """
         With the text of wait_for, and the name of the method.
         """
-        proxy = either.blocking(Client(), timeout=BOUND, timeouts={"never": 0.01})
-        with pytest.raises(TimeoutError, match=r"^Client\.never\(\) has not answered in 0\.01 s"):
+        proxy = either.blocking(Client(), timeout=BOUND, timeouts={"never": 0.2})
+        with pytest.raises(TimeoutError, match=r"^Client\.never\(\) has not answered in 0\.2 s"):
             proxy.never()
         with pytest.raises(TimeoutError):
-            either.blocking(Client(), timeout=0.01).never()
+            either.blocking(Client(), timeout=0.2).never()
         with pytest.raises(TimeoutError):
-            either.blocking(Client(), timeout=BOUND).never.with_timeout(0.01)()
-        with either.blocking(Client(), timeout=0.01).items(3) as items:
+            either.blocking(Client(), timeout=BOUND).never.with_timeout(0.2)()
+        with either.blocking(Client(), timeout=0.2).items(3) as items:
             with pytest.raises(TimeoutError):
                 list(items)
 
