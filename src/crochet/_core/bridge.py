@@ -577,7 +577,7 @@ class Bridge:
         if not self.mark[0]:
             self.on_fork()
 
-    def look_up(self, left: float) -> float:
+    def look_up(self, waiter: Waiter, end: float, now: float) -> float:
         """
         Do what a thread that waits does now and then, and return for how many seconds it may wait
         until it looks up again, or its time is over.
@@ -586,13 +586,16 @@ class Bridge:
         hundredth of a processor for all of them.
 
         Args:
-            left: seconds that are left of its time.
+            waiter: that of the thread.
+            end: when its time is over, by the monotonic clock.
+            now: likewise.
         """
         self.notice_fork()  # a signal handler may have forked, in C
         get_end()  # raises what ends the wait: that may have come before it was listed
         waits = self.waits
+        waiter.end = end
         until_next = timeouts.LONGEST * max(1.0, len(waits) / _LOOKING)
-        return min(min(left, until_next) + waits.spread(), TIMEOUT_MAX)
+        return min(min(end - now, until_next) + waits.spread(), TIMEOUT_MAX)
 
     def is_reactor_thread(self) -> bool:
         """

@@ -96,9 +96,12 @@ def run_and_wait(call: Call, waiter: Waiter, patience: float, options: WaitOptio
         bridge.submit(call)
         waits[waiter] = get_ident(), call
         if len(waits) > CROWD:
-            patience += waits.spread()
+            end = min(call.made + options.limit, get_end())
+            patience = bridge.look_up(waiter, end, call.made)
         task = waiter.wait(patience)
         outcome = call.outcome  # before it is released; see handoff.py
+        if waits.is_crowd:
+            waits.pass_on(waiter, clock.monotonic())
         handoff = bridge.handoff
         if handoff.turns:
             handoff.wake_next(waiter)
@@ -384,7 +387,9 @@ def _block(
         if now >= end:
             return
         # In slices: see LONGEST.
-        task = waiter.wait(bridge.look_up(end - now))
+        task = waiter.wait(bridge.look_up(waiter, end, now))
+        if bridge.waits.is_crowd:
+            bridge.waits.pass_on(waiter, clock.monotonic())
         if call.is_stranded:  # the watch sleeps while the reactor has nothing to do
             bridge.call(call.answer_stranded)
 

@@ -4,7 +4,8 @@ Why a call has not been answered: the cause, in a word and in a sentence.
 ``explain()`` is called by a thread that has waited in vain, before it cancels anything: afterwards
 the operation waits on something else, or on nothing. It costs only those whose time is up. What it
 tells of the reactor thread is shared by all whose time is up in the same moment (moments.py), and
-so may be a twentieth of a second old, or a tenth of the wait; the rest is of this call.
+so may be a twentieth of a second old, or older where thousands wait, but never by more than a tenth
+of the wait; the rest is of this call.
 
 The reactor thread goes on meanwhile, and nothing that is read here is guarded: an explanation may
 be of a moment ago. It never raises.
@@ -46,6 +47,8 @@ _LONG = 1.0
 # For how long those whose time is up share what was seen of the reactor thread: a part of the time
 # that they have waited, in seconds at least and at most.
 _SHARED, _SHARED_LEAST, _SHARED_MOST = 0.1, 0.001, 0.05
+# The last for each thread that waits, where many do: a look takes a twentieth of that.
+_SHARED_EACH = 2e-5
 # The same while one of them looks.
 _TOLERABLE = 0.2
 
@@ -135,7 +138,8 @@ class Diagnosis:
         moments = self.moments
         now = clock.monotonic()
         waited = now - since
-        shared = min(max(waited * _SHARED, _SHARED_LEAST), _SHARED_MOST)
+        most = max(_SHARED_MOST, _SHARED_EACH * len(self._bridge.waits))
+        shared = min(max(waited * _SHARED, _SHARED_LEAST), most)
         moment = moments.get(now - shared, now - waited * _TOLERABLE)
         sight, blocked, busy = moment.sight, moment.blocked, moment.busy
         is_long = busy is not None and busy.seconds >= waited / 2

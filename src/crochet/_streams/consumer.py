@@ -33,7 +33,7 @@ from .._core.waiting import CANCEL_DELIVERY, ends
 from .._errors import Limit, Reason
 from .._threads import clock, timeouts
 from .._threads.finalizer import Finalizer
-from .._threads.primitives import Task, Waiter, discard
+from .._threads.primitives import CROWD, Task, Waiter, discard
 from .call import StreamCall
 from .pipe import Pipe
 
@@ -204,7 +204,8 @@ class Consumer:
         pipe.wake = self.wake  # before looking; see the heads of call.py and of pipe.py
         # (In a forked child that has noticed it no call of the parent's is pending.)
         is_open = call.outcome is PENDING and bridge.mark[0] and not (items or pipe.is_closed)
-        if not is_open or self.progress is not None or get_bound() is not None:
+        is_plain = self.progress is None and get_bound() is None and len(bridge.waits) <= CROWD
+        if not (is_open and is_plain):
             return self._wait_on(ItemWait(limit), None, is_beat)
         # Mostly the item is there, or the end, before anything else need be known.
         began = clock.monotonic()
@@ -253,11 +254,13 @@ class Consumer:
                 warns_at = wait.end
                 bridge.diagnosis.warn_if_in_loop(self.name)
             bridge.waits[waiter] = ident, call
-            patience = bridge.look_up(wait.end - now)
+            patience = bridge.look_up(waiter, wait.end, now)
             if self.progress is not None and patience > INTERVAL:
                 patience = INTERVAL
             task = waiter.wait(patience)  # in slices: see LONGEST
             bridge.waits.pop(waiter, None)
+            if bridge.waits.is_crowd:
+                bridge.waits.pass_on(waiter, clock.monotonic())
 
     def _tell(self, progress: OnProgress, now: float, *, is_last: bool) -> None:
         """

@@ -15,6 +15,8 @@ from __future__ import annotations
 from _thread import LockType, allocate_lock
 from collections import deque
 from collections.abc import Callable, Iterable
+from math import inf
+from operator import attrgetter
 from random import random
 from typing import Any, TypeVar
 
@@ -22,10 +24,15 @@ from .timeouts import LONGEST
 
 T = TypeVar("T")
 
-# From how many waiting threads on the ends of waits are spread, and by how many seconds for each
-# one beyond.
+# From how many waiting threads on the ends of waits are spread, and by how many seconds for the
+# square of those beyond: the more there are, the fewer of them come by themselves in a second.
 CROWD = 200
-_SPREAD = 0.0005
+_SPREAD = 2e-6
+# Seconds after which a thread that was released is not waited for any more, before the next is.
+_MOMENT = 0.05
+# Seconds for each thread that waits between two looks which of them is next. A look takes a
+# hundredth of that.
+_BETWEEN_LOOKS = 2e-5
 
 # Says by being locked that something lasts. Whoever ends that calls a single function of C.
 Hold = LockType
@@ -54,9 +61,12 @@ class Waiter:
     signal handler has taken longer than was left of that.
     """
 
-    __slots__ = ("_lock", "_tasks")
+    __slots__ = ("_lock", "_tasks", "end")
 
     def __init__(self) -> None:
+        # When the wait's time is over, by the monotonic clock. Written by the thread that waits,
+        # read only where many do.
+        self.end: float = inf
         self._tasks: list[Task] = []  # any thread appends, the one that waits takes out
         lock = self._lock = allocate_lock()
         lock.acquire()
@@ -141,7 +151,24 @@ class Waits(dict[Waiter, tuple[int, Any]]):
     read says that it is about to, or does. A thread that waits in the middle of a wait, in a signal
     handler, has two: entered later, the innermost is behind the other. To enter, to take out and to
     copy are one step each, so any thread may read a copy.
+
+    A thread that waits for the GIL wakes each 5 ms to ask for it. Thousands whose time is over at
+    once do nothing else: 3,000 took 90 s to say so. So where many wait, each sleeps for longer than
+    its time, and is released when that is over by a thread that has come through, one at a time.
+
+    Attributes:
+        is_crowd: whether some may sleep for longer. Then who comes through calls ``pass_on()``.
     """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.is_crowd: bool = False
+        # Those whose time is over next, the first one first, as of a look at that moment.
+        self._line: deque[Waiter] = deque()
+        self._looked = 0.0
+        # The last that was released and has not come through, and when it was.
+        self._turn: Waiter | None = None
+        self._released = -inf
 
     def by_thread(self) -> dict[int, tuple[Waiter, Any]]:
         """
@@ -151,13 +178,51 @@ class Waits(dict[Waiter, tuple[int, Any]]):
 
     def spread(self) -> float:
         """
-        Return by how many seconds a wait is to be longer for there are so many: at random, up to
-        what it takes all of them to go on.
-
-        A thread that waits for the GIL wakes each 5 ms to ask for it. Thousands whose time is over
-        at once do nothing else: 3,000 took 90 s to say so.
+        Return by how many seconds a wait is to be longer for there are so many, at random: should
+        no thread come through to release them, they come one by one.
         """
-        return max(0, len(self) - CROWD) * _SPREAD * random()
+        beyond = len(self) - CROWD
+        if beyond <= 0:
+            return 0.0
+        self.is_crowd = True
+        return beyond * beyond * _SPREAD * random()
+
+    def pass_on(self, waiter: Waiter, now: float) -> None:
+        """
+        Release the next thread whose time is over, where many wait. Blocks never.
+
+        Args:
+            waiter: that of this thread, which has woken.
+            now: by the monotonic clock.
+        """
+        if len(self) <= CROWD:
+            # What is left is few, each of which may sleep for long. They look up, and sleep anew.
+            self.is_crowd = False  # before the look: one that comes later says so again
+            self._line.clear()
+            for each in self.copy():
+                each.put(None)
+            return
+        if waiter.end <= now:
+            waiter.end = inf  # nobody is to choose it, and wait for it to come
+        if self._turn is not waiter and now - self._released < _MOMENT:
+            return  # another comes, and goes on with it
+        while True:
+            # Several threads may be here at once: each takes another.
+            following = pop_first(self._line)
+            if following is None or now < following.end < inf:
+                if now - self._looked < len(self) * _BETWEEN_LOOKS:
+                    break
+                self._looked = now
+                self._line = deque(sorted(self.copy(), key=_end_of))
+            elif following.end < inf and following in self:
+                # Should it not come, for it has its answer or was interrupted, any goes on that
+                # comes a moment later.
+                self._turn, self._released = following, now
+                following.put(None)
+                return
+        if following is not None:
+            self._line.appendleft(following)
+        self._turn, self._released = None, -inf
 
     def after_fork_in_child(self, ident: int) -> None:
         """
@@ -169,6 +234,9 @@ class Waits(dict[Waiter, tuple[int, Any]]):
                 waiter.put(None)
             else:
                 self.pop(waiter, None)
+
+
+_end_of = attrgetter("end")
 
 
 def claim(owner: object, slot: str) -> bool:
