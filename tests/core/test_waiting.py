@@ -306,6 +306,23 @@ class TestLongWaits:
             _ask(stepped, kind, int)
         assert sum(waiter.waits) > 5.0001
 
+    def test_each_releases_another_where_many_wait(
+        self, stepped: FakeProcess, waits: Any, kind: str
+    ) -> None:
+        """
+        Whose time is over, and of those the one that was to end first; see Waits.
+        """
+        ends: list[float] = []
+        waiter = waits(lambda timeout: ends.append(waiter.end))
+        others = [Waiter() for _ in range(4 * CROWD)]
+        for number, other in enumerate(others):
+            other.end = 1.0 + number
+        stepped.bridge.waits.update(dict.fromkeys(others, (-1, None)))
+        with pytest.raises(TimeoutError, match="in 5 s"):
+            _ask(stepped, kind, int)
+        assert ends == [5.0]
+        assert [other.empty() for other in others[:3]] == [False, True, True]
+
     def test_end_when_the_time_is_up_already(
         self, stepped: FakeProcess, waits: Any, kind: str
     ) -> None:

@@ -40,6 +40,7 @@ from crochet._diagnostics.moments import Sight, seconds_told, sight_of
 from crochet._errors import Reason
 from crochet._stash.memory import MemoryStash
 from crochet._threads import clock
+from crochet._threads.primitives import Waiter
 from support.process import FakeProcess
 from support.stepping import BOUND
 
@@ -709,6 +710,41 @@ class TestACrowd:
             now += 0.0001
         assert len(looks) == len(asked) == 2
         assert asked == [1, 1]
+
+    def test_looks_at_no_more_threads_for_each_the_more_there_are(
+        self, bridge: OpenBridge, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        A look takes the longer the more there are, so it is shared for longer; but never by one
+        whose wait was short.
+        """
+        looks: list[float] = []
+        now = 100.0
+
+        def current_frames() -> dict[int, Any]:
+            looks.append(now)
+            return {7: sys._getframe()}
+
+        monkeypatch.setattr(_moments, "frames_of_threads", current_frames)
+        monkeypatch.setattr(clock, "monotonic", lambda: now)
+        seen: list[float] = []
+        for number in (1000, 20_000):
+            now += 10.0
+            looks.clear()
+            bridge.waits.update({Waiter(): (index, None) for index in range(number)})
+            calls = [queued(bridge, now - 5.0) for _ in range(number)]
+            for call in calls:
+                explain(bridge, call)
+                now += 0.0001  # seconds that each takes
+            seen.append(len(looks))  # each at so many threads, for so many calls
+            bridge._queue.clear()
+        assert seen == [2, 5]
+        explain(bridge, queued(bridge, now - 0.5))
+        explain(bridge, queued(bridge, now - 0.5))
+        before = len(looks)
+        now += 0.06
+        explain(bridge, queued(bridge, now - 0.5))
+        assert len(looks) == before + 1
 
     def test_does_not_look_at_what_is_in_flight(
         self, bridge: OpenBridge, stack: list[Place]

@@ -193,6 +193,14 @@ class TestSleep:
         assert waits[0] == -1
         assert waits[1:4] == [0.1, 0.1, -1]
 
+    def test_looks_less_often_where_thousands_wait(self, stepped: Stepped) -> None:
+        """
+        For each look is at all threads.
+        """
+        stepped.bridge.waits.update({Waiter(): (index, None) for index in range(4000)})
+        waits = stepped.run(stepped.call, nothing, stepped.turn, nothing, nothing)
+        assert waits[1:4] == [0.2, 0.2, -1]
+
     def test_call_before_the_look(self, stepped: Stepped) -> None:
         """
         1. The watchdog writes ``wake_watchdog``. 2. A call is entered. 3. The watchdog looks, and

@@ -29,7 +29,7 @@ from crochet._streams.heartbeat import Heartbeats
 from crochet._streams.iterating import Iterating
 from crochet._streams.pipe import Pipe
 from crochet._streams.stream import Stream
-from crochet._threads.primitives import Task
+from crochet._threads.primitives import CROWD, Task, Waiter
 from support.memory import cycles_of
 from support.process import LoggedFailures
 from support.stepping import BOUND, SOURCE, Background, FakeClock, FakeWaiter, Steps, wait_until
@@ -819,6 +819,26 @@ class TestTimeouts:
         stepped_streams.bridge.new_waiter = lambda: LateWaiter(clock=clock)
         stream = stepped_streams.iterate(5)(numbers)(2)
         assert list(stream) == [0, 1]
+
+    def test_another_is_released_where_many_wait(
+        self, stepped_streams: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        The thread that would be next to come; see Waits.
+        """
+        clock, ends = FakeClock(), list[float]()
+        clock.install(monkeypatch)
+        waiter = FakeWaiter(lambda _: ends.append(waiter.end), clock)
+        bridge = stepped_streams.bridge
+        bridge.new_waiter = lambda: waiter
+        others = [Waiter() for _ in range(2 * CROWD)]
+        for number, other in enumerate(others):
+            other.end = 1.0 + number
+        bridge.waits.update(dict.fromkeys(others, (-1, None)))
+        with pytest.raises(TimeoutError):
+            next(stepped_streams.iterate(5)(stuck)([]))
+        assert ends[0] == 5.0
+        assert [other.empty() for other in others[:3]] == [False, True, True]
 
 
 class TestConsumers:

@@ -414,7 +414,8 @@ class TestWaits:
         spreads = {many.spread() for _ in range(50)}
         assert len(spreads) > 40
         assert min(spreads) >= 0
-        assert max(spreads) <= 0.0005 * CROWD
+        assert max(spreads) <= 2e-6 * CROWD**2
+        assert (few.is_crowd, many.is_crowd) == (False, True)
 
     def test_releases_all_of_one_thread(self) -> None:
         """
@@ -453,6 +454,141 @@ class TestWaits:
         for thread in threads:
             thread.outcome()
         assert waits == {}
+
+
+class Noted(Waiter):
+    """
+    Notes that it was released.
+    """
+
+    __slots__ = ("_released",)
+
+    def __init__(self, end: float, released: list[Waiter]) -> None:
+        super().__init__()
+        self.end = end
+        self._released = released
+
+    def put(self, item: object) -> None:
+        assert item is None
+        self._released.append(self)
+
+
+class Crowd(Waits):
+    """
+    Many that wait, and how many entries were copied. Their times are over one after the other.
+
+    Args:
+        ends: when those are.
+    """
+
+    def __init__(self, *ends: float) -> None:
+        super().__init__()
+        self.released: list[Waiter] = []
+        self.all = [Noted(end, self.released) for end in ends]
+        self.update({waiter: (number, "a call") for number, waiter in enumerate(self.all)})
+        self.spread()
+        self.copied = 0
+
+    def copy(self) -> dict[Waiter, tuple[int, Any]]:
+        self.copied += len(self)
+        return super().copy()
+
+    def come(self, waiter: Waiter, now: float) -> list[Waiter]:
+        """
+        Have a thread come through, and return whom it has released.
+        """
+        before = len(self.released)
+        self.pass_on(waiter, now)
+        return self.released[before:]
+
+
+class TestCrowds:
+    """
+    Where many wait each thread that comes through releases the next whose time is over.
+    """
+
+    def test_one_at_a_time(self) -> None:
+        """
+        In the order of their ends; and those that come by themselves meanwhile release none, or
+        there would be the more of them on their way.
+        """
+        crowd = Crowd(9.0, *[7.0] * CROWD, 11.0, 5.0, 6.0)
+        *_, late, first, second = crowd.all
+        third, comes_by_itself = crowd.all[1:3]
+        assert crowd.come(comes_by_itself, 8.0) == [first]
+        assert crowd.come(crowd.all[3], 8.01) == []
+        assert crowd.come(first, 8.02) == [second]
+        assert crowd.come(second, 8.02) == [third]
+        assert late not in crowd.released
+
+    def test_until_no_time_is_over(self) -> None:
+        """
+        Then the next that comes by itself looks again; and it finds those that came since.
+        """
+        crowd = Crowd(*[20.0] * CROWD, 5.0, 6.0)
+        first, second = crowd.all[-2:]
+        other = crowd.all[0]
+        assert crowd.come(other, 5.5) == [first]
+        del crowd[first]
+        assert crowd.come(first, 5.5) == []
+        new = Noted(5.7, crowd.released)
+        crowd[new] = -1, "a call"
+        assert crowd.come(other, 5.8) == [new]
+        assert crowd.come(new, 5.999) == []
+        assert crowd.come(other, 6.0) == [second]  # without another look
+
+    def test_past_those_that_have_gone(self) -> None:
+        """
+        Or that are about to, and so will not come.
+        """
+        crowd = Crowd(*[20.0] * CROWD, 5.0, 5.1, 5.2, 5.3, 5.4)
+        first, gone, gives_up, by_itself, last = crowd.all[-5:]
+        assert crowd.come(by_itself, 8.0) == [first]
+        del crowd[gone]
+        assert crowd.come(gives_up, 8.0) == []
+        assert crowd.come(first, 8.0) == [last]
+
+    def test_and_not_for_ever(self) -> None:
+        """
+        1. One is released, and does not come: it was interrupted. 2. A moment later another comes
+        by itself, and releases the next.
+        """
+        crowd = Crowd(*[5.0] * (CROWD + 5))
+        others = crowd.all[-3:]
+        (lost,) = crowd.come(others[0], 8.0)
+        assert crowd.come(others[1], 8.01) == []
+        (following,) = crowd.come(others[2], 8.06)
+        assert following is not lost
+        assert following not in others
+
+    def test_until_few_are_left(self) -> None:
+        """
+        Each of which may sleep for long: they all look up.
+        """
+        crowd = Crowd(*[20.0] * (CROWD + 1))
+        assert crowd.come(crowd.all[0], 8.0) == []
+        del crowd[crowd.all[0]]
+        assert crowd.come(crowd.all[0], 8.0) == crowd.all[1:]
+        assert not crowd.is_crowd
+
+    def test_at_a_cost_that_does_not_grow(self) -> None:
+        """
+        With the number of those whose time is over together.
+        """
+
+        def cost(number: int) -> float:
+            crowd, now = Crowd(*[5.0] * number), 5.0
+            (comes,) = crowd.come(crowd.all[-1], now)
+            del crowd[crowd.all[-1]]
+            while len(crowd) > CROWD:
+                now += 0.0001  # seconds that each takes
+                following = crowd.come(comes, now)
+                del crowd[comes]
+                (comes,) = following
+            assert len(crowd.released) == len({*crowd.released}) == number - CROWD
+            return crowd.copied / number
+
+        assert cost(16_000) <= cost(1000) + 1 <= 10
 
 
 class TestLatch:
