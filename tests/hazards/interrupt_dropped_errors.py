@@ -6,6 +6,7 @@ import gc
 import random
 import signal
 import sys
+import time
 
 from _operations import settled
 from _records import Records
@@ -47,6 +48,17 @@ async def numbers():
         yield 1
 
 
+def drop(held, handler):
+    """
+    Drop one after the other, and wait for the signal.
+    """
+    raised = handler.raised
+    while held:
+        held.pop()
+    while handler.raised == raised:
+        time.sleep(1e-4)
+
+
 def hazard():
     needs(hasattr(signal, "setitimer"), "signal.setitimer")
     records = Records()
@@ -59,13 +71,9 @@ def hazard():
         settled()
         gc.collect()
         gc.disable()  # what it calls is not for us
-        raised = handler.raised
         try:
             signal.setitimer(signal.ITIMER_REAL, choose.uniform(1e-6, 1e-4))
-            while held:
-                held.pop()
-            while handler.raised == raised:
-                pass  # it has yet to come
+            drop(held, handler)  # no loop here: CPython 3.13 may raise at its end, past `except`
         except Struck:
             caught += 1
         finally:
