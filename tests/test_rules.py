@@ -409,6 +409,8 @@ _OTHERS_NAMES_ALLOWED = {
     ("_reactor.forked", "_exit"): "of the module os",
     ("_reactor.forked", "_selectables"): "of Twisted's reactors that poll",
     ("_diagnostics.waits_on", "_callbacks"): "of Deferreds and asyncio's futures",
+    ("_diagnostics.waits_on", "_children"): "of what asyncio.gather() returns",
+    ("_diagnostics.waits_on", "_tasks"): "of asyncio's task groups",
     ("testing._clock", "_is_set_up"): "setup() is to do nothing on a clock: the loop lends it none",
     ("testing._clock", "_life"): "the same",
     ("testing._clock", "_has_logs"): "the same",

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, cast
 
 import pytest
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.python.failure import Failure
 
@@ -1355,6 +1356,24 @@ def _interrupt() -> None:
     raise Interrupted
 
 
+async def _in_group(body: Coroutine[Any, Any, Any]) -> Any:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(body)
+    return task.result()
+
+
+# Ways to wait for a task.
+WAYS: dict[str, Callable[[Any], Any]] = {
+    "task": asyncio.ensure_future,
+    "gather": lambda body: asyncio.gather(asyncio.sleep(0, 0), body),
+    "shield": asyncio.shield,
+    "from_future": lambda body: Deferred.fromFuture(asyncio.ensure_future(body)),
+    "nested": lambda body: asyncio.shield(asyncio.gather(asyncio.ensure_future(body))),
+    "group": _in_group,
+}
+THROUGH_TASKS = [pytest.param(way, marks=needs_3_11 if way == "group" else ()) for way in WAYS]
+
+
 class TestInterrupted:
     """
     Bodies that an exception thrown into the loop's thread has kept from being resumed: they are
@@ -1370,14 +1389,16 @@ class TestInterrupted:
         if path is not None:
             loop.turn()
             loop.do(go_on, path, "body", int)
-            loop.turn(2)
+            loop.turn(6)
         return path is not None
 
-    @pytest.mark.parametrize("kind", ["body", "again", "task", "future"])
+    @pytest.mark.parametrize(
+        "kind", ["body", "again", "future", "as_future", "returned", *THROUGH_TASKS]
+    )
     def test_go_on_or_fail(self, loop: Loop, logged: LoggedFailures, kind: str) -> None:
         """
-        At whichever bytecode of ours or asyncio's it comes. Their `finally` blocks run at once;
-        that of a task that they await, at the latest when the error is dropped.
+        At whichever bytecode of ours, asyncio's or Twisted's it comes. Their `finally` blocks run
+        at once; that of a task that they await, at the latest when the error is dropped.
         """
         lost = at = 0
         all_ended: list[list[str]] = []
@@ -1396,25 +1417,38 @@ class TestInterrupted:
                     future: Any = future,
                 ) -> int:
                     try:
-                        value: int = await (future if kind == "future" else deferred)
+                        awaited = deferred
+                        if kind == "as_future":
+                            awaited = deferred.asFuture(loop.loop)
+                        value: int = await (future if kind == "future" else awaited)
                         if kind == "again":
                             value = await second
                     finally:
                         ended.append("finally")
                     return value
 
-                async def outer(body: Any = body) -> int:
-                    return await asyncio.ensure_future(body())
+                async def outer(body: Any = body) -> Any:
+                    value = await WAYS[kind](body())
+                    return value[-1] if isinstance(value, list) else value
 
-                operation = loop.start(outer() if kind == "task" else body())
-                loop.turn()
+                if kind == "returned":
+                    accept_deferreds(loop.loop)
+                    task: Any = loop.loop.create_task(body())
+                    operation = loop.start(task)
+                    del task
+                else:
+                    operation = loop.start(outer() if kind in WAYS else body())
+                loop.turn(2)
                 fire = future.set_result if kind == "future" else deferred.callback
-                steps = Steps(at, _interrupt, (SOURCE, *asyncio.__path__), is_signal=True)
+                sources = (SOURCE, *asyncio.__path__, defer.__file__)
+                steps = Steps(at, _interrupt, sources, is_signal=True)
                 with suppress(Interrupted):
                     # In a new thread: one that is traced keeps the exception that it was handling.
                     stepped = partial(steps.run, lambda fire=fire: fire(7))
                     Background(loop.do, stepped).outcome()
-                loop.turn(2)
+                if kind != "future" and not deferred.called:
+                    loop.do(deferred.callback, 7)
+                loop.turn(6)
                 loop.do(second.callback, 7)
                 if not operation.called:
                     lost += self.go_on(loop, operation)
@@ -1423,10 +1457,10 @@ class TestInterrupted:
                 seen: list[Any] = []
                 operation.addBoth(seen.append)
                 assert seen, f"lost at step {at}"
-                assert seen == [7] or type(seen[0].value) is (
-                    Interrupted if kind == "body" else type(seen[0].value)
-                )
-                assert ended or kind == "task", f"not closed at step {at}"
+                assert seen == [7] or isinstance(seen[0], Failure)
+                if kind == "body" and seen != [7]:
+                    assert type(seen[0].value) in (Interrupted, RuntimeError)
+                assert ended or kind in (*WAYS, "returned"), f"not closed at step {at}"
                 all_ended.append(ended)
                 deferred.addErrback(lambda _: None)  # it is not to be logged
                 at += 1
@@ -1441,6 +1475,65 @@ class TestInterrupted:
             assert all(each == ["finally"] for each in all_ended)
         finally:
             logging.getLogger("asyncio").setLevel(logging.NOTSET)
+
+    @pytest.mark.parametrize("way", THROUGH_TASKS[1:])
+    def test_fail_if_asyncio_has_lost_a_callback(self, loop: Loop, way: str) -> None:
+        """
+        That of a task which is done: what is in between fails, and they get the error.
+        """
+        deferred: Any = Deferred()
+        tasks: list[Any] = []
+
+        async def body() -> object:
+            tasks.append(asyncio.current_task())
+            return await deferred
+
+        async def outer() -> object:
+            return await WAYS[way](body())
+
+        operation = loop.start(outer())
+        loop.turn(3)
+        (task,) = tasks
+        assert not self.go_on(loop, operation)
+        for callback, _ in task._callbacks:
+            task.remove_done_callback(callback)
+        loop.do(deferred.callback, 7)
+        loop.turn(3)
+        assert not operation.called
+        assert self.go_on(loop, operation)
+        with pytest.raises(
+            RuntimeError, match=r"body\(\) cannot go on: what it waits for is there"
+        ):
+            loop.outcome(operation)
+
+    @pytest.mark.parametrize("way", THROUGH_TASKS)
+    def test_are_left_alone_while_asyncio_goes_on(self, loop: Loop, way: str) -> None:
+        """
+        From a task to what gathers it, and on: what is seen in each turn is another matter.
+        """
+        deferred: Any = Deferred()
+
+        async def body() -> object:
+            return await deferred
+
+        async def outer() -> object:
+            value = await WAYS[way](body())
+            return value[-1] if isinstance(value, list) else value
+
+        async def fire() -> None:
+            deferred.callback(7)
+            paths.append(stranded(operation))
+
+        operation = loop.start(outer())
+        loop.turn(3)
+        paths: list[Any] = []
+        loop.start(fire())
+        assert paths[0]
+        for _ in range(10):
+            if paths[-1]:
+                loop.do(go_on, paths[-1], "body", int)
+            paths.append(stranded(operation))
+        assert loop.outcome(operation) == 7
 
     def test_are_not_those_that_are_to_be_woken(self, loop: Loop) -> None:
         """
@@ -1476,6 +1569,24 @@ class TestInterrupted:
         path = stranded(operation)
         assert path is not None
         loop.do(go_on, path, "body", int)
+        assert loop.outcome(operation) == 7
+
+    def test_are_not_those_whose_future_is_of_another_loop(self, loop: Loop) -> None:
+        """
+        Which may be another thread's that is busy: it is to call them.
+        """
+        other = asyncio.new_event_loop()
+        future = other.create_future()
+
+        async def body() -> object:
+            return await Deferred.fromFuture(future)
+
+        operation = loop.start(body())
+        future.set_result(7)
+        assert self.go_on(loop, operation)
+        assert not operation.called
+        other.run_until_complete(asyncio.sleep(0))
+        other.close()
         assert loop.outcome(operation) == 7
 
     def test_are_not_those_that_only_look_so(self, loop: Loop) -> None:

@@ -5,6 +5,7 @@ What an operation waits on: from its Deferred down to the innermost frame.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
@@ -23,7 +24,7 @@ from twisted.internet.task import Clock, deferLater
 
 from crochet._diagnostics import waits_on as _awaits
 from crochet._diagnostics.frames import Place
-from crochet._diagnostics.waits_on import Deferral, awaits, is_unknown, told
+from crochet._diagnostics.waits_on import Deferral, awaits, is_unknown, path_of, told
 
 
 async def wait(deferred: Deferred[Any]) -> Any:
@@ -443,6 +444,38 @@ class TestAsyncio:
         loop.call_soon(deferred.callback, None)
         loop.run_until_complete(task)
         assert awaits(operation) == ()
+
+    @pytest.mark.skipif(sys.version_info < (3, 11), reason="new in Python 3.11")
+    def test_what_asyncio_gathers(self, loop: asyncio.AbstractEventLoop) -> None:
+        """
+        The chain goes on with the first that is not done.
+        """
+        future = loop.create_future()
+
+        async def inner() -> None:
+            await asyncio.shield(future)
+
+        async def gathering() -> None:
+            await asyncio.gather(asyncio.sleep(0), inner(), inner())
+
+        async def grouping() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(gathering())
+
+        task = loop.create_task(grouping())
+        for _ in range(4):
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+        assert [name for name in functions(task) if not name.startswith("TaskGroup.")] == [
+            "grouping",
+            "1 of a group's tasks",
+            "gathering",
+            "2 of 3 futures",
+            "inner",
+        ]
+        assert path_of(task)[-1] is future
+        future.set_result(None)
+        loop.run_until_complete(task)
 
     def test_a_future_of_which_nothing_is_known(self, loop: asyncio.AbstractEventLoop) -> None:
         """

@@ -74,25 +74,25 @@ def is_a(kind: type, value: object) -> bool:
 
 class _Following(Deferred[object]):
     """
-    What comes of a future that a body returned.
+    What comes of a future that a body returned, most likely a task.
     """
 
     def __init__(self, future: Future[object]) -> None:
         super().__init__()
         self._is_cancelled = False
-        self._future: Future[object] | None = future
+        self.task: Future[object] | None = future
         future.add_done_callback(self._end)
 
     def cancel(self) -> None:
         """
         Cancel the future, and leave it to that what comes of it.
         """
-        if self._future is not None:
+        if self.task is not None:
             self._is_cancelled = True
-            self._future.cancel()
+            self.task.cancel()
 
     def _end(self, future: Future[object]) -> None:
-        self._future = None
+        self.task = None
         error: BaseException | None
         if future.cancelled():
             error = CancelledError() if self._is_cancelled else TaskCancelledError()

@@ -5,7 +5,7 @@ An exception may be thrown into the reactor thread at any moment: by a signal ha
 of memory or stack. If that is just as a Deferred calls what resumes a coroutine, the Deferred takes
 it for that function's error, nobody calls it again, and the coroutine is never resumed. It is the
 same with all that stands between a Deferred and the one of a call: ``inlineCallbacks``,
-``gatherResults()``, a Deferred that a callback has returned, a task.
+``gatherResults()``, a Deferred that a callback has returned, a task, and asyncio's ``gather()``.
 
 All those look the same from outside: the operation waits for something that has fired. So they do
 for a moment whenever something is resumed.
@@ -24,7 +24,9 @@ Threads: ``stranded()`` is for any, all else for the reactor's.
 from __future__ import annotations
 
 from asyncio import Future
+from asyncio.events import _get_running_loop
 from collections.abc import Callable
+from itertools import pairwise
 from traceback import clear_frames
 from typing import Any, cast
 
@@ -73,6 +75,8 @@ def go_on(path: list[Any], name: str, settle: Callable[[], object]) -> None:
         return
     fired = now[-1]
     if not _is_deferred(fired):
+        if fired.get_loop() is not _get_running_loop():
+            return  # another thread's loop may be about to call what waits
         # Nobody but the future itself could have woken a task.
         try:
             fired.result()
@@ -120,12 +124,19 @@ def _fail(path: list[Any], failure: Any) -> None:
     """
     # The frames hold what Twisted was to resume. Without them it is closed here and now.
     clear_frames(failure.tb)
-    for each in reversed(path):
+    from_above: list[Any] = [None, *path]
+    for above, each in reversed([*pairwise(from_above)]):
         if hasattr(each, "get_coro"):
             try:
                 each.get_coro().close()
             except BaseException:
                 _log.failure("Error in a coroutine that was closed")
-        elif _is_deferred(each) and each is not path[-1]:
+        if each is path[-1]:
+            continue
+        if _is_deferred(each):
             each.errback(failure)
+            return
+        if isinstance(each, Future) and not _is_deferred(above):
+            # What waits for it goes on. A task's own method refuses to.
+            Future.set_exception(each, failure.value)
             return

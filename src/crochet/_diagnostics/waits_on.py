@@ -10,8 +10,10 @@ Deferreds know whom to tell and not whom they wait for. What leads down all the 
   same record. Generators and coroutines know what they await: ``cr_await`` and its kin.
 - A ``DeferredList`` has its list.
 - A Deferred notes whether it is calling something: ``_runningCallbacks``.
-- An asyncio task has its coroutine and ``_fut_waiter``, and the functions by which Twisted turns
-  futures and Deferreds into one another are closures over them.
+- An asyncio task has its coroutine and ``_fut_waiter``. What ``gather()`` returns has its list, and
+  so has a task group, to which the coroutine refers that waits at its end. The functions by which
+  Twisted turns futures and Deferreds into one another, and ``shield()`` a future into another, are
+  closures over them.
 
 Most of this is private to Twisted: it is as above from 24.10, where ``_callbacks`` is
 ``callbacks``, to 26.10. Attributes are asked of classes, for an object may say that it has any.
@@ -24,10 +26,11 @@ reactor thread drops while the walk holds it dies here instead of there.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import re
 from contextlib import suppress
-from types import CodeType, FunctionType
+from types import CodeType, CoroutineType, FunctionType
 from typing import Any, cast
 
 from twisted.internet import defer
@@ -50,6 +53,24 @@ _KINDS = (
 
 # The record in which Twisted notes what a coroutine or generator waits on.
 _STATUS: Any = getattr(defer, "_CancellationStatus", ())
+
+# What asyncio.gather() returns.
+_GATHERING: Any = getattr(asyncio.tasks, "_GatheringFuture", ())
+
+# Task groups, which Python 3.10 has not, and what waits for the tasks of one.
+_GROUP: Any = getattr(asyncio, "TaskGroup", None)
+_GROUP_ENDS = {
+    getattr(getattr(_GROUP, name, None), "__code__", 0) for name in ("__aexit__", "_aexit")
+}
+
+# Functions that are closures over what is waited for: for certain, unlike any others.
+_CLOSURES = frozenset(
+    {
+        ("twisted.internet.defer", "Deferred.asFuture.<locals>.checkCancel"),
+        ("twisted.internet.defer", "Deferred.fromFuture.<locals>.cancel"),
+        ("asyncio.tasks", "shield.<locals>._outer_done_callback"),
+    }
+)
 
 # Objects of the interpreter's between two of those, which do not tell what they wrap.
 _WRAPPERS = frozenset(
@@ -84,8 +105,9 @@ class Made(Deferral):
 
 class Number(Place):
     """
-    How many Deferreds of a ``DeferredList``, or of ``gatherResults()``, have not fired: the chain
-    goes on with the first of them. Or how much of a very long chain is left out.
+    How many Deferreds of a ``DeferredList``, or of ``gatherResults()``, have not fired, or how many
+    futures of ``gather()``, or tasks of a group, are not done: the chain goes on with the first of
+    them. Or how much of a very long chain is left out.
 
     The function tells it in words; there is no file.
     """
@@ -157,17 +179,46 @@ def _next(here: object, found: list[Place] | None) -> object:
         if task.done():
             return None
         coroutine = task.get_coro()
-        _down(getattr(coroutine, "coroutine", coroutine), found)  # of our driver, its own
-        awaited = getattr(coroutine, "awaited", None) or task._fut_waiter
+        own = getattr(coroutine, "coroutine", coroutine)  # of our driver, its own
+        _down(own, found)
+        awaited = getattr(coroutine, "awaited", None) or _grouped(own, found) or task._fut_waiter
         return getattr(awaited, "deferred", awaited)
-    if found is None:
+    # A future.
+    future: Any = here
+    if future.done():
         return None
-    # A future. One that Deferred.asFuture() has made has a callback that is a closure over that.
-    for callback in getattr(here, "_callbacks", None) or ():
-        for content in _contents(callback[0]):
-            if isinstance(content, Deferred):
+    if isinstance(here, _GATHERING):
+        left = [one for one in future._children if not one.done()]
+        if found is not None:
+            found.append(Number(f"{len(left)} of {len(future._children)} futures", "", 0))
+        return cast("object", next(iter(left or future._children), None))
+    for callback in getattr(future, "_callbacks", None) or ():
+        is_certain = _is_closure(callback[0])
+        for content in _contents(callback[0]) if is_certain or found is not None else ():
+            if isinstance(content, Deferred) or (is_certain and _has(content, "get_loop")):
                 return cast("object", content)
     return None
+
+
+def _grouped(coroutine: Any, found: list[Place] | None) -> object:
+    """
+    Return the first task that is left of a group at whose end a coroutine waits, if it does.
+    """
+    while type(coroutine) is CoroutineType:
+        if coroutine.cr_code in _GROUP_ENDS:
+            groups = [each for each in gc.get_referents(coroutine) if isinstance(each, _GROUP)]
+            left = [*groups[0]._tasks]
+            if found is not None:
+                found.append(Number(f"{len(left)} of a group's tasks", "", 0))
+            return cast("object", next(iter(left), None))
+        coroutine = coroutine.cr_await
+    return None
+
+
+def _is_closure(function: Any) -> bool:
+    if not isinstance(function, FunctionType):
+        return False
+    return (function.__module__, function.__qualname__) in _CLOSURES
 
 
 def _below_deferred(deferred: Any, found: list[Place] | None) -> object:
@@ -175,7 +226,8 @@ def _below_deferred(deferred: Any, found: list[Place] | None) -> object:
         return None  # it has fired, and is about to be looked at
     if deferred._chainedTo is not None:
         return cast("object", deferred._chainedTo)
-    task = getattr(deferred, "task", None)  # of a coroutine that _coroutines/task.py drives
+    # Of a coroutine that _coroutines/task.py drives, or what _coroutines/follow.py follows.
+    task = getattr(deferred, "task", None)
     if task is not None:
         return cast("object", task)
     canceller = deferred._canceller
@@ -185,7 +237,7 @@ def _below_deferred(deferred: Any, found: list[Place] | None) -> object:
             if found is not None:
                 _down(_driven(awaited, content), found)
             return cast("object", awaited)
-        if found is not None and _has(content, "get_loop"):
+        if (found is not None or _is_closure(canceller)) and _has(content, "get_loop"):
             return content  # Deferred.fromFuture() has made this of a future or a task
     gathered: Any = getattr(deferred, "_deferredList", None)
     if gathered is not None:
