@@ -158,7 +158,8 @@ def setup(
         TypeError: *stall_warning*, *exit_patience* or *max_queued* is not a number, *reactor* is
             not a reactor, or *loop_factory* makes no event loops.
         ValueError: *stall_warning* is not above zero, *exit_patience* is below zero, or
-            *max_queued* below one; there is no reactor of that name, or it runs on no event loop.
+            *max_queued* below one or not a whole number; there is no reactor of that name, or it
+            runs on no event loop.
 
     Example:
         >>> setup(reactor="asyncio")  # as often as you like

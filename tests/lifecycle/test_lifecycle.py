@@ -1635,23 +1635,31 @@ class TestMaxQueued:
         From when it is given, also while the reactor runs, until it is given anew.
         """
         seen: list[object] = []
-        given: list[dict[str, Any]] = [{}, {"max_queued": 3}, {}, {"max_queued": 2.5}]
+        given: list[dict[str, Any]] = [{}, {"max_queued": 3}, {}, {"max_queued": 2.0}]
         for arguments in [*given, {"max_queued": None}, {"max_queued": math.inf}]:
             process.loop.setup(**arguments)
             seen.append(process.bridge.max_queued)
         assert seen == [None, 3, 3, 2, None, None]
 
     @pytest.mark.parametrize(
-        ("wrong", "error"),
-        [(0, ValueError), (-1, ValueError), (math.nan, ValueError), ("many", TypeError)],
+        ("wrong", "error", "text"),
+        [
+            (0, ValueError, "cannot be 0: no call could be made"),
+            (0.5, ValueError, "cannot be 0.5: no call could be made"),
+            (-1, ValueError, "cannot be -1: no call could be made"),
+            (math.nan, ValueError, "cannot be nan: no call could be made"),
+            (1.5, ValueError, "cannot be 1.5: that is not a whole number"),
+            ("5", TypeError, "is a number of calls, or None for any number, not str '5'"),
+            (len, TypeError, "is a number of calls, .* not the function 'len'"),
+        ],
     )
     def test_that_is_no_number_is_refused(
-        self, process: FakeProcess, wrong: Any, error: type[Exception]
+        self, process: FakeProcess, wrong: Any, error: type[Exception], text: str
     ) -> None:
         """
         And nothing was changed.
         """
-        with pytest.raises(error):
+        with pytest.raises(error, match=f"^max_queued {text}"):
             process.loop.setup(max_queued=wrong, stall_warning=9.0)
         assert process.bridge.max_queued is None
         assert process.loop._stall_warning != 9.0

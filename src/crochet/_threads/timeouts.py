@@ -55,17 +55,19 @@ def seconds(timeout: Seconds, what: str = "a timeout") -> float:
     """
     if timeout is None:
         return math.inf
-    if not hasattr(timeout, "__float__") and not hasattr(timeout, "__index__"):
-        raise TypeError(
-            f"{what} is a number of seconds, or None for no limit, not {_described(timeout)}"
-        )
-    try:
-        limit = float(timeout)
-    except OverflowError:  # an int beyond any float: its sign is all that matters
-        limit = math.inf if timeout > 0 else -math.inf  # type: ignore[operator]
+    limit = _float(timeout, f"{what} is a number of seconds, or None for no limit")
     if math.isnan(limit):
         raise ValueError(f"{what} of NaN seconds never ends and never starts; give a number")
     return limit
+
+
+def _float(number: SupportsFloat | SupportsIndex, wanted: str) -> float:
+    if not hasattr(number, "__float__") and not hasattr(number, "__index__"):
+        raise TypeError(f"{wanted}, not {_described(number)}")
+    try:
+        return float(number)
+    except OverflowError:  # an int beyond any float: its sign is all that matters
+        return math.inf if number > 0 else -math.inf  # type: ignore[operator]
 
 
 def _described(value: object) -> str:
@@ -118,16 +120,20 @@ def most_queued(number: float | None) -> int | None:
 
     Raises:
         TypeError: it is no number.
-        ValueError: it is NaN or below one.
+        ValueError: it is NaN, below one, or not a whole number.
     """
-    if number is None or number == math.inf:
+    if number is None:
         return None
-    if not number >= 1:
+    value = _float(number, "max_queued is a number of calls, or None for any number")
+    if value == math.inf:
+        return None
+    if not value >= 1 or not value.is_integer():
+        problem = "that is not a whole number" if value > 1 else "no call could be made"
         raise ValueError(
-            f"max_queued cannot be {number:g}: no call could be made. Give the number of calls "
+            f"max_queued cannot be {value:g}: {problem}. Give the number of calls "
             "that may wait for the reactor thread, or None for any number"
         )
-    return int(number)
+    return int(value)
 
 
 def left_until(end: float) -> float:
