@@ -195,6 +195,26 @@ class Unhashable(type):
     __hash__ = None  # type: ignore[assignment]
 
 
+class Reserved(type):
+    """
+    The class of classes that tell nothing.
+    """
+
+    def __getattribute__(cls, name: str) -> Any:
+        raise TypeError(f"there is no {name}")
+
+
+class Unequal(type):
+    """
+    The class of classes that cannot be compared.
+    """
+
+    __hash__ = type.__hash__
+
+    def __eq__(cls, other: object) -> bool:
+        raise TypeError("what is that?")
+
+
 class Shy:
     """
     A value that raises when it is asked for its class, as a proxy for nothing does.
@@ -336,17 +356,55 @@ class TestAnswers:
         with pytest.raises(TypeError, match=r"has failed with an object of 'str'.*errback"):
             result.wait(0)
 
-    @pytest.mark.parametrize("make", [Unhashable("Value", (), {}), Shy], ids=["class", "shy"])
+    @pytest.mark.parametrize("kind", [Unhashable, Reserved, Unequal, None])
     def test_with_any_value_that_there_is(
-        self, stepped: FakeProcess, make: Callable[[], object]
+        self, stepped: FakeProcess, kind: type[type] | None
     ) -> None:
         """
-        Itself, also where its class cannot be hashed, or the value does not like to be asked.
+        Itself, also where its class cannot be hashed or asked, or the value itself cannot.
         """
-        value = make()
+        value = Shy() if kind is None else kind("Value", (), {})()
         result = stepped.run_in_reactor(lambda: value)()
         stepped.reactor.turn()
         assert result.wait(0) is value
+
+    @pytest.mark.parametrize("kind", ["returned", "awaited", "fired", "called back"])
+    def test_with_a_value_that_twisted_does_not_take(
+        self, stepped: FakeProcess, logged: LoggedFailures, kind: str
+    ) -> None:
+        """
+        Or with an error, if it could not go on: Twisted asks the value for its class, and then
+        calls nobody. The watch notices.
+        """
+
+        async def body(deferred: Deferred[object]) -> object:
+            awaited = await deferred
+            return value if kind == "returned" else awaited
+
+        value = Shy()
+        deferred: Deferred[object] = Deferred()
+        if kind == "called back":
+            deferred.addCallback(list)
+        function = body if kind in ("returned", "awaited") else lambda deferred: deferred
+        result = stepped.run_in_reactor(function)(deferred)
+        stepped.reactor.turn()
+        with suppress(RuntimeError):
+            deferred.callback(None if kind == "returned" else value)
+        assert not result.done()
+        stepped.bridge.look_for_stranded()
+        stepped.reactor.turn()
+        stepped.reactor.turn()
+        if kind in ("returned", "fired"):
+            assert result.wait(0) is value
+        else:
+            with pytest.raises(RuntimeError, match="cannot go on"):
+                result.wait(0)
+        if kind != "returned":
+            return  # the program's own thread was told
+        del deferred, result
+        gc.collect()
+        (error,) = logged.take()
+        assert "outside of a context" in str(error)
 
     def test_if_the_error_cannot_be_stored(
         self, stepped: FakeProcess, monkeypatch: pytest.MonkeyPatch

@@ -36,7 +36,7 @@ from twisted.python.failure import Failure
 
 from .. import _errors
 from .._coroutines.cancellation import is_cancellation
-from .._coroutines.follow import PLAIN, explained, follow, is_a
+from .._coroutines.follow import PLAIN, explained, follow, is_a, pass_on
 from .._threads import clock
 from .._threads.handoff import Handoff
 from .._threads.primitives import Waiter, claim, entries_of, take
@@ -480,7 +480,7 @@ class Call:
         """
         running = self.running
         if running is not None and self.outcome is PENDING:
-            settle: Any = partial(running.addBoth, _settle, CellType(self))
+            settle = partial(pass_on, running, _settle, CellType(self))
             self.bridge.diagnosis.go_on(running, self.name, settle)
 
 
@@ -517,7 +517,7 @@ def _settle(value: object, handed_over: CellType) -> object:
     call: Call = handed_over.cell_contents
     try:
         del handed_over.cell_contents
-        if isinstance(value, Failure):
+        if is_a(Failure, value):
             # From here on the call answers for the error: nobody else need log it.
             failure = cast("Any", value)
             reason = failure.value

@@ -10,7 +10,7 @@ from __future__ import annotations
 from asyncio import CancelledError as TaskCancelledError
 from asyncio import Future, isfuture
 from asyncio.events import _get_running_loop
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from types import CoroutineType
 from typing import Any, Final, cast
@@ -66,10 +66,23 @@ def follow(value: Any, context: Context) -> object:
 
 def is_a(kind: type, value: object) -> bool:
     """
-    Tell whether a value is of a class, without asking it: some raise when they are.
+    Tell whether a value is of a class, without asking it or its class: some raise when they are.
     """
-    # And not issubclass(): Deferred is of an abstract class, which has to hash the other.
-    return kind in type(value).__mro__
+    # And not issubclass(): Deferred is of an abstract class, which has to hash the other. This asks
+    # neither for an attribute of the class nor whether two classes are equal.
+    return type.__subclasscheck__(kind, type(value))
+
+
+def pass_on(fired: Deferred[Any], callback: Callable[..., object], *args: object) -> None:
+    """
+    Have a Deferred that has fired, and calls nothing any more, call this.
+
+    Of a value Twisted would ask for its class first, which some do not like; that may be why.
+    """
+    if is_a(Failure, fired.result):
+        fired.addBoth(callback, *args)  # which has it not log the error
+    else:
+        fired.result = callback(fired.result, *args)
 
 
 class _Following(Deferred[object]):

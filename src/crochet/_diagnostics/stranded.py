@@ -35,6 +35,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .. import _errors
+from .._coroutines.follow import is_a, pass_on
 from .waits_on import callbacks_of, is_calling_back, path_of
 
 _log = Logger(namespace="crochet")
@@ -86,13 +87,13 @@ def go_on(path: list[Any], name: str, settle: Callable[[], object]) -> None:
     elif is_calling_back(fired):
         return
     elif callbacks_of(fired):
-        if not isinstance(fired.result, Failure):
+        if not is_a(Failure, fired.result):
             fired.result = _failure(_errors.stranded(name))
         fired.addBoth(_unchanged)  # which has it call those, too
     elif len(now) == 1:
         settle()
     else:
-        fired.addBoth(_hand_over, now, name)
+        pass_on(fired, _hand_over, now, name)
 
 
 def _unchanged(value: object) -> object:
@@ -111,7 +112,7 @@ def _hand_over(value: object, path: list[Any], name: str) -> object:
     awaited = waiting.get_coro().awaited if hasattr(waiting, "get_coro") else None
     if awaited is not None and awaited.can_wake:
         return cast("object", awaited.fire(value))
-    if isinstance(value, Failure):
+    if is_a(Failure, value):
         _fail(path, value)
         return None
     _fail(path, _failure(_errors.stranded(name)))
