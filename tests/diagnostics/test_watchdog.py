@@ -24,7 +24,9 @@ from crochet._core.decorators import Decorators
 from crochet._diagnostics import watchdog as _watch
 from crochet._diagnostics.deadlock import Blocked, Wait
 from crochet._diagnostics.explain import Diagnosis
+from crochet._diagnostics.moments import Sight
 from crochet._diagnostics.watchdog import Watchdog, stack_of
+from crochet._errors import Place
 from crochet._threads import worker as _worker
 from crochet._threads.primitives import Waiter
 from support.process import FakeProcess, FakeThreads, LoggedFailures, open_bridge
@@ -459,6 +461,37 @@ class TestStalls:
         assert warning.startswith("warn: The reactor thread has been busy for 1.0 s in "), warning
         assert "test_watchdog.py" in warning.partition("It is here:")[2]
         assert info == f"info: The reactor thread goes on. It was busy for {_length(waits):.1f} s"
+
+    @pytest.mark.parametrize(
+        ("until", "expected", "is_here"),
+        [
+            (100.95, ", for 0.9 s of that in models.py:7 save();", False),
+            (100.35, ", for 0.7 s of that in views.py:31 parse();", True),
+            (100.0, " in views.py:31 parse();", True),
+        ],
+    )
+    def test_names_what_has_lasted(
+        self,
+        stepped: Stepped,
+        log: Logged,
+        monkeypatch: pytest.MonkeyPatch,
+        until: float,
+        expected: str,
+        is_here: bool,
+    ) -> None:
+        """
+        Of several functions in one turn, with its stack if it has not returned.
+        """
+        before = Sight((Place("save", "/srv/models.py", 7),), False, "models.py:7 save()")
+        after = Sight((Place("parse", "/srv/views.py", 31),), False, "views.py:31 parse()")
+        monkeypatch.setattr(
+            _watch, "sight_of", lambda stack, body: before if stepped.now < until else after
+        )
+        stepped.run(stepped.call, *[nothing] * 14)
+        (warning,) = log.texts
+        start, _, rest = warning.partition(expected)
+        assert start == "warn: The reactor thread has been busy for 1.0 s", warning
+        assert ("It is here:\n" in rest) == is_here
 
     def test_exactly_when_it_is_due(self, log: Logged) -> None:
         """

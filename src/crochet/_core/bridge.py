@@ -164,10 +164,12 @@ class Diagnosis(Protocol):
         thread only. If all that is left is to answer the call, *settle* is called.
         """
 
-    def note(self, since: float, until: float, sight: Any) -> None:
+    def note(self, since: float, until: float, sight: Any) -> tuple[Any, float]:
         """
-        Note what has kept the reactor thread for a while that has passed.
+        Note what has kept the reactor thread for a while that has passed, which may not be all that
+        did. Return what has kept it for longest, and for how many seconds.
         """
+        ...
 
     def warn_if_in_loop(self, name: str) -> None:
         """
@@ -190,7 +192,8 @@ class NoDiagnosis:
 
     def go_on(self, operation: Deferred[Any], name: str, settle: Callable[[], object]) -> None: ...
 
-    def note(self, since: float, until: float, sight: Any) -> None: ...
+    def note(self, since: float, until: float, sight: Any) -> tuple[Any, float]:
+        return None, 0.0
 
     def warn_if_in_loop(self, name: str) -> None: ...
 

@@ -13,7 +13,6 @@ be of a moment ago. It never raises.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -25,10 +24,9 @@ from .._core.call import Call
 from .._core.progress import last_report
 from .._errors import Reason
 from .._threads import clock
-from .._threads.primitives import entries_of
 from .frames import worth_telling
 from .in_loop import warn_if_in_loop
-from .moments import Moment, Moments, Sight, seconds_told
+from .moments import Moment, Moments, Sight, Spell, seconds_told
 from .stranded import go_on, stranded
 from .waits_on import awaits, is_unknown, told
 
@@ -89,11 +87,13 @@ class Diagnosis:
         if path is not None:
             self._bridge.call(go_on, path, name, settle)
 
-    def note(self, since: float, until: float, sight: Sight) -> None:
+    def note(self, since: float, until: float, sight: Sight) -> tuple[Spell | None, float]:
         """
-        Note that the reactor thread did not get out of one function for that long.
+        Note that the reactor thread did not get out of one function for that long. Return what has
+        kept it for longest since then.
         """
         self.moments.note(since, until, sight)
+        return self.moments.busiest(since)
 
     def explain(self, call: Call, since: float | None = None) -> Reason:
         """
@@ -181,16 +181,11 @@ def _busy_before(moments: Moments, made: float, now: float) -> Reason | None:
     """
     Tell what has kept the reactor thread for half of a wait or longer, though it is over.
     """
-    seconds: defaultdict[object, float] = defaultdict(float)
-    spells = [spell for spell in entries_of(moments.spells) if spell.until > made]
-    for spell in spells:
-        seconds[spell.function] += spell.until - max(spell.since, made)
-    for spell in spells:
-        in_all = seconds[spell.function]
-        if in_all >= (now - made) / 2:
-            text = f"For {seconds_told(in_all)} of that the reactor thread was busy"
-            return Reason(BUSY, f"{text} in {spell.where}.", spell.stack)
-    return None
+    spell, seconds = moments.busiest(made)
+    if spell is None or seconds < (now - made) / 2:
+        return None
+    text = f"For {seconds_told(seconds)} of that the reactor thread was busy"
+    return Reason(BUSY, f"{text} in {spell.where}.", spell.stack)
 
 
 def _queued(moment: Moment, call: Call) -> str:

@@ -14,14 +14,14 @@ Threads: any may ask; spells are the watchdog's to note. Nothing here keeps a re
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from typing import NamedTuple
 
 from .._core.bridge import Bridge
 from .._core.call import Call
 from .._errors import Place
 from .._threads import clock
-from .._threads.primitives import Latch
+from .._threads.primitives import Latch, entries_of
 from .._threads.threads import frames_of_threads
 from .deadlock import Blocked, blocked_in
 from .frames import above_the_reactor, is_polling, told, worth_telling
@@ -232,6 +232,18 @@ class Moments:
         where = f" in {sight.where}" if sight.where else ""
         text = f"The reactor thread has been busy for {length}{where}"
         return Busy(now - since, length, text, None if sight.body is None else id(sight.body))
+
+    def busiest(self, since: float) -> tuple[Spell | None, float]:
+        """
+        Return the function that has kept the reactor thread for longest since a moment, as it was
+        first seen, and for how many seconds.
+        """
+        seconds: defaultdict[object, float] = defaultdict(float)
+        spells = [spell for spell in entries_of(self.spells) if spell.until > since]
+        for spell in spells:
+            seconds[spell.function] += spell.until - max(spell.since, since)
+        first = max(spells, key=lambda spell: seconds[spell.function], default=None)
+        return first, 0.0 if first is None else seconds[first.function]
 
     def note(self, since: float, at: float, sight: Sight) -> None:
         """

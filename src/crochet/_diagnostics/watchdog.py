@@ -40,7 +40,7 @@ from .._threads.threads import StartThread, frames_of_threads
 from .._threads.worker import Worker
 from .deadlock import blocked_in, place_of
 from .frames import above_the_reactor, place_of_frame
-from .moments import sight_of
+from .moments import Spell, sight_of
 
 _log = Logger(namespace="crochet")
 
@@ -273,11 +273,14 @@ class Watchdog:
             return
         stack = above_the_reactor(frames_of_threads().get(ident))
         sight = sight_of(stack, self._bridge.body)
-        # If it has not turned by now, that is what it has been at since.
+        longest: Spell | None = None
+        seconds = 0.0
+        # If it has not turned by now, that is what it has been at since it was last looked at.
         if not sight.is_idle and not self._has_turned():
-            self._bridge.diagnosis.note(since, self._clock(), sight)
+            longest, seconds = self._bridge.diagnosis.note(since, self._clock(), sight)
         del sight  # it has a result
-        if self._has_warned or self._clock() - since < self.stall_warning:
+        lasted = self._clock() - since
+        if self._has_warned or lasted < self.stall_warning:
             return
         frame = frames_of_threads().get(ident)
         # The frame first: if the reactor has not turned by now, it is that of what blocks it.
@@ -285,14 +288,22 @@ class Watchdog:
             return
         self._has_warned = True
         self._stalled_since = since
+        body = self._bridge.body
+        if longest is None:
+            place, is_here = place_of(frame, body), True
+        else:
+            place = longest.where
+            is_here = sight_of(above_the_reactor(frame), body).function == longest.function
+        is_all = longest is None or f"{seconds:.1f}" == f"{lasted:.1f}"
         _log.warn(
-            "The reactor thread has been busy for {seconds:.1f} s in {place}; no call is answered "
-            "meanwhile. Move what blocks to a thread, with deferToThread(). It is here:\n{stack}",
-            seconds=self._clock() - since,
-            place=place_of(frame, self._bridge.body),
-            stack=stack_of(frame, self._bridge.body),
+            "The reactor thread has been busy for {seconds:.1f} s{share} in {place}; no call is "
+            "answered meanwhile. Move what blocks to a thread, with deferToThread().{here}",
+            seconds=lasted,
+            share="" if is_all else f", for {seconds:.1f} s of that",
+            place=place,
+            here=f" It is here:\n{stack_of(frame, body)}" if is_here else "",
         )
-        del frame
+        del frame, body
 
 
 def _raise_deadlock(name: str, text: str) -> None:
