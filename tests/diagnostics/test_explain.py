@@ -248,7 +248,7 @@ class TestABusyReactorThread:
         """
         It may end at that very moment.
         """
-        monkeypatch.setattr(_moments, "sight_of", lambda stack, body: Sight((), False, ""))
+        monkeypatch.setattr(_moments, "sight_of", lambda *arguments: Sight((), False, ""))
         reason = explain(bridge, queued(bridge, 95.0))
         assert reason.text == "The reactor thread has been busy for at least 5.0 s."
 

@@ -485,7 +485,7 @@ class TestStalls:
         before = Sight((Place("save", "/srv/models.py", 7),), False, "models.py:7 save()")
         after = Sight((Place("parse", "/srv/views.py", 31),), False, "views.py:31 parse()")
         monkeypatch.setattr(
-            _watch, "sight_of", lambda stack, body: before if stepped.now < until else after
+            _watch, "look_at", lambda frame, bridge: before if stepped.now < until else after
         )
         stepped.run(stepped.call, *[nothing] * 14)
         (warning,) = log.texts
@@ -806,6 +806,52 @@ class TestReal:
     """
     With each of the reactors, in a new process.
     """
+
+    def test_functions_that_are_not_python(self, kind: str) -> None:
+        """
+        Are what the reactor is busy in, though they have no frame; and one at rest is not.
+        """
+        run(
+            """
+            from functools import partial
+
+            from crochet._diagnostics.moments import look_at
+            from crochet._threads.threads import frames_of_threads
+            from twisted.internet import reactor
+
+            crochet.setup()
+            bridge = crochet._event_loop.bridge
+
+            def sight():
+                return look_at(frames_of_threads().get(bridge.reactor_thread), bridge)
+
+            @crochet.wait_for(0.2)
+            def late():
+                return Deferred()
+
+            # A lock that is freed by another thread, not by one that waits.
+            def text_while(begin, where):
+                lock = threading.Lock()
+                lock.acquire()
+                begin(lock.acquire, True, BOUND)
+                until(lambda: not sight().is_idle and sight().where == where)
+                text = raised(crochet.TimeoutError, late)
+                lock.release()
+                until(lambda: sight().is_idle)
+                return text
+
+            for begin, where in (
+                (reactor.callFromThread, "lock.acquire()"),
+                (lambda *args: reactor.callFromThread(partial(*args)), "lock.acquire()"),
+            ):
+                text = text_while(begin, where)
+                assert "has been busy for" in text and f" in {where}." in text, text
+            for _ in range(3):
+                text = raised(crochet.TimeoutError, late)
+                assert "busy" not in text and "not come to it" not in text, text
+            """,
+            kind,
+        )
 
     def test_deadlocks_are_ended(self, kind: str) -> None:
         """

@@ -81,15 +81,17 @@ class _Posted:
     What was given to ``reactor.callFromThread()``.
     """
 
-    __slots__ = ("args", "function", "kwargs", "made")
+    __slots__ = ("args", "bridge", "function", "kwargs", "made")
 
     def __init__(
         self,
+        bridge: Bridge,
         function: Callable[..., object],
         args: tuple[object, ...],
         kwargs: dict[str, object],
     ) -> None:
         self.made = clock.monotonic()
+        self.bridge = bridge
         self.function = function
         self.args = args
         self.kwargs = kwargs
@@ -102,11 +104,15 @@ class _Posted:
             queue: this is the first in it, and is taken out.
             handoff: of no use here.
         """
+        bridge = self.bridge
         try:
             queue.popleft()
+            bridge.posted = self.function
             self.function(*self.args, **self.kwargs)
         except BaseException:
             _log.failure("while calling from thread")
+        finally:
+            bridge.posted = None
 
 
 class _AtOnce:
@@ -248,6 +254,8 @@ class Bridge:
         self.new_waiter: Callable[[], Waiter] = Waiter
         # The call whose body is on the reactor thread's stack, the innermost, which writes it.
         self.body_of: Call | None = None
+        # What was given to ``reactor.callFromThread()`` and is on its stack; likewise.
+        self.posted: Callable[..., object] | None = None
         # Is shown each call before it is entered, where tests look for what is left behind.
         self.on_submit: Callable[[Call], object] | None = None
         self.uncollected: Uncollected = {}
@@ -396,7 +404,7 @@ class Bridge:
         queues would be lost. (A bound method that a program has looked up before uses Twisted's.)
         """
         self.notice_fork()
-        posted = _Posted(function, args, kwargs)
+        posted = _Posted(self, function, args, kwargs)
         self._queue.append(posted)
         if self._route is None:
             # The reactor has ended, or is about to: close() may have looked at the queue before
@@ -657,6 +665,7 @@ class Bridge:
         self.wake_watchdog = None
         self.reactor_thread = None
         self.body_of = None
+        self.posted = None
         self.uncollected.clear()  # the parent logs its errors itself
         self.watched.clear()  # and calls back itself, and its threads wait there
         # A clone of the reactor thread may be at it, and is not to find what comes later.

@@ -154,7 +154,7 @@ def is_polling(called: tuple[Place, ...]) -> bool:
 
     It has called nothing of the program's then. What its own code does at the moment, between two
     waits, is none of the program's business, and soon over; nor is ours. (A function in C that is
-    called there has no frame. Of a body the bridge knows; see ``Bridge.body``.)
+    called there has no frame. Of what it has called itself the bridge knows.)
 
     Args:
         called: what the reactor has called, see ``above_the_reactor()``.

@@ -15,10 +15,13 @@ Threads: any may ask; spells are the watchdog's to note. Nothing here keeps a re
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from typing import NamedTuple
+from functools import partial
+from types import FrameType
+from typing import Any, NamedTuple
 
 from .._core.bridge import Bridge
 from .._core.call import Call
+from .._core.decorators import name_of_function
 from .._errors import Place
 from .._threads import clock
 from .._threads.primitives import Latch, entries_of
@@ -59,16 +62,34 @@ class Sight(NamedTuple):
         return (lines[0].function, lines[0].file) if lines else self.where
 
 
-def sight_of(stack: tuple[Place, ...], body: Call | None) -> Sight:
+def look_at(frame: FrameType | None, bridge: Bridge) -> Sight:
+    """
+    Tell where the reactor thread is.
+
+    Args:
+        frame: its innermost, that has just been looked up.
+        bridge: knows what it has called itself.
+    """
+    called = ""
+    posted: Any = bridge.posted  # first, for the thread goes on
+    while isinstance(posted, partial):
+        posted = posted.func
+    if posted is not None and not hasattr(posted, "__code__"):
+        called = f"{name_of_function(posted)}()"
+    return sight_of(above_the_reactor(frame), bridge.body, called)
+
+
+def sight_of(stack: tuple[Place, ...], body: Call | None, called: str = "") -> Sight:
     """
     Tell in a phrase where the reactor thread is, unless it has nothing to do.
 
     Args:
         stack: what the reactor has called, see ``above_the_reactor()``.
         body: the call in whose body it is, if it is in one.
+        called: a phrase for what is not Python code, if it is in such.
     """
     if body is None and is_polling(stack):
-        return Sight(stack, True)
+        return Sight(stack, not called, called)
     where = told(stack)
     if not where and body is not None:
         where = f"{body.name}()"  # it is not written in Python, or has just begun
@@ -191,7 +212,7 @@ class Moments:
         ident = bridge.reactor_thread or 0
         frames = frames_of_threads()
         try:
-            sight = sight_of(above_the_reactor(frames.get(ident)), bridge.body)
+            sight = look_at(frames.get(ident), bridge)
             now = clock.monotonic()
             blocked = None if sight.is_idle else blocked_in(ident, bridge, frames)
         finally:

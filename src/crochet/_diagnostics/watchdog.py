@@ -40,7 +40,7 @@ from .._threads.threads import StartThread, frames_of_threads
 from .._threads.worker import Worker
 from .deadlock import blocked_in, place_of
 from .frames import above_the_reactor, place_of_frame
-from .moments import Spell, sight_of
+from .moments import Spell, look_at
 
 _log = Logger(namespace="crochet")
 
@@ -271,8 +271,7 @@ class Watchdog:
         ident = self._bridge.reactor_thread
         if ident is None:
             return
-        stack = above_the_reactor(frames_of_threads().get(ident))
-        sight = sight_of(stack, self._bridge.body)
+        sight = look_at(frames_of_threads().get(ident), self._bridge)
         longest: Spell | None = None
         seconds = 0.0
         # If it has not turned by now, that is what it has been at since it was last looked at.
@@ -293,7 +292,7 @@ class Watchdog:
             place, is_here = place_of(frame, body), True
         else:
             place = longest.where
-            is_here = sight_of(above_the_reactor(frame), body).function == longest.function
+            is_here = look_at(frame, self._bridge).function == longest.function
         is_all = longest is None or f"{seconds:.1f}" == f"{lasted:.1f}"
         _log.warn(
             "The reactor thread has been busy for {seconds:.1f} s{share} in {place}; no call is "
