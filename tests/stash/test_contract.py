@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from crochet import _errors
 from crochet._core.deadline import deadline
@@ -125,6 +126,33 @@ def test_no_text_tells_why_there_is_nothing(place: Place) -> None:
                 look(uid)
             texts.add(str(caught.value))
     assert len(texts) == 1
+
+
+def test_the_debug_log_tells_why_there_is_nothing(place: Place) -> None:
+    """
+    As far as the stash knows: most keep nothing of what was taken, or is past its time.
+    """
+    here = place.process()
+    used = here.call(lambda: 7).stash()
+    here.take(used)
+    expired = here.past(here.stash.put(here.call(lambda: 7), ttl=0.001))
+    reasons: dict[object, str] = {}
+
+    def note(event: LogEvent) -> None:
+        if event["log_level"] is LogLevel.debug:
+            reasons[uid] = str(formatEvent(event))
+
+    globalLogPublisher.addObserver(note)
+    try:
+        for uid in (used, expired, 5, 2**80):
+            with pytest.raises(KeyError):
+                here.take(uid)
+    finally:
+        globalLogPublisher.removeObserver(note)
+    assert "taken" in reasons[used]
+    assert "has outlived its ttl" in reasons[expired]
+    assert "unknown" in reasons[5]
+    assert "of no result" in reasons[2**80] or "unknown" in reasons[2**80]
 
 
 def test_an_expired_pending_result_is_cancelled(place: Place) -> None:

@@ -151,6 +151,12 @@ class LocalStash(SharedStash):
     def _store_read(self, uid: int) -> Row | None:
         return self._rows.read(uid)
 
+    def _why_not(self, uid: int) -> str:
+        row = self._rows.read(uid)
+        if row is None or row.expires is None:
+            return super()._why_not(uid)
+        return "it has outlived its ttl" if row.expires <= time.time() else "it was taken"
+
     def _store_delete(self, uid: int) -> None:
         self._rows.delete(uid)
 

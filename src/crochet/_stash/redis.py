@@ -325,6 +325,8 @@ class RedisStash(SharedStash):
                 )
                 return None
             self._note_away()
+            # redis-py quotes the command: a number is secret, and a row may be.
+            error.args = (str(error).rpartition("caused error: ")[2],)
             raise _errors.server_away(repr(self), error) from error
         finally:
             if clock.monotonic() - begun > _SLOW:

@@ -491,6 +491,7 @@ class SharedStash(ABC):
     def _find(self, result_id: int | str, *, take: bool) -> EventualResult[Any]:
         uid = number_of(result_id)
         if not 0 <= uid < 2**63:
+            _log.debug("what was asked for is the number of no result")
             raise _errors.no_result()
         bridge = self.process.bridge
         if bridge.is_reactor_thread():
@@ -530,6 +531,9 @@ class SharedStash(ABC):
     def _claim(self, uid: int, take: bool) -> Found | None:
         row = self._store_claim(uid, take=take)
         if row is None:
+            if not self._has_some_before():
+                why = self._why_not(uid)
+                _log.debug("no result is stashed under the number asked for: {why}", why=why)
             return None
         if row.state != "pending":
             # Here: it may take long, and no signal handler's exception comes to this thread.
@@ -542,6 +546,12 @@ class SharedStash(ABC):
                 self._store_delete(uid)
                 return Found(row, own=own.result)
         return Found(row)
+
+    def _why_not(self, uid: int) -> str:
+        """
+        Tell why nothing was found, as far as the store knows. In the worker.
+        """
+        return "unknown, or gone, for it was taken or has outlived its ttl"
 
     def _give_back_later(self, uid: int, job: _Job, take: bool) -> None:
         """
@@ -569,9 +579,13 @@ class SharedStash(ABC):
             self._store_answer(uid, row._replace(state=state, body=body, report=report))
 
     def _result_before(self, uid: int, take: bool) -> EventualResult[Any]:
-        if self._before is None:
+        before = self._before
+        if before is None or not self._has_some_before():
             raise _errors.no_result()
-        return self._before.take(uid) if take else self._before.peek(uid)
+        return before.take(uid) if take else before.peek(uid)
+
+    def _has_some_before(self) -> bool:
+        return self._before is not None and self._before.status().kept > 0
 
     def _result_of(self, uid: int, found: Found, take: bool) -> EventualResult[Any]:
         row, outcome, _ = found
