@@ -432,6 +432,27 @@ class TestServerThatIsAway:
         keeping.server.start()
         assert taken.wait(BOUND) == 7
 
+    def test_that_comes_back_with_an_older_state_gets_the_answers_again(
+        self, keeping: KeepingPlace, quick: None
+    ) -> None:
+        """
+        As from a snapshot, or after a failover: the owner has them for as long as nobody has.
+        """
+        here, there = keeping.process(), keeping.process()
+        here.call(Deferred).stash()  # so it listens
+        pending: Deferred[Any] = Deferred()
+        uid = here.call(lambda: pending).stash()
+        key = f"crochet:{{{uid}}}"
+        with client_of(keeping) as client:
+            before = client.hgetall(key)
+            here.in_reactor(pending.callback, 7)
+            here.until(lambda: client.hget(key, "state") == b"a")
+            client.delete(key)
+            client.hset(key, mapping=before)
+        keeping.server.stop()
+        keeping.server.start()
+        assert there.take(uid).wait(BOUND) == 7
+
     def test_that_is_stopped_for_long_loses_nothing(
         self, place: RedisPlace, quick: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -528,7 +549,7 @@ class TestServerThatIsAway:
         logged: LoggedFailures,
     ) -> None:
         """
-        And drops the oldest for more.
+        And drops the oldest for more; that is asked for again, where the result is kept.
         """
         monkeypatch.setattr(_redis, "_MOST_UNSENT", 2)
         here, there = keeping.process(), keeping.process()
@@ -540,7 +561,7 @@ class TestServerThatIsAway:
         here.until(lambda: logged.events)
         keeping.server.start()
         here.until(lambda: not here.stash._unsent)
-        assert [there.peek(uid).done() for uid in uids] == [False, True, True]
+        assert [there.take(uid).wait(BOUND) for uid in uids] == [7, 7, 7]
         logged.take()
 
     def test_is_told_what_it_has_not_got_at_the_end(

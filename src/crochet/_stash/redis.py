@@ -728,7 +728,7 @@ class RedisStash(SharedStash):
         elif letter == b"C" and own is not None:
             own.result.cancel()
         elif letter == b"F":
-            self._forget_taken(uid)
+            self._post(partial(self._forget_taken, uid))  # after _hear_of_own()
 
     def _look_after_all(self) -> None:
         """
@@ -772,8 +772,14 @@ class RedisStash(SharedStash):
         Do what others have asked for while nothing listened here.
         """
         pending = [uid for uid, _ in entries_of(self._own.items())]  # also what is taken
-        for uid, (_, taken, cancel) in self._marks_of([*{*pending, *self._table.uids()}]):
+        for uid, (state, taken, cancel) in self._marks_of([*{*pending, *self._table.uids()}]):
             own = self._own.get(uid)
+            result = self._table.get(uid) if state == b"p" and own is None else None
+            row = self._store_read(uid) if result is not None and result.done() else None
+            if result is not None and row is not None:
+                # The server has come back with an older state than it had.
+                kind, body, report = self._answer_of(result)
+                self._store_answer(uid, row._replace(state=kind, body=body, report=report))
             if cancel is not None and own is not None:
                 own.result.cancel()
             # One without a row may be about to get it, and who takes it here has it in hand.
