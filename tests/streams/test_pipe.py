@@ -35,7 +35,9 @@ def test_a_look_before_the_item_asks_for_no_other() -> None:
     Without a buffer the driver goes on when the item was taken and another is asked for.
     """
     asked: list[Callable[[], object]] = []
-    bridge = SimpleNamespace(generation=0, refusal=None, call_from_thread=asked.append)
+    bridge = SimpleNamespace(
+        generation=0, refusal=None, call_from_thread=asked.append, notice_fork=int
+    )
     pipe = Pipe(0, cast("Any", bridge))
     pipe.pauses = EarlyLook(pipe)  # and no ticket: an item was asked for
     assert pipe.put("an item")
