@@ -5,13 +5,25 @@ What gets to ``logging``.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
-import time
 
-from _verdict import PATIENCE, happens
+from _verdict import happens
 from twisted.logger import Logger
 
 _log = Logger()
+
+
+def flush_dropped() -> None:
+    """
+    Wait until what is to be logged for results that were dropped has been, where a thread does it.
+    """
+    bridge = getattr(getattr(sys.modules.get("crochet"), "_event_loop", None), "bridge", None)
+    when_dropped = getattr(bridge, "when_dropped", None)
+    if when_dropped is not None:
+        is_done = threading.Event()
+        when_dropped(is_done.set)
+        is_done.wait(1.0)  # there is none if no reactor runs
 
 
 class Records(logging.Handler):
@@ -42,21 +54,11 @@ class Records(logging.Handler):
         """
         Wait until all that was logged by now has got here.
         """
+        flush_dropped()
         text = f"mark {len(self._marks)}"
         self._marks[text] = threading.Event()
         _log.error(text)
         happens(self._marks[text], "a log record gets to its handler")
-
-    def wait_for_errors(self, number: int) -> list[logging.LogRecord]:
-        """
-        Wait until so many errors have got here, and return all.
-
-        That of a result is logged by a thread, once the result is dropped.
-        """
-        end = time.monotonic() + PATIENCE
-        while len(self.errors()) < number and time.monotonic() < end:
-            time.sleep(0.01)
-        return self.errors()
 
     def errors(self) -> list[logging.LogRecord]:
         """

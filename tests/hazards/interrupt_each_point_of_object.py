@@ -3,15 +3,14 @@ KeyboardInterrupt at every call and return point of a proxied object's use: it i
 """
 
 import gc
+import time
 
 from _interruption import check_points, interrupt
-from _verdict import check, judge
+from _verdict import PATIENCE, check, judge
 
 import crochet
 
 log = []
-# More than it takes.
-TURNS = 100
 
 
 class Thing:
@@ -44,11 +43,10 @@ def hazard():
         # Its traceback holds the object.
         del thing, interrupted
         gc.collect()
-        # On asyncio's reactor a task that is cancelled goes on in a later turn.
-        for _ in range(TURNS):
+        # What was dropped is exited by way of a thread, and on asyncio's reactor in a later turn.
+        end = time.monotonic() + PATIENCE
+        while log.count("enter") != log.count("exit") and time.monotonic() < end:
             settle()
-            if log.count("enter") == log.count("exit"):
-                break
         if log.count("enter") != log.count("exit"):
             left.append(where)
             log.clear()
