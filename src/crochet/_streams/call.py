@@ -54,14 +54,8 @@ class StreamCall(Call):
             self.answer_withdrawn(calls_back=False)
             return False
         if self.outcome is PENDING:
-            self.bridge.call(self._end_in_reactor)
+            self.bridge.call(_end_in_reactor, self)
         return True
-
-    def _end_in_reactor(self) -> None:
-        if not self.pipe.is_ending:
-            self.pipe.is_ending = True
-            self.cancel_requested = True  # its CancelledError is no news
-            self.cancel_in_reactor()
 
     @property
     def is_abandoned(self) -> bool:
@@ -77,3 +71,10 @@ class StreamCall(Call):
         Have the body end in place of that thread, in the reactor thread.
         """
         self.close_soon()
+
+
+def _end_in_reactor(call: StreamCall) -> None:
+    if not call.pipe.is_ending:
+        call.pipe.is_ending = True
+        call.cancel_requested = True  # its CancelledError is no news
+        call.cancel_in_reactor()

@@ -49,7 +49,7 @@ class Finalizer:
 
     # Python looks a destructor up, and calls it. To look up a property calls its getter, which is a
     # function of C here, and what that has found is called.
-    __del__ = property(attrgetter("_call"))
+    __del__: property = property(attrgetter("_call"))
 
     def detach(self) -> None:
         """
