@@ -666,7 +666,11 @@ class Bridge:
         self.reactor_thread = None
         self.body_of = None
         self.posted = None
-        self.uncollected.clear()  # the parent logs its errors itself
+        for reference in self.uncollected.copy():  # the parent logs its errors itself
+            stored = reference()
+            if stored is not None:
+                stored.collect()
+        self.uncollected.clear()
         self.watched.clear()  # and calls back itself, and its threads wait there
         # A clone of the reactor thread may be at it, and is not to find what comes later.
         self._queue.clear()

@@ -17,7 +17,10 @@ Threads: any, a signal handler too, may close.
 
 from __future__ import annotations
 
+from typing import Any
 from weakref import ref
+
+from twisted.internet.defer import Deferred
 
 from .._core.call import PENDING, Call
 from .._threads.finalizer import Finalizer
@@ -56,6 +59,17 @@ class StreamCall(Call):
         if self.outcome is PENDING:
             self.bridge.call(_end_in_reactor, self)
         return True
+
+    def after_fork_in_child(self, error: BaseException) -> Deferred[Any] | None:
+        """
+        Leave the body to the parent, also when the stream is dropped. (After a fork in C, CPython
+        3.13 crashes where something is put to a thread that waited in the parent.)
+        """
+        finalizer = None if self.finalizer is None else self.finalizer()
+        if finalizer is not None:
+            finalizer.detach()
+            self.finalizer = None
+        return super().after_fork_in_child(error)
 
     @property
     def is_abandoned(self) -> bool:
