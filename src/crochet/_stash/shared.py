@@ -575,7 +575,7 @@ class SharedStash(ABC):
             own.is_kept = True
         elif mine is not None:
             # It was answered while it was taken, and that was stored nowhere.
-            (state, body), report = self._packed(mine), pack_report(call_of(mine).reported)
+            state, body, report = self._answer_of(mine)
             self._store_answer(uid, row._replace(state=state, body=body, report=report))
 
     def _result_before(self, uid: int, take: bool) -> EventualResult[Any]:
